@@ -1,0 +1,170 @@
+//! The session dictionary: an ordered map from key to raw JSON text.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use super::json;
+use crate::Error;
+
+/// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
+///
+/// Values that nobody touches are written back byte for byte as they came, whoever wrote them.
+///
+/// ```
+/// use actix_django_session::store::SessionData;
+///
+/// let mut data = SessionData::from_json(r#"{"big": 123456789012345678901234567890, "b": NaN}"#)?;
+/// data.set_json("c", "[1,2]".into());
+/// assert_eq!(data.to_json(), r#"{"big":123456789012345678901234567890,"b":NaN,"c":[1,2]}"#);
+/// # Ok::<(), actix_django_session::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct SessionData {
+    /// The text that was read, which untouched members still point into.
+    source: Arc<str>,
+    members: Vec<Member>,
+}
+
+#[derive(Clone)]
+struct Member {
+    /// The text between the key's quotes.
+    key: Text,
+    value: Text,
+}
+
+#[derive(Clone)]
+enum Text {
+    Read(Range<usize>),
+    New(Arc<str>),
+}
+
+impl SessionData {
+    /// Reads a JSON object. Errors if the text is anything else.
+    pub fn from_json(text: impl Into<Arc<str>>) -> Result<Self, Error> {
+        let source = text.into();
+        let members = json::scan_object(&source)?
+            .into_iter()
+            .map(|(key, value)| Member { key: Text::Read(key), value: Text::Read(value) })
+            .collect();
+        Ok(Self { source, members })
+    }
+
+    /// The dictionary as one JSON object. ASCII only, unless what was read was not.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(self.source.len() + 64);
+        out.push('{');
+        for (index, member) in self.members.iter().enumerate() {
+            out.push_str(if index == 0 { "\"" } else { ",\"" });
+            out.push_str(self.text(&member.key));
+            out.push_str("\":");
+            out.push_str(self.text(&member.value));
+        }
+        out.push('}');
+        out
+    }
+
+    /// The JSON text of a value. Of duplicate keys the last counts, as in Python.
+    pub fn get_json(&self, key: &str) -> Option<&str> {
+        let member = self.members.iter().rev().find(|member| self.is(member, key))?;
+        Some(self.text(&member.value))
+    }
+
+    /// Sets a value, given as JSON text in ASCII. A key that is there keeps its place.
+    pub fn set_json(&mut self, key: &str, value: Arc<str>) {
+        debug_assert!(value.is_ascii());
+        let first = self.members.iter().position(|member| self.is(member, key));
+        match first {
+            Some(first) => {
+                let last = self.members.iter().rposition(|member| self.is(member, key));
+                if last != Some(first) {
+                    self.remove_from(first + 1, key);
+                }
+                if let Some(member) = self.members.get_mut(first) {
+                    member.value = Text::New(value);
+                }
+            }
+            None => self
+                .members
+                .push(Member { key: Text::New(json::escape_key(key).into()), value: Text::New(value) }),
+        }
+    }
+
+    /// Removes a key and all its duplicates; whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let before = self.members.len();
+        self.remove_from(0, key);
+        self.members.len() < before
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The keys in their order, each once.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::with_capacity(self.members.len());
+        let mut seen = std::collections::HashSet::with_capacity(self.members.len());
+        for member in &self.members {
+            let key = json::unescape(self.text(&member.key)).into_owned();
+            if seen.insert(key.clone()) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Whether there is no key at all.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    fn remove_from(&mut self, start: usize, key: &str) {
+        let Self { source, members } = self;
+        let mut index = 0;
+        members.retain(|member| {
+            index += 1;
+            index <= start || !json::key_is(text(source, &member.key), key)
+        });
+    }
+
+    fn is(&self, member: &Member, key: &str) -> bool {
+        json::key_is(self.text(&member.key), key)
+    }
+
+    fn text<'a>(&'a self, of: &'a Text) -> &'a str {
+        text(&self.source, of)
+    }
+}
+
+fn text<'a>(source: &'a str, of: &'a Text) -> &'a str {
+    match of {
+        Text::Read(range) => source.get(range.clone()).unwrap_or_default(),
+        Text::New(text) => text,
+    }
+}
+
+/// Shows how much there is, never what: sessions hold personal data and secrets.
+impl fmt::Debug for SessionData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionData({} keys)", self.members.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_stay_until_their_key_is_touched() {
+        let text = r#"{"a":1,"b":2,"a":3}"#;
+        let mut data = SessionData::from_json(text).unwrap();
+        assert_eq!(data.get_json("a"), Some("3"));
+        assert_eq!(data.keys(), ["a", "b"]);
+        assert_eq!(data.to_json(), text);
+        data.set_json("b", "4".into());
+        assert_eq!(data.to_json(), r#"{"a":1,"b":4,"a":3}"#);
+        data.set_json("a", "5".into());
+        assert_eq!(data.to_json(), r#"{"a":5,"b":4}"#);
+        assert!(data.remove("a") && !data.remove("a"));
+    }
+}

@@ -1,0 +1,268 @@
+//! The session cookie: found in a request's headers, written into a response's.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::http::header::{self, HeaderMap, HeaderValue, HttpDate};
+use cookie::SameSite;
+
+use crate::{
+    SessionSettings,
+    session::expiry::{from_micros, micros},
+};
+
+/// The value of our cookie, read as Django reads it: whatever else is in the header, the last one of its
+/// name, unquoted.
+///
+/// Own code, since a header with one broken cookie in it must not lose ours.
+pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    let lines = headers.get_all(header::COOKIE);
+    let chunks = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    let values = chunks.filter_map(|chunk| {
+        let equals = chunk.iter().position(|&byte| byte == b'=')?;
+        let (found, value) = chunk.split_at(equals);
+        (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+    });
+    values.last().map(|value| unquote(value.trim_ascii()))
+}
+
+/// Python's `http.cookies._unquote`: double quotes, with backslash and three-digit octal escapes.
+fn unquote(value: &[u8]) -> Vec<u8> {
+    let [b'"', inner @ .., b'"'] = value else { return value.to_vec() };
+    let mut out = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    loop {
+        rest = match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                tail
+            }
+            [b'\\', escaped, tail @ ..] => {
+                out.push(*escaped);
+                tail
+            }
+            [byte, tail @ ..] => {
+                out.push(*byte);
+                tail
+            }
+            [] => return out,
+        };
+    }
+}
+
+/// The `Set-Cookie` line that sets (`Some`) or deletes (`None`) the cookie. One function for both, so that
+/// the two always name the same cookie.
+///
+/// `age` in seconds; none for a cookie that ends with the browser. Attributes stand in Django's order.
+pub(crate) fn set_cookie(settings: &SessionSettings, value: Option<&str>, age: Option<f64>) -> HeaderValue {
+    let now = SystemTime::now();
+    set_cookie_at(settings, value, age, now)
+}
+
+fn set_cookie_at(
+    settings: &SessionSettings,
+    value: Option<&str>,
+    age: Option<f64>,
+    now: SystemTime,
+) -> HeaderValue {
+    let name = &settings.cookie_name;
+    let mut line = format!("{name}={}", value.map_or_else(|| "\"\"".to_owned(), quote));
+    let mut add = |attribute: &str| {
+        line.push_str("; ");
+        line.push_str(attribute);
+    };
+    if let Some(domain) = settings.cookie_domain.as_ref().filter(|domain| !domain.is_empty()) {
+        add(&format!("Domain={domain}"));
+    }
+    let (age, expires) = match value {
+        Some(_) => (age, age.map(|age| later(now, age))),
+        None => (Some(0.0), Some(SystemTime::UNIX_EPOCH)),
+    };
+    if let Some(expires) = expires {
+        add(&format!("expires={}", http_date(expires)));
+    }
+    if settings.cookie_httponly && value.is_some() {
+        add("HttpOnly");
+    }
+    if let Some(age) = age {
+        add(&format!("Max-Age={}", age as i64));
+    }
+    if !settings.cookie_path.is_empty() {
+        add(&format!("Path={}", settings.cookie_path));
+    }
+    match settings.cookie_samesite {
+        Some(SameSite::Lax) => add("SameSite=Lax"),
+        Some(SameSite::Strict) => add("SameSite=Strict"),
+        Some(SameSite::None) => add("SameSite=None"),
+        None => {}
+    }
+    let secure = match value {
+        Some(_) => settings.cookie_secure,
+        // Django's rule: where a browser would refuse to delete it otherwise.
+        None => {
+            settings.cookie_samesite == Some(SameSite::None)
+                || name.starts_with("__Secure-")
+                || name.starts_with("__Host-")
+        }
+    };
+    if secure {
+        add("Secure");
+    }
+    // Settings are checked when they are given, the value is quoted: nothing here can be refused.
+    HeaderValue::from_str(&line).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Python's `http.cookies._quote`. Session keys of Django's own making never need it.
+fn quote(value: &str) -> String {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&b);
+    if value.bytes().all(legal) && !value.is_empty() {
+        return value.to_owned();
+    }
+    let mut out = String::with_capacity(value.len() + 2);
+    out.push('"');
+    for byte in value.bytes() {
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            // Python also writes these two as escapes, since they would end the value or the cookie.
+            b',' | b';' | 0..=0x1f | 0x7f.. => out.push_str(&format!("\\{byte:03o}")),
+            _ => out.push(char::from(byte)),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn later(now: SystemTime, seconds: f64) -> SystemTime {
+    from_micros(micros(now).saturating_add((seconds * 1e6) as i64))
+}
+
+fn http_date(time: SystemTime) -> String {
+    // `HttpDate` writes no year before 1970; a browser takes any past date as "delete".
+    HttpDate::from(time.max(SystemTime::UNIX_EPOCH + Duration::ZERO)).to_string()
+}
+
+/// Adds `Cookie` to `Vary`. Django's `patch_vary_headers(response, ("Cookie",))`.
+pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
+    let present: Vec<String> = headers
+        .get_all(header::VARY)
+        .flat_map(|line| {
+            String::from_utf8_lossy(line.as_bytes())
+                .split(',')
+                .map(|item| item.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .filter(|item| !item.is_empty())
+        .collect();
+    let merged = if present.iter().any(|item| item == "*") {
+        "*".to_owned()
+    } else if present.iter().any(|item| item.eq_ignore_ascii_case("cookie")) {
+        present.join(", ")
+    } else {
+        present.iter().map(String::as_str).chain(["Cookie"]).collect::<Vec<_>>().join(", ")
+    };
+    if let Ok(merged) = HeaderValue::from_str(&merged) {
+        headers.insert(header::VARY, merged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderName;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What real Django read and wrote: made by tests/django/make_vectors.py.
+    fn vectors(kind: &str) -> Vec<Value> {
+        let file = include_str!("../tests/vectors/headers.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let all = file["vectors"].as_array().unwrap();
+        let found: Vec<Value> = all.iter().filter(|v| v["kind"] == kind).cloned().collect();
+        assert!(found.len() > 5, "{kind}");
+        found
+    }
+
+    fn latin1(text: &Value) -> Vec<u8> {
+        text.as_str().unwrap().chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+    }
+
+    fn headers(name: HeaderName, lines: &[Value]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name.clone(), HeaderValue::from_bytes(&latin1(line)).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn our_cookie_is_found_as_django_finds_it() {
+        for v in vectors("parse").iter().chain(&vectors("parse-many")) {
+            let found = find(&headers(header::COOKIE, v["headers"].as_array().unwrap()), "sessionid");
+            // No key has anything but ASCII in it, so how other bytes are decoded does not matter.
+            let ascii = |text: &Value| text.as_str().is_none_or(str::is_ascii);
+            if ascii(&v["asgi"]) && v["headers"].as_array().unwrap().iter().all(ascii) {
+                assert_eq!(found, v["asgi"].as_str().map(|text| text.as_bytes().to_vec()), "{v}");
+            } else {
+                assert_eq!(found.is_some(), v["asgi"].is_string(), "{v}");
+            }
+        }
+    }
+
+    fn settings(v: &Value) -> SessionSettings {
+        let mut settings = SessionSettings::default()
+            .cookie_name(v["cookie"].as_str().unwrap())
+            .cookie_path(v["path"].as_str().unwrap())
+            .cookie_httponly(v["httponly"] == true)
+            .cookie_secure(v["secure"] == true)
+            .cookie_samesite(match v["samesite"].as_str() {
+                None => None,
+                Some("Lax") => Some(SameSite::Lax),
+                Some("Strict") => Some(SameSite::Strict),
+                Some(_) => Some(SameSite::None),
+            });
+        settings.cookie_domain = v["domain"].as_str().map(str::to_owned);
+        settings
+    }
+
+    #[test]
+    fn set_cookie_is_djangos_to_the_byte() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for v in vectors("set") {
+            // No key has other values, and SameSite is no free text here.
+            if !v["value"].as_str().is_some_and(str::is_ascii)
+                || v["samesite"].as_str().is_some_and(|s| !["Lax", "Strict", "None"].contains(&s))
+            {
+                continue;
+            }
+            let age = v["age"].as_f64();
+            let line = set_cookie_at(&settings(&v), v["value"].as_str(), age, now);
+            assert_eq!(line.as_bytes(), latin1(&v["header"]), "{v}");
+        }
+        for v in vectors("delete") {
+            // Django's rule looks at httponly nowhere, nor do we.
+            let line = set_cookie_at(&settings(&v), None, None, now);
+            assert_eq!(line.as_bytes(), latin1(&v["header"]), "{v}");
+        }
+    }
+
+    #[test]
+    fn values_are_quoted_as_python_quotes_them() {
+        for v in vectors("quote") {
+            if v["value"].as_str().is_some_and(str::is_ascii) {
+                assert_eq!(quote(v["value"].as_str().unwrap()), v["written"].as_str().unwrap(), "{v}");
+            }
+        }
+    }
+
+    #[test]
+    fn vary_is_patched_as_django_patches_it() {
+        for v in vectors("vary") {
+            let before: Vec<Value> =
+                v["before"].is_string().then(|| v["before"].clone()).into_iter().collect();
+            let mut headers = headers(header::VARY, &before);
+            vary_on_cookie(&mut headers);
+            let after = headers.get(header::VARY).unwrap();
+            assert_eq!(after.as_bytes(), latin1(&v["after"]), "{v}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One opaque error with predicates.
+
+use std::{error::Error as StdError, fmt};
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+
+/// Text of Django's `SessionInterrupted`, which is also what the client sees.
+const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
+     The user may have logged out in a concurrent request, for example.";
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Everything that can go wrong with a session.
+///
+/// The kinds stay private so that they can grow; ask with the predicates. As an actix
+/// [`ResponseError`] it answers 400 when the session was interrupted, 503 when the store could not be
+/// used, and 500 otherwise. The response body never repeats the error's text: that is for the log.
+///
+/// ```
+/// use actix_django_session::{Session, Error};
+///
+/// let session = Session::detached();
+/// session.insert("n", "not a number")?;
+/// let error = session.get::<u32>("n").unwrap_err();
+/// assert!(error.is_value());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    text: String,
+    cause: Option<Cause>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Interrupted,
+    Store,
+    Closed,
+    TooLarge,
+    Value,
+    Unreadable,
+    BadSignature,
+    NoMiddleware,
+    Configuration,
+}
+
+impl Error {
+    fn new(kind: Kind, text: impl Into<String>, cause: Option<Cause>) -> Self {
+        let text = text.into();
+        Self(Box::new(Inner { kind, text, cause }))
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, INTERRUPTED, None)
+    }
+
+    /// A store could not do what it was asked. `text` says what to do about it and must hold neither
+    /// session keys nor secrets.
+    pub fn store(text: impl Into<String>) -> Self {
+        Self::new(Kind::Store, text, None)
+    }
+
+    /// As [`Error::store`], with the error that caused it.
+    pub fn store_caused_by(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::new(Kind::Store, text, Some(cause.into()))
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(
+            Kind::Closed,
+            "the response has already begun: a change to the session can no longer be saved; \
+             change it before the handler returns, or open it again with Session::open",
+            None,
+        )
+    }
+
+    pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
+        Self::new(
+            Kind::TooLarge,
+            format!("the session has {bytes} bytes, more than max_session_bytes ({limit})"),
+            None,
+        )
+    }
+
+    pub(crate) fn value(text: impl Into<String>, cause: Option<serde_json::Error>) -> Self {
+        Self::new(Kind::Value, text, cause.map(Into::into))
+    }
+
+    pub(crate) fn unreadable(text: impl Into<String>) -> Self {
+        Self::new(Kind::Unreadable, text, None)
+    }
+
+    pub(crate) fn bad_signature() -> Self {
+        Self::new(Kind::BadSignature, "no secret key or fallback made this signature", None)
+    }
+
+    pub(crate) fn no_middleware() -> Self {
+        Self::new(
+            Kind::NoMiddleware,
+            "no SessionMiddleware is wrapped around this handler: add .wrap(SessionMiddleware::new(store)) \
+             to the App or scope",
+            None,
+        )
+    }
+
+    pub(crate) fn configuration(text: impl Into<String>) -> Self {
+        Self::new(Kind::Configuration, text, None)
+    }
+
+    /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's
+    /// `SessionInterrupted` (`UpdateError` outside a request).
+    pub fn is_interrupted(&self) -> bool {
+        self.0.kind == Kind::Interrupted
+    }
+
+    /// The store could not be used: away, too slow, without rights, without its table.
+    pub fn is_store(&self) -> bool {
+        self.0.kind == Kind::Store
+    }
+
+    /// A change came after the response had begun.
+    pub fn is_closed(&self) -> bool {
+        self.0.kind == Kind::Closed
+    }
+
+    /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes).
+    pub fn is_too_large(&self) -> bool {
+        self.0.kind == Kind::TooLarge
+    }
+
+    /// A value could not be written as JSON, or not be read as the type that was asked for.
+    pub fn is_value(&self) -> bool {
+        self.0.kind == Kind::Value
+    }
+
+    /// Stored text could not be decoded, also because of its signature.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.0.kind, Kind::Unreadable | Kind::BadSignature)
+    }
+
+    /// Stored text has no valid signature. Django's `BadSignature`.
+    pub fn is_bad_signature(&self) -> bool {
+        self.0.kind == Kind::BadSignature
+    }
+
+    /// Settings, a URL or a secret key that cannot work.
+    pub fn is_configuration(&self) -> bool {
+        self.0.kind == Kind::Configuration
+    }
+
+    /// Writes the error with its causes to the log, once, where it leaves our hands.
+    pub(crate) fn log(&self) {
+        match self.0.kind {
+            Kind::Interrupted => tracing::warn!("{self}"),
+            _ => tracing::error!("{}", self.with_causes()),
+        }
+    }
+
+    /// The error and its causes in one line, for logs and command lines.
+    ///
+    /// ```
+    /// let error = actix_django_session::Error::store_caused_by("cannot load", std::fmt::Error);
+    /// assert!(error.with_causes().starts_with("cannot load: "));
+    /// ```
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, text, cause } = &*self.0;
+        write!(f, "{kind:?}({text:?}, {cause:?})")
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self.0.kind {
+            Kind::Interrupted => StatusCode::BAD_REQUEST,
+            Kind::Store => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let body = match self.0.kind {
+            Kind::Interrupted => INTERRUPTED,
+            Kind::Store => "Service unavailable",
+            _ => "Internal server error",
+        };
+        HttpResponse::build(self.status_code()).content_type("text/plain; charset=utf-8").body(body)
+    }
+}

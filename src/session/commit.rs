@@ -1,0 +1,184 @@
+//! Saving: compare, then set; and if another writer was faster, make the changes again on what is there.
+
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
+
+use rand::RngExt as _;
+
+use super::{
+    Session, SessionKey, expiry,
+    state::{Change, Row},
+};
+use crate::{
+    Error,
+    codec::SessionData,
+    store::{Outcome, Seen},
+};
+
+/// How often a save may find that another writer was faster. Some writer succeeds each time, so this many
+/// in a row means a session that everybody writes at once.
+const ATTEMPTS: u64 = 200;
+
+/// What a save has to do, worked out once from the session's state.
+struct Plan {
+    row: Row,
+    key: Option<SessionKey>,
+    data: SessionData,
+    changes: Vec<Change>,
+    flushed: bool,
+}
+
+impl Session {
+    /// Saves now. In a handler this is rarely needed, since the middleware saves when the handler has
+    /// answered; outside a request it is the only way. The session stays usable.
+    ///
+    /// Changes that others made meanwhile to other keys stay, and closures given to
+    /// [`update`](Self::update) run again on newer values. If nothing was changed, the expiry is counted anew.
+    /// After [`flush`](Self::flush) without new data it deletes the row.
+    ///
+    /// Errors if the session was ended elsewhere ([`Error::is_interrupted`]), or the store could not be used
+    /// ([`Error::is_store`]): then the changes are still here, and saving may be tried again.
+    pub async fn save(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.shared.saving.lock().await;
+        let plan = {
+            let mut state = self.state();
+            let newer = mem::take(&mut state.journal);
+            state.saving.extend(newer);
+            state.unsaved = false;
+            Plan {
+                row: state.row.clone(),
+                key: state.key.clone(),
+                data: state.data.clone(),
+                changes: state.saving.clone(),
+                flushed: state.flushed,
+            }
+        };
+        let planned_key = plan.key.clone();
+        let (row, data) = match self.carry_out(plan).await {
+            Ok(saved) => saved,
+            Err(error) => {
+                self.state().unsaved = true;
+                return Err(error);
+            }
+        };
+        let mut state = self.state();
+        state.saving.clear();
+        state.saved = true;
+        if state.key == planned_key {
+            // Unless a clone flushed or cycled it meanwhile, this is now the session.
+            state.key = match &row {
+                Row::None => None,
+                Row::Stored { key, .. } | Row::Unreadable(key) => Some(key.clone()),
+            };
+            state.flushed = false;
+        }
+        state.row = row;
+        state.data = data;
+        let newer = mem::take(&mut state.journal);
+        newer.iter().try_for_each(|change| change.apply(&mut state.data))?;
+        state.journal = newer;
+        Ok(())
+    }
+
+    /// Saves what no save has carried out yet; with `always`, also if there is nothing.
+    pub(crate) async fn commit(&self, always: bool) -> Result<(), Error> {
+        let needed = {
+            let state = self.state();
+            state.unsaved || (always && !state.saved)
+        };
+        if needed { self.save().await } else { Ok(()) }
+    }
+
+    /// The row and the data as they are in the store afterwards.
+    async fn carry_out(&self, plan: Plan) -> Result<(Row, SessionData), Error> {
+        let Plan { row, key, data, changes, flushed } = plan;
+        match row {
+            Row::None => self.insert_row(key, data).await,
+            Row::Unreadable(old) => {
+                // A write starts a new session beside what we cannot read. Only an explicit end ends it.
+                let ended = flushed && key.is_none();
+                let saved = if ended && data.is_empty() {
+                    (Row::None, data)
+                } else {
+                    self.insert_row(key.filter(|key| *key != old), data).await?
+                };
+                if ended {
+                    self.shared.store.delete(&old).await?;
+                }
+                Ok(saved)
+            }
+            Row::Stored { key: old, seen } => {
+                if key.is_none() && data.is_empty() {
+                    self.shared.store.delete(&old).await?;
+                    return Ok((Row::None, data));
+                }
+                let new_key = key.unwrap_or_else(SessionKey::generate);
+                self.replace_row(old, seen, new_key, data, &changes, flushed).await
+            }
+        }
+    }
+
+    async fn insert_row(
+        &self,
+        key: Option<SessionKey>,
+        data: SessionData,
+    ) -> Result<(Row, SessionData), Error> {
+        let mut key = key.unwrap_or_else(SessionKey::generate);
+        for _ in 0..ATTEMPTS {
+            match self.shared.store.create(&key, &data, self.expires(&data)).await? {
+                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
+                _ => key = SessionKey::generate(),
+            }
+        }
+        Err(Error::store(format!("the store says that {ATTEMPTS} random keys in a row are taken")))
+    }
+
+    async fn replace_row(
+        &self,
+        old: SessionKey,
+        mut seen: Seen,
+        mut key: SessionKey,
+        mut data: SessionData,
+        changes: &[Change],
+        flushed: bool,
+    ) -> Result<(Row, SessionData), Error> {
+        let store = &self.shared.store;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 1 {
+                // Many want this row: stand aside for a moment, each for another one.
+                let longest = 1000 * attempt.min(20);
+                tokio::time::sleep(Duration::from_micros(rand::rng().random_range(0..longest))).await;
+            }
+            let expires = self.expires(&data);
+            let outcome = if key == old {
+                store.update(&old, &seen, &data, expires).await?
+            } else {
+                store.rename(&old, &seen, &key, &data, expires).await?
+            };
+            match outcome {
+                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
+                Outcome::KeyTaken => key = SessionKey::generate(),
+                Outcome::Changed(record) => {
+                    data = record.data;
+                    seen = record.seen;
+                    changes.iter().try_for_each(|change| change.apply(&mut data))?;
+                }
+                // It was to end anyway; what was stored since begins a new one.
+                Outcome::Gone if flushed => return self.insert_row(Some(key), data).await,
+                Outcome::Gone => return Err(Error::interrupted()),
+                Outcome::Unreadable(error) => {
+                    tracing::warn!("Session data corrupted: {error}");
+                    let key = (key != old).then_some(key);
+                    return self.insert_row(key, data).await;
+                }
+            }
+        }
+        Err(Error::store(format!("another writer of the same session was faster {ATTEMPTS} times in a row")))
+    }
+
+    fn expires(&self, data: &SessionData) -> SystemTime {
+        expiry::date(data, self.shared.policy, SystemTime::now())
+    }
+}

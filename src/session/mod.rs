@@ -1,0 +1,452 @@
+//! The session: a handle that is cheap to clone, shared by everything that serves one request.
+
+mod commit;
+pub(crate) mod expiry;
+mod key;
+mod state;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{expiry::Expiry, key::SessionKey};
+use self::{
+    expiry::{EXPIRY_KEY, Policy},
+    state::{Change, Row, State},
+};
+use crate::{
+    Error, SessionSettings,
+    codec::{SessionData, json},
+    store::{AnyStore, Loaded, MemoryStore},
+};
+
+const TEST_COOKIE: (&str, &str) = ("testcookie", "worked"); // Django's names
+
+/// A visitor's session. Django's `request.session` and `SessionStore`.
+///
+/// Take it as a handler's argument: that is the load, and everything after it is in memory until the
+/// response goes out (or [`save`](Self::save) is called). Clones are the same session. It is `Send + Sync`, hands
+/// out copies and never a guard, so it may be held across `await` and used from several places at once.
+///
+/// ```
+/// use actix_web::{HttpResponse, Responder};
+/// use actix_django_session::{Error, Session};
+///
+/// async fn view(session: Session) -> Result<impl Responder, Error> {
+///     let visits = session.update("visits", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+///     Ok(HttpResponse::Ok().body(format!("visit {visits}")))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: AnyStore,
+    policy: Policy,
+    state: Mutex<State>,
+    /// One save at a time.
+    saving: tokio::sync::Mutex<()>,
+}
+
+/// # Coming by one
+impl Session {
+    /// Opens the session under `key` outside a request: in a task, a WebSocket, a command. An unknown or
+    /// expired key gives an empty session without a key, as in Django (`SessionStore(key)`).
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::{Session, SessionKey, store::MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// let session = Session::create(&store);
+    /// session.insert("k1", "v1")?;
+    /// session.save().await?;
+    ///
+    /// let key = session.session_key().expect("a saved session has a key");
+    /// let again = Session::open(&store, &key).await?;
+    /// assert_eq!(again.get::<String>("k1")?.as_deref(), Some("v1"));
+    /// # Ok(()) }
+    /// ```
+    pub async fn open<S: Clone + Into<AnyStore>>(store: &S, key: &SessionKey) -> Result<Self, Error> {
+        Self::open_with(store, &SessionSettings::default(), key).await
+    }
+
+    /// As [`open`](Self::open), with settings other than the default: they decide when the session ends.
+    pub async fn open_with<S: Clone + Into<AnyStore>>(
+        store: &S,
+        settings: &SessionSettings,
+        key: &SessionKey,
+    ) -> Result<Self, Error> {
+        Self::load(store.clone().into(), settings.expiry(), key).await
+    }
+
+    /// A new session outside a request; it comes into being with [`save`](Self::save). Django's
+    /// `SessionStore()`.
+    pub fn create<S: Clone + Into<AnyStore>>(store: &S) -> Self {
+        Self::empty(store.clone().into(), SessionSettings::default().expiry())
+    }
+
+    /// A session of its own, without a server: for tests of handlers.
+    pub fn detached() -> Self {
+        Self::create(&MemoryStore::new())
+    }
+
+    pub(crate) fn empty(store: AnyStore, policy: Policy) -> Self {
+        Self::from_state(store, policy, State::new(Row::None, SessionData::default()))
+    }
+
+    pub(crate) async fn load(store: AnyStore, policy: Policy, key: &SessionKey) -> Result<Self, Error> {
+        let state = match store.load(key).await? {
+            Loaded::Found(record) => State::stored(key.clone(), record),
+            Loaded::Missing => State::new(Row::None, SessionData::default()),
+            Loaded::Unreadable(error) => {
+                tracing::warn!("Session data corrupted: {error}");
+                State::new(Row::Unreadable(key.clone()), SessionData::default())
+            }
+        };
+        Ok(Self::from_state(store, policy, state))
+    }
+
+    fn from_state(store: AnyStore, policy: Policy, state: State) -> Self {
+        let (state, saving) = (Mutex::new(state), tokio::sync::Mutex::new(()));
+        Self { shared: Arc::new(Shared { store, policy, state, saving }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code of the application runs while it is locked, but for updaters at commit, which work on copies.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// # The dictionary
+impl Session {
+    /// The value under `key`, if there is one.
+    ///
+    /// Errors if it is not a `T`; integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no
+    /// Rust type: ask for a [`serde_json::value::RawValue`].
+    #[doc(alias = "__getitem__")]
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let mut state = self.state();
+        state.accessed = true;
+        state.data.get_json(key).map(|text| parse(key, text)).transpose()
+    }
+
+    /// Sets the value under `key`. Keys that begin with `_` are Django's own.
+    ///
+    /// Errors if JSON cannot hold it. As everywhere in serde, a float that is not finite becomes `null`.
+    #[doc(alias = "__setitem__")]
+    #[doc(alias = "set")]
+    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
+        let value = to_text(key, value)?;
+        self.state().change(Change::Set(key.into(), value))
+    }
+
+    /// Makes a new value from the present one and answers it.
+    ///
+    /// This is the way to change a value that depends on itself (a counter, a list): if another request
+    /// changed the session meanwhile, `f` runs again on the newer value, so nothing is lost. `f` may
+    /// therefore run more than once and should do nothing else.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.update("cart", |cart: Option<Vec<u32>>| {
+    ///     let mut cart = cart.unwrap_or_default();
+    ///     cart.push(7);
+    ///     cart
+    /// })?;
+    /// assert_eq!(session.get("cart")?, Some(vec![7]));
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn update<T, V, F>(&self, key: &str, f: F) -> Result<V, Error>
+    where
+        T: DeserializeOwned,
+        V: Serialize,
+        F: Fn(Option<T>) -> V + Send + Sync + 'static,
+    {
+        let name: Arc<str> = key.into();
+        let f = Arc::new(f);
+        let run = {
+            let (name, f) = (name.clone(), f.clone());
+            move |old: Option<&str>| -> Result<(V, Arc<str>), Error> {
+                let value = f(old.map(|text| parse(&name, text)).transpose()?);
+                let text = to_text(&name, &value)?;
+                Ok((value, text))
+            }
+        };
+        let updater: state::Updater = {
+            let run = run.clone();
+            Arc::new(move |old| run(old).map(|(_, text)| text))
+        };
+        loop {
+            // `f` is the application's: it runs without the lock, and again if a clone of this session
+            // changed the value meanwhile.
+            let before = {
+                let state = self.state();
+                state.refuse_if_closed()?;
+                state.data.get_json(key).map(str::to_owned)
+            };
+            let (value, text) = run(before.as_deref())?;
+            let mut state = self.state();
+            state.refuse_if_closed()?;
+            if state.data.get_json(key) == before.as_deref() {
+                state.data.set_json(key, text);
+                state.note(Change::Update(name, updater));
+                return Ok(value);
+            }
+        }
+    }
+
+    /// The value under `key`; if there is none, stores and answers `value`. Django's `setdefault`.
+    #[doc(alias = "setdefault")]
+    pub fn get_or_insert<T>(&self, key: &str, value: T) -> Result<T, Error>
+    where
+        T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        match self.get(key)? {
+            Some(present) => Ok(present),
+            None => self.update(key, move |newer: Option<T>| newer.unwrap_or_else(|| value.clone())),
+        }
+    }
+
+    /// Sets several values at once. Django's `update(dict)`.
+    pub fn extend<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), Error>
+    where
+        K: AsRef<str>,
+        V: Serialize,
+    {
+        let changes: Vec<Change> = items
+            .into_iter()
+            .map(|(key, value)| Ok(Change::Set(key.as_ref().into(), to_text(key.as_ref(), &value)?)))
+            .collect::<Result<_, Error>>()?;
+        let mut state = self.state();
+        state.refuse_if_closed()?;
+        state.mark_modified(); // in Django also for an empty dict
+        changes.into_iter().try_for_each(|change| state.change(change))
+    }
+
+    /// Removes the value under `key` and answers it. Marks the session as modified only if it was there.
+    #[doc(alias = "pop")]
+    #[doc(alias = "__delitem__")]
+    pub fn remove<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let mut state = self.state();
+        state.accessed = true;
+        let Some(text) = state.data.get_json(key) else { return Ok(None) };
+        let value = parse(key, text)?;
+        state.change(Change::Remove(key.into()))?;
+        Ok(Some(value))
+    }
+
+    /// Removes `key`, whatever its value is; whether it was there. Django's `del session[key]`.
+    #[doc(alias = "del")]
+    pub fn discard(&self, key: &str) -> Result<bool, Error> {
+        let mut state = self.state();
+        state.accessed = true;
+        let there = state.data.get_json(key).is_some();
+        if there {
+            state.change(Change::Remove(key.into()))?;
+        }
+        Ok(there)
+    }
+
+    /// Whether there is a value under `key`.
+    #[doc(alias = "has_key")]
+    #[doc(alias = "__contains__")]
+    pub fn contains_key(&self, key: &str) -> bool {
+        let mut state = self.state();
+        state.accessed = true;
+        state.data.get_json(key).is_some()
+    }
+
+    /// The keys, in the order in which they were first set.
+    pub fn keys(&self) -> Vec<String> {
+        let mut state = self.state();
+        state.accessed = true;
+        state.data.keys()
+    }
+
+    /// Keys and values, in the order of the keys. Errors if a value is not a `T`.
+    pub fn items<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Error> {
+        let mut state = self.state();
+        state.accessed = true;
+        let data = &state.data;
+        let keys = data.keys().into_iter();
+        keys.filter_map(|key| {
+            let value = parse(&key, data.get_json(&key)?);
+            Some(value.map(|value| (key, value)))
+        })
+        .collect()
+    }
+
+    /// Removes all data and keeps the session and its key. To end it, [`flush`](Self::flush) it.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.state().change(Change::Clear)
+    }
+}
+
+/// # The session itself
+impl Session {
+    /// Ends the session: its data is gone, its row is deleted at commit, and what is stored afterwards goes
+    /// into a new session under a new key. The logout of Django.
+    pub fn flush(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.change(Change::Clear)?;
+        state.key = None;
+        state.flushed = true;
+        Ok(())
+    }
+
+    /// Gives the session a new key and keeps its data: call it when the visitor's rights change, so that a
+    /// key known from before is worth nothing. At commit the row is renamed by one statement; a request
+    /// that fails with a 5xx has renamed nothing.
+    pub fn cycle_key(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.refuse_if_closed()?;
+        state.mark_modified();
+        state.key = Some(SessionKey::generate());
+        Ok(())
+    }
+
+    /// The key, if the session has one: a new session gets it when it is first saved.
+    pub fn session_key(&self) -> Option<SessionKey> {
+        self.state().key.clone()
+    }
+
+    /// Whether there is neither a key nor data. A session that has a key is not empty, whatever it holds.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// assert!(session.is_empty());
+    /// session.insert("k1", "v1")?;
+    /// assert!(!session.is_empty());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.state().is_empty()
+    }
+
+    /// Whether its data was read or changed. Taking the session as an argument alone is neither.
+    pub fn accessed(&self) -> bool {
+        self.state().accessed
+    }
+
+    /// Whether its data was changed.
+    pub fn modified(&self) -> bool {
+        self.state().modified
+    }
+
+    /// Has the session saved and its cookie renewed although nothing changed. Django's
+    /// `session.modified = True`; nested values need no such help here, see [`update`](Self::update).
+    pub fn set_modified(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        state.refuse_if_closed()?;
+        let accessed = state.accessed; // Django's flag is set without touching the data
+        state.mark_modified();
+        state.accessed = accessed;
+        Ok(())
+    }
+}
+
+/// # Expiry
+impl Session {
+    /// Sets when this session ends. Takes an [`Expiry`], a `Duration` or a `SystemTime`.
+    pub fn set_expiry(&self, expiry: impl Into<Expiry>) -> Result<(), Error> {
+        match expiry.into().to_json() {
+            Some(value) => self.state().change(Change::Set(EXPIRY_KEY.into(), value.into())),
+            None => self.discard(EXPIRY_KEY).map(drop),
+        }
+    }
+
+    /// Seconds from now until the session ends; negative if that is past.
+    pub fn get_expiry_age(&self) -> i64 {
+        self.look_at_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()) as i64)
+    }
+
+    /// The instant at which the session ends if it is saved now.
+    pub fn get_expiry_date(&self) -> SystemTime {
+        self.look_at_expiry(|data, policy| expiry::date(data, policy, SystemTime::now()))
+    }
+
+    /// Whether the cookie ends with the browser.
+    pub fn get_expire_at_browser_close(&self) -> bool {
+        self.look_at_expiry(expiry::at_browser_close)
+    }
+
+    fn look_at_expiry<T>(&self, look: impl FnOnce(&SessionData, Policy) -> T) -> T {
+        let mut state = self.state();
+        state.accessed = true;
+        look(&state.data, self.shared.policy)
+    }
+}
+
+/// # Test cookies
+impl Session {
+    /// Stores a value whose return on the next request shows that the browser takes cookies.
+    pub fn set_test_cookie(&self) -> Result<(), Error> {
+        let (key, value) = TEST_COOKIE;
+        self.insert(key, value)
+    }
+
+    /// Whether the test cookie came back.
+    pub fn test_cookie_worked(&self) -> bool {
+        let (key, value) = TEST_COOKIE;
+        self.get::<String>(key).is_ok_and(|found| found.as_deref() == Some(value))
+    }
+
+    /// Removes the test cookie; whether it was there.
+    pub fn delete_test_cookie(&self) -> Result<bool, Error> {
+        self.discard(TEST_COOKIE.0)
+    }
+}
+
+/// # For the middleware
+impl Session {
+    /// Seconds for the cookie; none if it ends with the browser.
+    pub(crate) fn cookie_age(&self) -> Option<f64> {
+        let age = |data: &_, policy| expiry::age(data, policy, SystemTime::now());
+        (!self.get_expire_at_browser_close()).then(|| self.look_at_expiry(age))
+    }
+
+    /// From here on, changes are refused: nobody would save them.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+    }
+
+    /// Ended by `flush`, with the delete still to come.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state().is_ended()
+    }
+
+    /// Something is stored that we cannot read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.state().row, Row::Unreadable(_))
+    }
+}
+
+fn parse<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Error> {
+    json::from_json(text).map_err(|cause| {
+        let wanted = std::any::type_name::<T>();
+        Error::value(format!("the session's value under {key:?} is not a {wanted}"), Some(cause))
+    })
+}
+
+fn to_text<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Arc<str>, Error> {
+    json::to_json(value).map(Into::into).map_err(|cause| {
+        Error::value(format!("the value for {key:?} cannot be written as JSON"), Some(cause))
+    })
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state().fmt(f)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a session holds in memory: the dictionary, Django's flags, and the journal of changes.
+
+use std::{fmt, sync::Arc};
+
+use super::key::SessionKey;
+use crate::{
+    Error,
+    codec::SessionData,
+    store::{Record, Seen},
+};
+
+/// What the store holds for this session, as far as we have seen.
+#[derive(Clone)]
+pub(super) enum Row {
+    None,
+    Stored {
+        key: SessionKey,
+        seen: Seen,
+    },
+    /// Somebody else's until proven otherwise: never overwritten.
+    Unreadable(SessionKey),
+}
+
+/// One change, kept so that it can be made again on what another writer stored meanwhile.
+#[derive(Clone)]
+pub(super) enum Change {
+    Set(Arc<str>, Arc<str>),
+    Update(Arc<str>, Updater),
+    Remove(Arc<str>),
+    Clear,
+}
+
+/// Makes the new JSON text of a value from the present one.
+pub(super) type Updater = Arc<dyn Fn(Option<&str>) -> Result<Arc<str>, Error> + Send + Sync>;
+
+impl Change {
+    pub(super) fn apply(&self, data: &mut SessionData) -> Result<(), Error> {
+        match self {
+            Self::Set(key, value) => data.set_json(key, value.clone()),
+            Self::Update(key, f) => {
+                let value = f(data.get_json(key))?;
+                data.set_json(key, value);
+            }
+            Self::Remove(key) => {
+                data.remove(key);
+            }
+            Self::Clear => data.clear(),
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Set(key, _) | Self::Update(key, _) | Self::Remove(key) => Some(key),
+            Self::Clear => None,
+        }
+    }
+}
+
+pub(super) struct State {
+    pub(super) row: Row,
+    /// The key as the application sees it; differs from the row's between `cycle_key` or `flush` and the
+    /// save that carries them out.
+    pub(super) key: Option<SessionKey>,
+    pub(super) data: SessionData,
+    /// Changes that a save has in hand. They come back if it fails or is dropped half-way.
+    pub(super) saving: Vec<Change>,
+    /// Changes since.
+    pub(super) journal: Vec<Change>,
+    /// `flush` was called: whatever the row holds must go, and that it is gone already is no surprise.
+    pub(super) flushed: bool,
+    pub(super) accessed: bool,
+    pub(super) modified: bool,
+    /// Something was changed that no save has carried out yet.
+    pub(super) unsaved: bool,
+    /// A save was carried out.
+    pub(super) saved: bool,
+    /// The response has begun.
+    pub(super) closed: bool,
+}
+
+impl State {
+    pub(super) fn new(row: Row, data: SessionData) -> Self {
+        let key = match &row {
+            Row::None => None,
+            Row::Stored { key, .. } | Row::Unreadable(key) => Some(key.clone()),
+        };
+        Self {
+            row,
+            key,
+            data,
+            saving: Vec::new(),
+            journal: Vec::new(),
+            flushed: false,
+            accessed: false,
+            modified: false,
+            unsaved: false,
+            saved: false,
+            closed: false,
+        }
+    }
+
+    pub(super) fn stored(key: SessionKey, record: Record) -> Self {
+        Self::new(Row::Stored { key, seen: record.seen }, record.data)
+    }
+
+    /// The one door for every change: refused after the response has begun, applied, flagged, noted.
+    pub(super) fn change(&mut self, change: Change) -> Result<(), Error> {
+        self.refuse_if_closed()?;
+        change.apply(&mut self.data)?;
+        self.note(change);
+        Ok(())
+    }
+
+    /// Flags and notes a change that `data` already shows.
+    pub(super) fn note(&mut self, change: Change) {
+        self.mark_modified();
+        // A later change of the same key makes an earlier one pointless, and `Clear` all of them. An
+        // `Update` needs what came before it.
+        match &change {
+            Change::Clear => self.journal.clear(),
+            Change::Set(key, _) | Change::Remove(key) => {
+                self.journal.retain(|earlier| earlier.key() != Some(key));
+            }
+            Change::Update(..) => {}
+        }
+        self.journal.push(change);
+    }
+
+    pub(super) fn mark_modified(&mut self) {
+        self.accessed = true;
+        self.modified = true;
+        self.unsaved = true;
+    }
+
+    pub(super) fn refuse_if_closed(&self) -> Result<(), Error> {
+        if !self.closed {
+            return Ok(());
+        }
+        let error = Error::closed();
+        error.log(); // a body that streams has nobody to report to
+        Err(error)
+    }
+
+    /// Django's `is_empty`: neither key nor data.
+    pub(super) fn is_empty(&self) -> bool {
+        self.key.is_none() && self.data.is_empty()
+    }
+
+    /// `flush` was called and its delete is still to come.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_empty() && !matches!(self.row, Row::None)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("data", &self.data)
+            .field("accessed", &self.accessed)
+            .field("modified", &self.modified)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}

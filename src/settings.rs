@@ -1,0 +1,164 @@
+//! Django's `SESSION_*` settings by their names, with its defaults and meanings.
+
+use std::time::Duration;
+
+use cookie::SameSite;
+
+use crate::{Error, session::expiry::Policy};
+
+/// What happens when a request's session was ended by another request before it could be saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnInterrupted {
+    /// The response is replaced by a 400, as in Django.
+    #[default]
+    BadRequest,
+    /// The handler's response goes out, its changes to the session are dropped, and the log says so.
+    DropChanges,
+}
+
+/// How sessions and their cookie behave. Django's `SESSION_*` settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_django_session::SessionSettings;
+///
+/// let settings = SessionSettings::default()
+///     .cookie_age(Duration::from_secs(3600))
+///     .cookie_secure(true);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    pub(crate) cookie_name: String,
+    pub(crate) cookie_age: Duration,
+    pub(crate) cookie_domain: Option<String>,
+    pub(crate) cookie_path: String,
+    pub(crate) cookie_secure: bool,
+    pub(crate) cookie_httponly: bool,
+    pub(crate) cookie_samesite: Option<SameSite>,
+    pub(crate) save_every_request: bool,
+    pub(crate) expire_at_browser_close: bool,
+    pub(crate) on_interrupted: OnInterrupted,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            cookie_name: "sessionid".to_owned(),
+            cookie_age: Duration::from_secs(14 * 24 * 60 * 60),
+            cookie_domain: None,
+            cookie_path: "/".to_owned(),
+            cookie_secure: false,
+            cookie_httponly: true,
+            cookie_samesite: Some(SameSite::Lax),
+            save_every_request: false,
+            expire_at_browser_close: false,
+            on_interrupted: OnInterrupted::default(),
+        }
+    }
+}
+
+impl SessionSettings {
+    /// `SESSION_COOKIE_NAME`. Default: `sessionid`.
+    #[must_use]
+    pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie_name = name.into();
+        self
+    }
+
+    /// `SESSION_COOKIE_AGE`: how long a session lives after its last save, in whole seconds.
+    /// Default: two weeks.
+    #[must_use]
+    pub fn cookie_age(mut self, age: Duration) -> Self {
+        self.cookie_age = age;
+        self
+    }
+
+    /// `SESSION_COOKIE_DOMAIN`. Default: none, so that only this host gets the cookie.
+    #[must_use]
+    pub fn cookie_domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie_domain = Some(domain.into());
+        self
+    }
+
+    /// `SESSION_COOKIE_PATH`. Default: `/`.
+    #[must_use]
+    pub fn cookie_path(mut self, path: impl Into<String>) -> Self {
+        self.cookie_path = path.into();
+        self
+    }
+
+    /// `SESSION_COOKIE_SECURE`. Default: no, as in Django; say yes wherever the site is served over HTTPS.
+    #[must_use]
+    pub fn cookie_secure(mut self, yes: bool) -> Self {
+        self.cookie_secure = yes;
+        self
+    }
+
+    /// `SESSION_COOKIE_HTTPONLY`. Default: yes. With no, scripts on the page can read the session key.
+    #[must_use]
+    pub fn cookie_httponly(mut self, yes: bool) -> Self {
+        self.cookie_httponly = yes;
+        self
+    }
+
+    /// `SESSION_COOKIE_SAMESITE`. Default: `Lax`. `None` leaves the attribute out, as Django's `False`;
+    /// `Some(SameSite::None)` writes `SameSite=None`, which browsers accept only with Secure.
+    #[must_use]
+    pub fn cookie_samesite(mut self, samesite: Option<SameSite>) -> Self {
+        self.cookie_samesite = samesite;
+        self
+    }
+
+    /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews
+    /// its cookie, so that it ends when the visitor has been idle for the cookie age.
+    #[must_use]
+    pub fn save_every_request(mut self, yes: bool) -> Self {
+        self.save_every_request = yes;
+        self
+    }
+
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`. Default: no.
+    #[must_use]
+    pub fn expire_at_browser_close(mut self, yes: bool) -> Self {
+        self.expire_at_browser_close = yes;
+        self
+    }
+
+    /// What to answer when the session was ended elsewhere meanwhile. Default: 400, as Django.
+    #[must_use]
+    pub fn on_interrupted(mut self, policy: OnInterrupted) -> Self {
+        self.on_interrupted = policy;
+        self
+    }
+
+    pub(crate) fn expiry(&self) -> Policy {
+        Policy { cookie_age: self.cookie_age, expire_at_browser_close: self.expire_at_browser_close }
+    }
+
+    /// Refuses what no browser would keep, or what would let text into the header that is not a cookie's.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let bad = |text: String| Err(Error::configuration(text));
+        let name = &self.cookie_name;
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(token) {
+            return bad(format!("{name:?} cannot be a cookie's name: use letters, digits, - and _"));
+        }
+        for (what, text) in
+            [("cookie_path", Some(&self.cookie_path)), ("cookie_domain", self.cookie_domain.as_ref())]
+        {
+            if text.is_some_and(|t| t.bytes().any(|b| b == b';' || !(b' '..=b'~').contains(&b))) {
+                return bad(format!("{what} holds a character that a cookie cannot carry"));
+            }
+        }
+        if name.starts_with("__Host-")
+            && !(self.cookie_secure && self.cookie_path == "/" && self.cookie_domain.is_none())
+        {
+            return bad(format!("{name} needs cookie_secure(true), the path / and no domain"));
+        }
+        if name.starts_with("__Secure-") && !self.cookie_secure {
+            return bad(format!("{name} needs cookie_secure(true)"));
+        }
+        Ok(())
+    }
+}

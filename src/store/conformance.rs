@@ -1,0 +1,231 @@
+//! The contract of a store as a test that anybody can run on a store of their own.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use super::{AnyStore, Loaded, Outcome, Record, Seen, SessionData};
+use crate::{Error, Session, SessionKey};
+
+/// Checks that a store keeps the contract of [`SessionStore`](super::SessionStore).
+///
+/// Writes sessions under random keys and removes them again, so it may run on a store in use; apart from
+/// `clear_expired`, which clears what is expired. Every engine of this crate passes it.
+///
+/// # Panics
+///
+/// With a message that names the rule, if the store breaks it.
+///
+/// ```
+/// # #[actix_web::main] async fn main() {
+/// use actix_django_session::store::{MemoryStore, conformance};
+///
+/// conformance::check(MemoryStore::new()).await;
+/// # }
+/// ```
+pub async fn check(store: impl Into<AnyStore>) {
+    let store = store.into();
+    create_never_overwrites(&store).await;
+    data_comes_back_as_it_was(&store).await;
+    update_compares_and_sets(&store).await;
+    update_neither_inserts_nor_revives(&store).await;
+    rename_is_one_step(&store).await;
+    delete_ends_a_session(&store).await;
+    the_time_decides(&store).await;
+    keys_are_exact(&store).await;
+    concurrent_updates_all_count(&store).await;
+}
+
+async fn create_never_overwrites(store: &AnyStore) {
+    let (key, first) = (SessionKey::generate(), data(r#"{"a":1}"#));
+    let created = ok(store.create(&key, &first, later(60))).await;
+    assert!(matches!(created, Outcome::Saved(_)), "create: stores a new session");
+    let again = ok(store.create(&key, &data(r#"{"b":2}"#), later(60))).await;
+    assert!(matches!(again, Outcome::KeyTaken), "create: a taken key is KeyTaken");
+    assert_eq!(found(store, &key).await.data.to_json(), r#"{"a":1}"#, "create: never overwrites");
+    ok(store.delete(&key)).await;
+
+    let expired = SessionKey::generate();
+    ok(store.create(&expired, &first, later(-60))).await;
+    let again = ok(store.create(&expired, &first, later(60))).await;
+    assert!(matches!(again, Outcome::KeyTaken), "create: an expired session still takes its key");
+    ok(store.delete(&expired)).await;
+}
+
+async fn data_comes_back_as_it_was(store: &AnyStore) {
+    let (large, many) = (format!(r#"{{"s":"{}"}}"#, "x".repeat(2 << 20)), many_keys());
+    for text in [
+        "{}",
+        r#"{"a":123456789012345678901234567890,"b":5.0,"c":NaN,"d":"\ud800","e":[null,{"f":-Infinity}]}"#,
+        r#"{"z":1,"a":2,"z":3}"#,
+        r#"{"quote":"\"' \\ \u0000 %s $1 ?"}"#,
+        &large,
+        &many,
+    ] {
+        let key = SessionKey::generate();
+        ok(store.create(&key, &data(text), later(60))).await;
+        let there = found(store, &key).await.data.to_json();
+        ok(store.delete(&key)).await;
+        assert!(there == text, "load: data comes back byte for byte ({:.60}…)", text);
+    }
+}
+
+fn many_keys() -> String {
+    let members: Vec<String> = (0..10_000).map(|n| format!(r#""key{n}":{n}"#)).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+async fn update_compares_and_sets(store: &AnyStore) {
+    let key = SessionKey::generate();
+    let seen = saved(ok(store.create(&key, &data(r#"{"n":0}"#), later(60))).await);
+    let newer = saved(ok(store.update(&key, &seen, &data(r#"{"n":1}"#), later(90))).await);
+    let record = found(store, &key).await;
+    assert_eq!(record.data.to_json(), r#"{"n":1}"#, "update: stores");
+    assert!(record.expires > later(75), "update: moves the expiry");
+    assert!(record.seen == newer, "update: answers what a load would see");
+    match ok(store.update(&key, &seen, &data(r#"{"n":2}"#), later(60))).await {
+        Outcome::Changed(record) => {
+            assert_eq!(record.data.to_json(), r#"{"n":1}"#, "update: a refusal shows what is there");
+            let done = ok(store.update(&key, &record.seen, &data(r#"{"n":3}"#), later(60))).await;
+            assert!(matches!(done, Outcome::Saved(_)), "update: works with what the refusal showed");
+        }
+        other => panic!("update: something else than was seen must be Changed, not {other:?}"),
+    }
+    ok(store.delete(&key)).await;
+}
+
+async fn update_neither_inserts_nor_revives(store: &AnyStore) {
+    let key = SessionKey::generate();
+    let seen = saved(ok(store.create(&key, &data("{}"), later(60))).await);
+    ok(store.delete(&key)).await;
+    let gone = ok(store.update(&key, &seen, &data("{}"), later(60))).await;
+    assert!(matches!(gone, Outcome::Gone), "update: a deleted session is Gone");
+    assert!(!ok(store.exists(&key)).await, "update: never inserts");
+
+    let seen = saved(ok(store.create(&key, &data("{}"), later(-1))).await);
+    let gone = ok(store.update(&key, &seen, &data("{}"), later(60))).await;
+    assert!(matches!(gone, Outcome::Gone), "update: an expired session is Gone");
+    assert!(matches!(ok(store.load(&key)).await, Loaded::Missing), "update: never revives");
+    ok(store.delete(&key)).await;
+}
+
+async fn rename_is_one_step(store: &AnyStore) {
+    let (old, new, taken) = (SessionKey::generate(), SessionKey::generate(), SessionKey::generate());
+    let seen = saved(ok(store.create(&old, &data(r#"{"a":1}"#), later(60))).await);
+    ok(store.create(&taken, &data(r#"{"other":1}"#), later(60))).await;
+    let refused = ok(store.rename(&old, &seen, &taken, &data("{}"), later(60))).await;
+    assert!(matches!(refused, Outcome::KeyTaken), "rename: a taken key is KeyTaken");
+    assert_eq!(found(store, &old).await.data.to_json(), r#"{"a":1}"#, "rename: a refusal changes nothing");
+    assert_eq!(found(store, &taken).await.data.to_json(), r#"{"other":1}"#, "rename: never overwrites");
+
+    let seen_new = saved(ok(store.rename(&old, &seen, &new, &data(r#"{"a":2}"#), later(60))).await);
+    assert!(!ok(store.exists(&old)).await, "rename: the old key is gone");
+    let record = found(store, &new).await;
+    assert_eq!(record.data.to_json(), r#"{"a":2}"#, "rename: stores the data given");
+    assert!(record.seen == seen_new, "rename: answers what a load would see");
+    let gone = ok(store.rename(&old, &seen, &SessionKey::generate(), &data("{}"), later(60))).await;
+    assert!(matches!(gone, Outcome::Gone), "rename: a key that is gone is Gone");
+
+    ok(store.update(&new, &seen_new, &data(r#"{"a":3}"#), later(60))).await;
+    let changed = ok(store.rename(&new, &seen_new, &old, &data("{}"), later(60))).await;
+    assert!(matches!(changed, Outcome::Changed(_)), "rename: compares before it sets");
+    ok(store.delete(&new)).await;
+    ok(store.delete(&taken)).await;
+}
+
+async fn delete_ends_a_session(store: &AnyStore) {
+    let key = SessionKey::generate();
+    assert!(!ok(store.delete(&key)).await, "delete: what is not there is no error");
+    ok(store.create(&key, &data("{}"), later(60))).await;
+    assert!(ok(store.exists(&key)).await, "exists: sees a session");
+    assert!(ok(store.delete(&key)).await, "delete: says that it was there");
+    assert!(!ok(store.exists(&key)).await, "exists: sees that it is gone");
+    assert!(matches!(ok(store.load(&key)).await, Loaded::Missing), "load: a deleted session is Missing");
+}
+
+async fn the_time_decides(store: &AnyStore) {
+    let (live, expired) = (SessionKey::generate(), SessionKey::generate());
+    ok(store.create(&live, &data("{}"), later(60))).await;
+    ok(store.create(&expired, &data("{}"), later(-60))).await;
+    assert!(matches!(ok(store.load(&expired)).await, Loaded::Missing), "load: an expired session is Missing");
+    assert!(ok(store.exists(&expired)).await, "exists: does not look at the time");
+    assert!(ok(store.clear_expired()).await >= 1, "clear_expired: counts what it removed");
+    assert!(!ok(store.exists(&expired)).await, "clear_expired: removes what is expired");
+    assert!(ok(store.exists(&live)).await, "clear_expired: leaves what is live");
+    ok(store.delete(&live)).await;
+}
+
+async fn keys_are_exact(store: &AnyStore) {
+    let name = SessionKey::generate().as_str().to_owned();
+    let key = |text: &str| SessionKey::parse(text).unwrap_or_else(|| panic!("{text} can be a key"));
+    let (lower, upper) = (key(&format!("{name}~%_'\"")), key(&format!("{}~%_'\"", name.to_uppercase())));
+    ok(store.create(&lower, &data(r#"{"a":1}"#), later(60))).await;
+    for other in [&upper, &key(&name), &key(&format!("{name}~xxxx"))] {
+        assert!(matches!(ok(store.load(other)).await, Loaded::Missing), "load: keys are compared exactly");
+        assert!(!ok(store.delete(other)).await, "delete: keys are compared exactly");
+    }
+    let foreign = key(&"k".repeat(40));
+    ok(store.delete(&foreign)).await;
+    ok(store.create(&foreign, &data("{}"), later(60))).await;
+    assert!(ok(store.exists(&foreign)).await, "create: takes a key of 40 characters");
+    ok(store.delete(&foreign)).await;
+    ok(store.delete(&lower)).await;
+}
+
+/// Sixteen writers of one session, each with a counter of its own and one for all.
+async fn concurrent_updates_all_count(store: &AnyStore) {
+    const WRITERS: usize = 16;
+    const ROUNDS: usize = 10;
+    let session = Session::create(store);
+    session.insert("all", &0).unwrap_or_else(|error| panic!("{error:?}"));
+    ok(session.save()).await;
+    let key = session.session_key().unwrap_or_else(|| panic!("save: gives a key"));
+    let writers = (0..WRITERS).map(|writer| {
+        let key = key.clone();
+        async move {
+            for _ in 0..ROUNDS {
+                let session = Session::open(store, &key).await?;
+                let more = |n: Option<usize>| n.unwrap_or(0) + 1;
+                session.update("all", more)?;
+                session.update(&format!("writer{writer}"), more)?;
+                session.save().await?;
+            }
+            Ok::<(), Error>(())
+        }
+    });
+    ok(futures_util::future::try_join_all(writers)).await;
+    let record = found(store, &key).await;
+    assert_eq!(record.data.get_json("all"), Some("160"), "update: no increment is lost");
+    let keys: HashSet<String> = record.data.keys().into_iter().collect();
+    assert_eq!(keys.len(), WRITERS + 1, "update: no key is lost");
+    ok(store.delete(&key)).await;
+}
+
+fn data(json: &str) -> SessionData {
+    SessionData::from_json(json).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn later(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { SystemTime::now() - distance } else { SystemTime::now() + distance }
+}
+
+async fn ok<T>(work: impl Future<Output = Result<T, Error>>) -> T {
+    work.await.unwrap_or_else(|error| panic!("the store answers: {error:?}"))
+}
+
+async fn found(store: &AnyStore, key: &SessionKey) -> Record {
+    match ok(store.load(key)).await {
+        Loaded::Found(record) => record,
+        other => panic!("load: a live session is found, not {other:?}"),
+    }
+}
+
+fn saved(outcome: Outcome) -> Seen {
+    match outcome {
+        Outcome::Saved(seen) => seen,
+        other => panic!("a write that nothing stands against is Saved, not {other:?}"),
+    }
+}

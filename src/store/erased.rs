@@ -1,0 +1,71 @@
+//! A store whose type is chosen at run time, as Django's SESSION_ENGINE is.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+
+use super::{Loaded, Outcome, Seen, SessionData, SessionStore};
+use crate::{Error, SessionKey};
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Any store, behind one type. Cheap to clone; every [`SessionStore`] turns into it by `into()`.
+///
+/// ```
+/// use actix_django_session::store::{AnyStore, MemoryStore};
+///
+/// let store: AnyStore = MemoryStore::new().into();
+/// ```
+#[derive(Clone)]
+pub struct AnyStore(Arc<dyn Erased>);
+
+// Not a `SessionStore` itself, so that `From` can be there for every one that is.
+impl<S: SessionStore> From<S> for AnyStore {
+    fn from(store: S) -> Self {
+        Self(Arc::new(store))
+    }
+}
+
+impl fmt::Debug for AnyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyStore(…)")
+    }
+}
+
+/// [`SessionStore`] in a form that fits a trait object, made from it by `erase!`.
+macro_rules! erase {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
+        trait Erased: Send + Sync {
+            $(fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer>;)*
+        }
+
+        impl<S: SessionStore> Erased for S {
+            $(fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer> {
+                Box::pin(SessionStore::$name(self, $($arg),*))
+            })*
+        }
+
+        impl AnyStore {
+            $($(#[$doc])* pub fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer> {
+                self.0.$name($($arg),*)
+            })*
+        }
+    };
+}
+
+erase! {
+    /// See [`SessionStore::load`].
+    load(key: &'a SessionKey) -> Loaded;
+    /// See [`SessionStore::create`].
+    create(key: &'a SessionKey, data: &'a SessionData, expires: SystemTime) -> Outcome;
+    /// See [`SessionStore::update`].
+    update(key: &'a SessionKey, seen: &'a Seen, data: &'a SessionData, expires: SystemTime) -> Outcome;
+    /// See [`SessionStore::rename`].
+    rename(
+        key: &'a SessionKey, seen: &'a Seen, new_key: &'a SessionKey, data: &'a SessionData, expires: SystemTime
+    ) -> Outcome;
+    /// See [`SessionStore::delete`].
+    delete(key: &'a SessionKey) -> bool;
+    /// See [`SessionStore::exists`].
+    exists(key: &'a SessionKey) -> bool;
+    /// See [`SessionStore::clear_expired`].
+    clear_expired() -> u64;
+}

@@ -1,0 +1,238 @@
+//! Connections: from a pool, each operation under a deadline, a lost connection replaced once.
+
+use std::{error::Error as StdError, future::Future, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::{Config, NoTls, Row, config::SslMode, error::SqlState, types::ToSql};
+
+use crate::Error;
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: Pool,
+    pub(super) deadline: Duration,
+}
+
+/// A statement as it is sent: prepared, or a script of several.
+enum Statement<'a> {
+    Query(&'a str, Params<'a>),
+    Execute(&'a str, Params<'a>),
+    Script(&'a str),
+}
+
+#[derive(Default)]
+struct Answer {
+    row: Option<Row>,
+    rows: u64,
+}
+
+impl Statement<'_> {
+    async fn run(&self, connection: &Object) -> Result<Answer, tokio_postgres::Error> {
+        match self {
+            Self::Query(sql, params) => {
+                let statement = connection.prepare_cached(sql).await?;
+                let row = connection.query_opt(&statement, params).await?;
+                Ok(Answer { row, ..Answer::default() })
+            }
+            Self::Execute(sql, params) => {
+                let statement = connection.prepare_cached(sql).await?;
+                let rows = connection.execute(&statement, params).await?;
+                Ok(Answer { rows, ..Answer::default() })
+            }
+            Self::Script(sql) => connection.batch_execute(sql).await.map(|()| Answer::default()),
+        }
+    }
+}
+
+/// How many rows a statement changed.
+pub(super) struct Changed {
+    pub(super) rows: u64,
+    /// The statement was sent twice, since the answer to the first was lost with its connection: it may have
+    /// been carried out before.
+    pub(super) repeated: bool,
+}
+
+impl Connections {
+    pub(super) fn to(url: &str) -> Result<Self, Error> {
+        let mut config: Config = url.parse().map_err(|cause| {
+            Error::configuration(format!(
+                "the database URL is not of the form postgres://user:password@host:port/database{}",
+                hint(&cause)
+            ))
+        })?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(Error::configuration(
+                "the database URL asks for TLS (sslmode=require): build a deadpool pool with your TLS connector \
+                 and use PostgresStore::from_pool",
+            ));
+        }
+        let deadline = Duration::from_secs(5);
+        if config.get_connect_timeout().is_none() {
+            let _ = config.connect_timeout(deadline);
+        }
+        if config.get_application_name().is_none() {
+            let _ = config.application_name("actix-django-session");
+        }
+        let manager =
+            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let pool = Pool::builder(manager)
+            .max_size(4 * processors)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|cause| Error::store_caused_by("cannot make a pool of connections", cause))?;
+        Ok(Self { pool, deadline })
+    }
+
+    pub(super) fn from_pool(pool: Pool) -> Self {
+        Self { pool, deadline: Duration::from_secs(5) }
+    }
+
+    /// One round trip, to see that somebody answers.
+    pub(super) async fn check(&self) -> Result<(), Error> {
+        self.query_opt("connect to the database", "SELECT 1", &[]).await.map(drop)
+    }
+
+    pub(super) async fn query_opt(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, Error> {
+        self.run(what, Statement::Query(sql, params)).await.map(|(answer, _)| answer.row)
+    }
+
+    pub(super) async fn execute(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Changed, Error> {
+        let (answer, repeated) = self.run(what, Statement::Execute(sql, params)).await?;
+        Ok(Changed { rows: answer.rows, repeated })
+    }
+
+    /// Several statements in one message, for DDL.
+    pub(super) async fn script(&self, sql: &str) -> Result<(), Error> {
+        self.run("create the table of sessions", Statement::Script(sql)).await.map(drop)
+    }
+
+    /// Runs a statement within the deadline; again if its connection was lost. The flag says so.
+    async fn run(&self, what: &'static str, statement: Statement<'_>) -> Result<(Answer, bool), Error> {
+        let attempts = async {
+            let mut repeated = false;
+            loop {
+                let lease = Lease(Some(self.connection(what).await?));
+                match statement.run(lease.connection()).await {
+                    Ok(answer) => {
+                        lease.give_back();
+                        return Ok((answer, repeated));
+                    }
+                    Err(error) if lost(&error) && !repeated => repeated = true,
+                    Err(error) => {
+                        if !lost(&error) {
+                            lease.give_back();
+                        }
+                        return Err(explain(what, error));
+                    }
+                }
+            }
+        };
+        self.within_deadline(what, attempts).await
+    }
+
+    async fn connection(&self, what: &'static str) -> Result<Object, Error> {
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => explain(what, error),
+            other => Error::store_caused_by(format!("cannot {what}: no connection"), other),
+        })
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
+            let deadline = self.deadline;
+            Err(Error::store(format!("cannot {what}: the database did not answer within {deadline:?}")))
+        })
+    }
+}
+
+/// A connection in use. Unless it is given back it leaves the pool: one whose statement was cut off by the
+/// deadline, or by a visitor who left, may still be busy with it, and the next user would wait for that.
+struct Lease(Option<Object>);
+
+impl Lease {
+    fn give_back(mut self) {
+        self.0 = None;
+    }
+
+    #[allow(clippy::expect_used)] // taken out only where the lease ends
+    fn connection(&self) -> &Object {
+        self.0.as_ref().expect("a lease holds its connection")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// The connection is of no more use, and the statement may or may not have been carried out.
+fn lost(error: &tokio_postgres::Error) -> bool {
+    let shutting_down = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::IDLE_SESSION_TIMEOUT,
+    ];
+    error.is_closed()
+        || error.code().is_some_and(|code| shutting_down.contains(code))
+        || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
+pub(super) fn is_duplicate(error: &Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+    cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
+/// The error in words that say what to do.
+fn explain(what: &str, error: tokio_postgres::Error) -> Error {
+    let advice = match error.code() {
+        Some(code) if *code == SqlState::UNDEFINED_TABLE => {
+            "the table of sessions is not there (or not on the search_path): run Django's \
+             `manage.py migrate`, or call create_table()"
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "this role may not: GRANT SELECT, INSERT, UPDATE, DELETE on the table of sessions to it"
+        }
+        Some(code) if *code == SqlState::UNDEFINED_COLUMN => {
+            "the table of sessions has other columns than Django's session_key, session_data, expire_date"
+        }
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => "the database has no connection left",
+        Some(code)
+            if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) =>
+        {
+            "the database refuses this user or password"
+        }
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "there is no such database",
+        Some(_) => "the database refused",
+        None => "the database is away",
+    };
+    Error::store_caused_by(format!("cannot {what}: {advice}"), error)
+}
+
+/// What the parser says, unless it could quote a password.
+fn hint(error: &tokio_postgres::Error) -> String {
+    match error.source() {
+        Some(cause) if !cause.to_string().contains("password") => format!(" ({cause})"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The statements: plain SQL, one for each operation, made once for a table.
+
+use crate::Error;
+
+/// Rows a statement of `clear_expired` removes at most.
+pub(super) const CLEAR_BATCH: u64 = 1000;
+
+/// The name of a table of sessions, with its schema if it needs one.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    schema: Option<String>,
+    name: String,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { schema: None, name: "django_session".to_owned() }
+    }
+}
+
+impl Table {
+    /// Errors if PostgreSQL could not hold such a name unshortened.
+    pub(super) fn new(name: &str, schema: Option<&str>) -> Result<Self, Error> {
+        for part in [Some(name), schema].into_iter().flatten() {
+            if part.is_empty() || part.len() > 63 || part.contains('\0') {
+                return Err(Error::configuration(format!(
+                    "{part:?} cannot name a table: PostgreSQL takes 1 to 63 bytes and no NUL"
+                )));
+            }
+        }
+        Ok(Self { schema: schema.map(str::to_owned), name: name.to_owned() })
+    }
+
+    fn quoted(&self) -> String {
+        let schema = self.schema.as_ref().map(|schema| quote(schema) + ".").unwrap_or_default();
+        schema + &quote(&self.name)
+    }
+}
+
+fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+pub(super) struct Sql {
+    pub(super) load: String,
+    pub(super) create: String,
+    pub(super) update: String,
+    pub(super) rename: String,
+    pub(super) delete: String,
+    pub(super) exists: String,
+    pub(super) clear_expired: String,
+    pub(super) create_table: String,
+    /// Need every right that sessions need, and change nothing.
+    pub(super) check: [String; 3],
+}
+
+impl Sql {
+    pub(super) fn new(table: &Table) -> Self {
+        let t = table.quoted();
+        let compare = "session_key = $1 AND session_data = $2 AND expire_date > $3";
+        Self {
+            load: format!(
+                "SELECT session_data, expire_date FROM {t} WHERE session_key = $1 AND expire_date > $2"
+            ),
+            create: format!(
+                "INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3) \
+                 ON CONFLICT DO NOTHING"
+            ),
+            update: format!("UPDATE {t} SET session_data = $4, expire_date = $5 WHERE {compare}"),
+            rename: format!(
+                "UPDATE {t} SET session_data = $4, expire_date = $5, session_key = $6 WHERE {compare}"
+            ),
+            delete: format!("DELETE FROM {t} WHERE session_key = $1"),
+            exists: format!("SELECT 1 FROM {t} WHERE session_key = $1"),
+            // The outer condition is looked at again on a row that was renewed in between.
+            clear_expired: format!(
+                "DELETE FROM {t} WHERE expire_date < $1 AND session_key IN (SELECT session_key FROM {t} \
+                 WHERE expire_date < $1 ORDER BY expire_date LIMIT {CLEAR_BATCH} FOR UPDATE SKIP LOCKED)"
+            ),
+            create_table: create_table(table),
+            check: [
+                format!(
+                    "INSERT INTO {t} (session_key, session_data, expire_date) \
+                     SELECT session_key, session_data, expire_date FROM {t} \
+                     WHERE false AND session_key = $1 AND session_data = $2"
+                ),
+                format!(
+                    "UPDATE {t} SET session_key = $1, session_data = $2, expire_date = now() WHERE false"
+                ),
+                format!("DELETE FROM {t} WHERE false AND session_key = $1 AND session_data = $2"),
+            ],
+        }
+    }
+}
+
+/// Django's DDL. The indexes carry the names that Django computes for its own table.
+fn create_table(table: &Table) -> String {
+    let (t, name) = (table.quoted(), &table.name);
+    let index = |suffix: &str| {
+        let mut name = name.clone();
+        while name.len() + suffix.len() > 63 {
+            name.pop(); // PostgreSQL would cut the suffix, and then two names are one
+        }
+        quote(&(name + suffix))
+    };
+    let (like, expire_date) = (index("_session_key_c0390e0f_like"), index("_expire_date_a5c62663"));
+    format!(
+        "BEGIN; \
+         CREATE TABLE IF NOT EXISTS {t} (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \
+         \"session_data\" text NOT NULL, \"expire_date\" timestamp with time zone NOT NULL); \
+         CREATE INDEX IF NOT EXISTS {like} ON {t} (\"session_key\" varchar_pattern_ops); \
+         CREATE INDEX IF NOT EXISTS {expire_date} ON {t} (\"expire_date\"); \
+         COMMIT"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_checked() {
+        let table = Table::new("my \"sessions\"", Some("Accounts")).unwrap();
+        assert_eq!(table.quoted(), r#""Accounts"."my ""sessions""""#);
+        for bad in ["", "a\0b", &"x".repeat(64)] {
+            assert!(Table::new(bad, None).unwrap_err().is_configuration());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+"""
+A small language for what a view does with its session, as JSON, so that the same program can be
+run by Django and by another implementation. A program is a list of operations, run in order.
+
+["get", k]                  value or null
+["set", k, v]               null
+["incr", k]                 the new number: s[k] = s.get(k, 0) + 1
+["pop", k]                  value or null
+["del", k]                  true, or false if there was no such key
+["has", k]                  bool
+["setdefault", k, v]        value
+["update", {...}]           null
+["keys"]                    list
+["items"]                   list of [k, v]
+["clear"]                   null
+["flush"]                   null
+["cycle_key"]               null
+["save"]                    null
+["modified"]                null; sets the flag by hand
+["flags"]                   {"accessed", "modified", "empty", "key"}; changes none of them
+["set_expiry", n or null]   null
+["set_expiry_date", iso]    null; an absolute date
+["set_expiry_in", seconds]  null; as timedelta, which is stored as an absolute date
+["expiry_age"]              number
+["expiry_date"]             Unix seconds, with fraction
+["browser_close"]           bool
+["set_test_cookie"]         null
+["test_cookie_worked"]      bool
+["delete_test_cookie"]      null; KeyError (status 500) if it is not set
+["message", text]           null; django.contrib.messages, level info
+["user"]                    user name or null
+["delete_row"]              null; deletes the row of the cookie's key behind the session's back,
+                            as a logout in another process does
+["sleep", seconds]          null
+["status", n]               null; the status of the response
+["raise"]                   raises RuntimeError: status 500
+"""
+
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.sessions.models import Session
+
+
+def run(request, op):
+    """Run one operation and return its result."""
+    name, *arguments = op
+    return OPS[name](request, *arguments)
+
+
+def on_session(function):
+    """Most operations need only the session of the request."""
+    return lambda request, *arguments: function(request.session, *arguments)
+
+
+def set_item(s, key, value):
+    s[key] = value
+
+
+def incr(s, key):
+    s[key] = s.get(key, 0) + 1
+    return s[key]
+
+
+def del_item(s, key):
+    try:
+        del s[key]
+    except KeyError:
+        return False
+    return True
+
+
+def set_modified(s):
+    s.modified = True
+
+
+def flags(s):
+    return {
+        "accessed": s.accessed,
+        "modified": s.modified,
+        "empty": s.is_empty(),
+        "key": s.session_key,
+    }
+
+
+def user(request):
+    return request.user.get_username() or None
+
+
+def delete_row(request):
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
+    Session.objects.filter(session_key=key).delete()
+
+
+def set_status(request, status):
+    request.answer_status = status
+
+
+def raise_error(request):
+    raise RuntimeError("asked for by the operation")
+
+
+SESSION_OPS = {
+    "get": lambda s, key: s.get(key),
+    "set": set_item,
+    "incr": incr,
+    "pop": lambda s, key: s.pop(key, None),
+    "del": del_item,
+    "has": lambda s, key: key in s,
+    "setdefault": lambda s, key, value: s.setdefault(key, value),
+    "update": lambda s, items: s.update(items),
+    "keys": lambda s: list(s.keys()),
+    "items": lambda s: [list(item) for item in s.items()],
+    "clear": lambda s: s.clear(),
+    "flush": lambda s: s.flush(),
+    "cycle_key": lambda s: s.cycle_key(),
+    "save": lambda s: s.save(),
+    "modified": set_modified,
+    "flags": flags,
+    "set_expiry": lambda s, seconds: s.set_expiry(seconds),
+    "set_expiry_date": lambda s, iso: s.set_expiry(datetime.fromisoformat(iso)),
+    "set_expiry_in": lambda s, seconds: s.set_expiry(timedelta(seconds=seconds)),
+    "expiry_age": lambda s: s.get_expiry_age(),
+    "expiry_date": lambda s: s.get_expiry_date().timestamp(),
+    "browser_close": lambda s: s.get_expire_at_browser_close(),
+    "set_test_cookie": lambda s: s.set_test_cookie(),
+    "test_cookie_worked": lambda s: s.test_cookie_worked(),
+    "delete_test_cookie": lambda s: s.delete_test_cookie(),
+}
+
+OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
+    "message": lambda request, text: messages.info(request, text),
+    "user": user,
+    "delete_row": delete_row,
+    "sleep": lambda request, seconds: time.sleep(seconds),
+    "status": set_status,
+    "raise": raise_error,
+}

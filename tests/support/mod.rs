@@ -1,0 +1,23 @@
+//! What the integration tests share: servers to talk to, and clients to talk to them with.
+//!
+//! The servers come from `tests/run`, which says in the environment where they are.
+
+// Each test file is a crate of its own and uses a part of this one.
+#![allow(dead_code, unreachable_pub)]
+// What cannot go on ends the test, with a message.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod browser;
+pub mod django;
+pub mod http;
+pub mod logs;
+pub mod postgres;
+pub mod proc;
+
+/// A setting that `tests/run` makes.
+pub fn required(name: &str) -> String {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => value,
+        _ => panic!("{name} is not set: run tests/run"),
+    }
+}

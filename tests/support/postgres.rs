@@ -1,0 +1,237 @@
+//! PostgreSQL: a database of one's own on the shared server, or a whole server of one's own.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
+
+use super::proc::{self, Group, PATIENCE, TempDir};
+use super::required;
+
+/// Rows of columns, as text.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// Runs SQL on a connection of its own; works inside and outside of async code.
+pub fn query(url: &str, sql: &str) -> Rows {
+    try_query(url, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+}
+
+/// As `query`, for a server that may refuse or be away.
+pub fn try_query(url: &str, sql: &str) -> Result<Rows, String> {
+    let mut config: Config = url.parse().map_err(|e| format!("{url}: {e}"))?;
+    config.connect_timeout(Duration::from_secs(10));
+    let work = async {
+        let (client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(connection);
+        let messages = client.simple_query(sql).await?;
+        drop(client);
+        connection.await.ok(); // so that the server has seen the end of it
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok::<Rows, tokio_postgres::Error>(rows.collect())
+    };
+    // A thread of its own, because a runtime cannot wait inside another one.
+    let answer = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async { tokio::time::timeout(PATIENCE, work).await })
+        });
+        thread.join().unwrap()
+    });
+    match answer {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => Err(match error.as_db_error() {
+            Some(error) => error.to_string(),
+            None => error.to_string(),
+        }),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+    }
+}
+
+/// An empty database on the server of `tests/run`, dropped with this.
+#[derive(Debug)]
+pub struct Database {
+    server: String,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let server = required("TEST_POSTGRES_URL");
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        query(&server, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let (base, _) = server.rsplit_once('/').expect("TEST_POSTGRES_URL should name a database");
+        let url = format!("{base}/{name}");
+        Self { server, name, url }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn query(&self, sql: &str) -> Rows {
+        query(&self.url, sql)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // The connections that a test leaves open must not keep it alive. A failure is not worth
+        // hiding the test's own: the server goes soon.
+        try_query(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).ok();
+    }
+}
+
+/// A server for one test alone, to be stopped, killed and paused; stops with this.
+#[derive(Debug)]
+pub struct PrivateServer {
+    // In this order: the server ends before its files go.
+    group: Option<Group>,
+    settings: Vec<String>,
+    bin: PathBuf,
+    port: u16,
+    dir: TempDir,
+}
+
+impl PrivateServer {
+    /// Starts with such settings as `("log_statement", "all")`.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let bin = PathBuf::from(required("TEST_PG_BIN"));
+        let dir = TempDir::new("postgres");
+        if let Some((uid, gid)) = server_user() {
+            chown(dir.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let mut initdb = as_server_user(&bin.join("initdb"), dir.path());
+        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8"]);
+        initdb.args(["--no-locale", "--no-sync", "--pgdata=data"]);
+        proc::run("initdb", &mut initdb, b"");
+        let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut server = Self { group: None, settings, bin, port: proc::free_port(), dir };
+        server.start_again();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn query(&self, sql: &str) -> Rows {
+        query(&self.url(), sql)
+    }
+
+    /// Everything that it has logged, from before a stop too.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Stops as `pg_ctl stop -m fast` does: connections are ended, nothing is lost.
+    pub fn stop_fast(&mut self) {
+        self.end("INT");
+    }
+
+    /// Kills every process of the server at once.
+    pub fn kill(&mut self) {
+        self.pause(); // none of them notices that the others are gone
+        proc::signal("KILL", &self.processes());
+        self.group = None;
+    }
+
+    /// Starts again with the same files, port and settings, and waits until it takes queries.
+    pub fn start_again(&mut self) {
+        assert!(self.group.is_none(), "the server runs already");
+        let mut command = as_server_user(&self.bin.join("postgres"), self.dir.path());
+        command.args(["-D", "data", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.args(["-c", &format!("unix_socket_directories={}", self.dir.path().display())]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        let mut group = Group::start("a private PostgreSQL", &mut command, &self.log_file());
+        let url = self.url();
+        proc::wait_until("a private PostgreSQL should take queries", PATIENCE, || {
+            group.assert_running();
+            try_query(&url, "SELECT 1").is_ok()
+        });
+        self.group = Some(group);
+    }
+
+    /// Stops it in its tracks: connections stay open, and nothing answers.
+    pub fn pause(&self) {
+        // The postmaster first, so that it starts no more children.
+        proc::signal("STOP", &self.processes()[..1]);
+        proc::signal("STOP", &self.processes()[1..]);
+    }
+
+    pub fn resume(&self) {
+        proc::signal("CONT", &self.processes());
+    }
+
+    /// The postmaster and its children. They are no process group: each child leads its own.
+    fn processes(&self) -> Vec<i64> {
+        let id = self.group.as_ref().expect("the server is stopped").id();
+        let mut ids = vec![i64::from(id)];
+        ids.extend(proc::children(id));
+        ids
+    }
+
+    fn end(&mut self, signal: &str) {
+        let ids = self.processes();
+        proc::signal(signal, &ids[..1]);
+        proc::signal("CONT", &ids); // a paused one would not notice
+        self.group.take().expect("the server is stopped").wait(PATIENCE);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        if self.group.is_none() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.kill();
+        } else {
+            self.end("QUIT"); // unlike a kill, leaves no shared memory behind
+        }
+    }
+}
+
+/// A command run as the user that PostgreSQL may run as.
+fn as_server_user(program: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(dir);
+    if let Some((uid, gid)) = server_user() {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// Whom to become, because PostgreSQL refuses to run as root; nobody else when not root.
+fn server_user() -> Option<(u32, u32)> {
+    let id = |args: &[&str]| -> Option<u32> {
+        let output = Command::new("id").args(args).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    };
+    if id(&["-u"]) != Some(0) {
+        return None;
+    }
+    let user = |name: &str| Some((id(&["-u", name])?, id(&["-g", name])?));
+    Some(user("postgres").or_else(|| user("nobody")).expect("a user postgres or nobody"))
+}
