@@ -76,8 +76,8 @@ impl SessionMiddleware {
             // An unknown key on a page that did not look. Django makes a row for it; here it is unknown.
             return end(None, settings, had_cookie, response).await;
         }
-        if session.is_unreadable() && !modified {
-            return Ok(());
+        if session.has_nothing_to_keep() {
+            return Ok(()); // an unreadable row keeps its cookie
         }
         session.commit(settings.save_every_request).await?;
         set_cookie(&session, settings, response);

@@ -44,6 +44,13 @@ impl Session {
         let _one_at_a_time = self.shared.saving.lock().await;
         let plan = {
             let mut state = self.state();
+            state.accessed = true;
+            if state.key.is_none() && matches!(state.row, Row::None) {
+                state.mark_modified(); // it comes into being, and the visitor must be told its key
+            }
+            if state.has_nothing_to_keep() {
+                return Ok(());
+            }
             let newer = mem::take(&mut state.journal);
             state.saving.extend(newer);
             state.unsaved = false;
@@ -98,13 +105,12 @@ impl Session {
             Row::None => self.insert_row(key, data).await,
             Row::Unreadable(old) => {
                 // A write starts a new session beside what we cannot read. Only an explicit end ends it.
-                let ended = flushed && key.is_none();
-                let saved = if ended && data.is_empty() {
+                let saved = if flushed && key.is_none() && data.is_empty() {
                     (Row::None, data)
                 } else {
                     self.insert_row(key.filter(|key| *key != old), data).await?
                 };
-                if ended {
+                if flushed {
                     self.shared.store.delete(&old).await?;
                 }
                 Ok(saved)

@@ -426,9 +426,9 @@ impl Session {
         self.state().is_ended()
     }
 
-    /// Something is stored that we cannot read.
-    pub(crate) fn is_unreadable(&self) -> bool {
-        matches!(self.state().row, Row::Unreadable(_))
+    /// Something is stored that we cannot read, and nothing was written to take its place.
+    pub(crate) fn has_nothing_to_keep(&self) -> bool {
+        self.state().has_nothing_to_keep()
     }
 }
 

@@ -147,6 +147,12 @@ impl State {
         self.key.is_none() && self.data.is_empty()
     }
 
+    /// What is stored cannot be read, and there is nothing to begin a new session with.
+    pub(super) fn has_nothing_to_keep(&self) -> bool {
+        let key_is_its_own = matches!(&self.row, Row::Unreadable(key) if self.key.as_ref() == Some(key));
+        key_is_its_own && self.data.is_empty()
+    }
+
     /// `flush` was called and its delete is still to come.
     pub(super) fn is_ended(&self) -> bool {
         self.is_empty() && !matches!(self.row, Row::None)

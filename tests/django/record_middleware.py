@@ -137,6 +137,23 @@ ACTIONS = {
     "deleted_write": [["delete_row"], WRITE, FLAGS],
 }
 
+# Operations that Django carries out without loading the session. An implementation in which it is
+# always loaded by then can be held to what Django does if it is, so that is recorded too.
+NO_LOAD = ("clear", "flush", "modified", "save")
+
+
+def loaded(ops):
+    """The program with a load before its first such operation, or None if there is none."""
+    for index, op in enumerate(ops):
+        if op[0] in NO_LOAD:
+            return [*ops[:index], ["has", "a"], *ops[index:]]
+        if op[0] not in ("flags", "delete_row"):
+            return None
+    return None
+
+
+ACTIONS |= {f"loaded_{name}": ops for name, plain in ACTIONS.items() if (ops := loaded(plain))}
+
 
 def request(site, cookie_header, ops):
     """Status, headers and body of POST /ops. All of Django but the socket."""

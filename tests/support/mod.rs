@@ -13,6 +13,8 @@ pub mod http;
 pub mod logs;
 pub mod postgres;
 pub mod proc;
+pub mod site;
+pub mod table;
 
 /// A setting that `tests/run` makes.
 pub fn required(name: &str) -> String {

@@ -1,0 +1,199 @@
+//! A page that shows its visitor's session, lets them change it, and shows the row behind it.
+//!
+//! ```text
+//! cargo run --example quickstart        # http://127.0.0.1:8080, sessions in ./django_session.sqlite3
+//! ```
+//!
+//! `PORT` takes another port. `DATABASE_URL` takes another database: `sqlite://db.sqlite3`, or
+//! `postgres://…` with a Django site's own table; there, `CREATE_TABLE=1` makes a table that is missing.
+//! `SECRET_KEY` is Django's: with the same database and the same secret, both see the same sessions.
+
+#[path = "quickstart/page.rs"]
+mod page;
+#[path = "quickstart/table.rs"]
+mod table;
+
+use std::{env, error::Error as StdError, process::ExitCode, time::Duration};
+
+use actix_django_session::{
+    Error, Expiry, LazySession, PostgresStore, SecretKey, Session, SessionMiddleware, SessionSettings,
+    SqliteStore, store::AnyStore,
+};
+use actix_web::{App, HttpServer, http::StatusCode, middleware::ErrorHandlers, web};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::table::Table;
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    // The crate writes to the log what went wrong with a request; the visitor only sees a 503.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn StdError>> {
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    let port: u16 = port.parse().map_err(|_| format!("PORT is not the number of a port: {port:?}"))?;
+    let secret = env::var("SECRET_KEY").unwrap_or_else(|_| {
+        println!("SECRET_KEY is not set: signing with a key that everybody knows, good for trying out only");
+        "insecure-key-of-the-quickstart".to_owned()
+    });
+    let url = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://django_session.sqlite3".to_owned());
+    let (store, table) = open(&url, SecretKey::new(secret)).await?;
+
+    // Made once, cloned into every worker. `cookie_secure(true)` belongs here wherever there is HTTPS.
+    let session = SessionMiddleware::new(store).settings(SessionSettings::default())?;
+    let engine = table.engine();
+    let table = web::Data::new(table);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(table.clone())
+            // These forms carry no CSRF token. What protects them is that the session's cookie is
+            // SameSite=Lax: a form on another site posts without it, and so into a session of nobody.
+            .route("/", web::get().to(index))
+            .route("/set", web::post().to(set))
+            .route("/remove", web::post().to(remove))
+            .route("/expiry", web::post().to(expiry))
+            .route("/rotate", web::post().to(rotate))
+            .route("/flush", web::post().to(flush))
+            .route("/health", web::get().to(health))
+            .wrap(session.clone())
+            // Outside of the sessions, so that it also sees a session that could not be saved.
+            .wrap(ErrorHandlers::new().handler(StatusCode::SERVICE_UNAVAILABLE, page::away))
+    })
+    .bind(("127.0.0.1", port))
+    .map_err(|error| format!("cannot listen on 127.0.0.1:{port}, PORT takes another: {error}"))?;
+    for address in server.addrs() {
+        println!("Sessions in {engine}: open http://{address}");
+    }
+    Ok(server.run().await?)
+}
+
+/// The store that the URL names, ready for use, and a way past it to its table.
+///
+/// Where nobody needs the table, `actix_django_session::store::open(url, secret)` is all of this.
+async fn open(url: &str, secret: SecretKey) -> Result<(AnyStore, Table), Box<dyn StdError>> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            let store = SqliteStore::open(path, secret).await.map_err(|error| error.with_causes())?;
+            store.create_table().await.map_err(|error| error.with_causes())?;
+            Ok((store.into(), Table::Sqlite(path.into())))
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            let store = PostgresStore::connect(url, secret).await.map_err(|error| error.with_causes())?;
+            // This database may be a Django site's: nothing is made there that nobody asked for.
+            if env::var("CREATE_TABLE").is_ok_and(|yes| yes == "1") {
+                store.create_table().await.map_err(|error| error.with_causes())?;
+            }
+            store.check().await.map_err(|error| format!("{error} (CREATE_TABLE=1 has it called here)"))?;
+            Ok((store.into(), Table::Postgres(url.to_owned())))
+        }
+        _ => Err("DATABASE_URL has to be postgres://user:password@host/database or sqlite://file".into()),
+    }
+}
+
+/// A `Session` argument is the session, loaded. When the handler has answered, the middleware saves what
+/// changed and sets the cookie.
+async fn index(
+    session: Session,
+    table: web::Data<Table>,
+    query: web::Query<page::Query>,
+) -> Result<web::Html, Error> {
+    let visits = session.update("visits", one_more)?;
+    // Handlers rarely save by themselves. This one does, since the page shows the row as it is now.
+    session.save().await?;
+    let row = match session.session_key() {
+        Some(key) => table.row(key.as_str()).await?,
+        None => None,
+    };
+    page::index(&session, visits, &row.unwrap_or_default(), &query, &table.engine())
+}
+
+/// The next number of visits. Visitors may have stored anything under its key, so this takes anything;
+/// `|n: Option<u64>| n.unwrap_or(0) + 1` does where the key is the page's own.
+fn one_more(visits: Option<Box<RawValue>>) -> u64 {
+    visits.and_then(|json| json.get().parse::<u64>().ok()).unwrap_or(0).saturating_add(1)
+}
+
+#[derive(Deserialize)]
+struct Item {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+impl Item {
+    /// Django keeps values of its own in the session, such as who is logged in.
+    fn is_djangos(&self) -> bool {
+        self.key.starts_with('_')
+    }
+}
+
+/// A `LazySession` argument has not been loaded: what is refused here never reaches the database.
+async fn set(session: LazySession, form: web::Form<Item>) -> Result<web::Redirect, Error> {
+    if form.is_djangos() {
+        return Ok(page::back("refused"));
+    }
+    let session = session.load().await?;
+    // Whatever serde can write may go in. Here that is JSON as it was typed, or else the text.
+    match serde_json::from_str::<&RawValue>(&form.value) {
+        Ok(json) => session.insert(&form.key, json)?,
+        Err(_) => session.insert(&form.key, &form.value)?,
+    }
+    Ok(page::back("stored"))
+}
+
+async fn remove(session: LazySession, form: web::Form<Item>) -> Result<web::Redirect, Error> {
+    if form.is_djangos() {
+        return Ok(page::back("refused"));
+    }
+    session.load().await?.discard(&form.key)?;
+    Ok(page::back("removed"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Default,
+    Minute,
+    Browser,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    end: End,
+}
+
+async fn expiry(session: Session, form: web::Form<Choice>) -> Result<web::Redirect, Error> {
+    match form.end {
+        End::Default => session.set_expiry(Expiry::Default)?,
+        End::Minute => session.set_expiry(Duration::from_secs(60))?,
+        End::Browser => session.set_expiry(Expiry::BrowserClose)?,
+    }
+    Ok(page::back("expiry"))
+}
+
+async fn rotate(session: Session) -> Result<web::Redirect, Error> {
+    session.cycle_key()?;
+    Ok(page::back("rotated"))
+}
+
+async fn flush(session: Session) -> Result<web::Redirect, Error> {
+    session.flush()?;
+    Ok(page::back("flushed"))
+}
+
+/// No session among the arguments: nothing is loaded, saved or set, whatever cookie came.
+async fn health() -> &'static str {
+    "ok\n"
+}

@@ -1,0 +1,151 @@
+//! The table of sessions behind a store, looked at and changed behind its back.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use actix_django_session::{
+    SecretKey,
+    codec::Codec,
+    store::{AnyStore, PostgresStore, SqliteStore},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Runtime;
+
+use super::{postgres::Database, proc::TempDir, site::to_iso};
+
+/// One row, with the text as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub key: String,
+    pub text: String,
+    pub expires: SystemTime,
+}
+
+/// A kind of store with the means to look behind it.
+#[derive(Debug)]
+pub enum Table {
+    Sqlite { path: PathBuf, db: rusqlite::Connection, _dir: TempDir },
+    Postgres { database: Database, runtime: Runtime, client: tokio_postgres::Client },
+}
+
+impl Table {
+    /// A file with Django's table in it.
+    pub fn sqlite() -> Self {
+        let dir = TempDir::new("sqlite");
+        let path = dir.path().join("db.sqlite3");
+        let runtime = Runtime::new().unwrap();
+        let store = runtime.block_on(SqliteStore::open(&path, SecretKey::new("any"))).unwrap();
+        runtime.block_on(store.create_table()).unwrap();
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.busy_timeout(Duration::from_secs(5)).unwrap();
+        Self::Sqlite { path, db, _dir: dir }
+    }
+
+    /// A fresh database with Django's table in it.
+    pub fn postgres() -> Self {
+        let database = Database::fresh();
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(async {
+            let store = PostgresStore::connect(database.url(), SecretKey::new("any")).await.unwrap();
+            store.create_table().await.unwrap();
+            let (client, connection) =
+                tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client
+        });
+        Self::Postgres { database, runtime, client }
+    }
+
+    /// Makes a store of ours on this table.
+    pub fn opener(
+        &self,
+        secret: &str,
+    ) -> Box<dyn FnOnce() -> futures_util::future::LocalBoxFuture<'static, AnyStore> + Send> {
+        let secret = SecretKey::new(secret);
+        match self {
+            Self::Sqlite { path, .. } => {
+                let path = path.clone();
+                Box::new(move || {
+                    Box::pin(async move { SqliteStore::open(path, secret).await.unwrap().into() })
+                })
+            }
+            Self::Postgres { database, .. } => {
+                let url = database.url().to_owned();
+                Box::new(move || {
+                    Box::pin(async move { PostgresStore::connect(&url, secret).await.unwrap().into() })
+                })
+            }
+        }
+    }
+
+    /// Removes every row and inserts these.
+    pub fn reset(&mut self, rows: &[Row]) {
+        match self {
+            Self::Sqlite { db, .. } => {
+                db.execute("DELETE FROM django_session", []).unwrap();
+                for row in rows {
+                    let expires = to_iso(row.expires).replace('T', " ").replace("+00:00", "");
+                    db.execute(
+                        "INSERT INTO django_session VALUES (?1, ?2, ?3)",
+                        [&row.key, &row.text, &expires],
+                    )
+                    .unwrap();
+                }
+            }
+            Self::Postgres { runtime, client, .. } => runtime.block_on(async {
+                client.execute("DELETE FROM django_session", &[]).await.unwrap();
+                for row in rows {
+                    let sql = "INSERT INTO django_session VALUES ($1, $2, $3)";
+                    client.execute(sql, &[&row.key, &row.text, &row.expires]).await.unwrap();
+                }
+            }),
+        }
+    }
+
+    /// Every row.
+    pub fn rows(&mut self) -> Vec<Row> {
+        let mut rows: Vec<Row> = match self {
+            Self::Sqlite { db, .. } => {
+                let mut select = db
+                    .prepare_cached("SELECT session_key, session_data, expire_date FROM django_session")
+                    .unwrap();
+                let rows = select.query_map([], |row| {
+                    let expires = row.get::<_, String>(2)?.replace(' ', "T") + "Z";
+                    Ok(Row { key: row.get(0)?, text: row.get(1)?, expires: super::site::iso(&expires) })
+                });
+                rows.unwrap().map(Result::unwrap).collect()
+            }
+            Self::Postgres { runtime, client, .. } => {
+                let rows = runtime.block_on(
+                    client.query("SELECT session_key, session_data, expire_date FROM django_session", &[]),
+                );
+                let row = |row: &tokio_postgres::Row| Row {
+                    key: row.get(0),
+                    text: row.get(1),
+                    expires: row.get(2),
+                };
+                rows.unwrap().iter().map(row).collect()
+            }
+        };
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        rows
+    }
+}
+
+/// Signed text of any payload, such as no session of ours has.
+pub fn sign(payload: &str, secret: &str) -> String {
+    let salt = "django.contrib.sessions.SessionStoresigner";
+    let key = Sha256::new().chain_update(salt).chain_update(secret).finalize();
+    let value = format!("{}:1r31eq", URL_SAFE_NO_PAD.encode(payload));
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&value);
+    format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+/// The dictionary in a signed text, as JSON; none if it cannot be read.
+pub fn read(text: &str, secret: &str) -> Option<String> {
+    Codec::new(SecretKey::new(secret)).decode(text).ok().map(|data| data.to_json())
+}
