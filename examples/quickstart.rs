@@ -43,13 +43,15 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn StdError>> {
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    let port: u16 = port.parse().map_err(|_| format!("PORT is not the number of a port: {port:?}"))?;
+    let port: u16 = port.parse().map_err(|_| format!("PORT has to be a number up to 65535, not {port:?}"))?;
     let secret = env::var("SECRET_KEY").unwrap_or_else(|_| {
         println!("SECRET_KEY is not set: signing with a key that everybody knows, good for trying out only");
         "insecure-key-of-the-quickstart".to_owned()
     });
     let url = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://django_session.sqlite3".to_owned());
-    let (store, table) = open(&url, SecretKey::new(secret)).await?;
+    let (store, table) = open(&url, SecretKey::new(secret)).await.map_err(|error| {
+        error.with_causes().replace("call create_table()", "start this with CREATE_TABLE=1")
+    })?;
 
     // Made once, cloned into every worker. `cookie_secure(true)` belongs here wherever there is HTTPS.
     let session = SessionMiddleware::new(store).settings(SessionSettings::default())?;
@@ -59,7 +61,8 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
         App::new()
             .app_data(table.clone())
             // These forms carry no CSRF token. What protects them is that the session's cookie is
-            // SameSite=Lax: a form on another site posts without it, and so into a session of nobody.
+            // SameSite=Lax: a form on another site posts without it, and cannot reach this visitor's
+            // session. (It can begin another one. Where that matters, add tokens, as Django does.)
             .route("/", web::get().to(index))
             .route("/set", web::post().to(set))
             .route("/remove", web::post().to(remove))
@@ -72,7 +75,7 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
             .wrap(ErrorHandlers::new().handler(StatusCode::SERVICE_UNAVAILABLE, page::away))
     })
     .bind(("127.0.0.1", port))
-    .map_err(|error| format!("cannot listen on 127.0.0.1:{port}, PORT takes another: {error}"))?;
+    .map_err(|error| format!("cannot listen on 127.0.0.1:{port} (PORT takes another port): {error}"))?;
     for address in server.addrs() {
         println!("Sessions in {engine}: open http://{address}");
     }
@@ -81,24 +84,26 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
 
 /// The store that the URL names, ready for use, and a way past it to its table.
 ///
-/// Where nobody needs the table, `actix_django_session::store::open(url, secret)` is all of this.
-async fn open(url: &str, secret: SecretKey) -> Result<(AnyStore, Table), Box<dyn StdError>> {
+/// Where nobody needs the table, `actix_django_session::store::open(url, secret)` does.
+async fn open(url: &str, secret: SecretKey) -> Result<(AnyStore, Table), Error> {
     match url.split_once("://") {
         Some(("sqlite", path)) if !path.is_empty() => {
-            let store = SqliteStore::open(path, secret).await.map_err(|error| error.with_causes())?;
-            store.create_table().await.map_err(|error| error.with_causes())?;
+            let store = SqliteStore::open(path, secret).await?;
+            store.create_table().await?;
             Ok((store.into(), Table::Sqlite(path.into())))
         }
         Some(("postgres" | "postgresql", _)) => {
-            let store = PostgresStore::connect(url, secret).await.map_err(|error| error.with_causes())?;
-            // This database may be a Django site's: nothing is made there that nobody asked for.
+            let store = PostgresStore::connect(url, secret).await?;
+            // It may be a Django site's database: nothing is made there that nobody asked for.
             if env::var("CREATE_TABLE").is_ok_and(|yes| yes == "1") {
-                store.create_table().await.map_err(|error| error.with_causes())?;
+                store.create_table().await?;
             }
-            store.check().await.map_err(|error| format!("{error} (CREATE_TABLE=1 has it called here)"))?;
+            store.check().await?;
             Ok((store.into(), Table::Postgres(url.to_owned())))
         }
-        _ => Err("DATABASE_URL has to be postgres://user:password@host/database or sqlite://file".into()),
+        _ => Err(Error::store(
+            "DATABASE_URL has to be postgres://user:password@host/database or sqlite://file",
+        )),
     }
 }
 

@@ -11,15 +11,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use actix_django_session::SessionSettings;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use support::{
     http::Client,
-    site::{Site, to_iso},
-    table::{Row, Table, read, sign},
+    names::{Names, replace_dates, shift},
+    site::Site,
+    table::{Row, Table, sign},
 };
 
 #[test]
@@ -158,99 +159,13 @@ impl<'a> Bench<'a> {
     }
 
     fn row(&self, row: &Row, before: &[Row], now: SystemTime, names: &mut Names) -> Value {
-        let unchanged = before.iter().any(|old| old.key == row.key && old.text == row.text);
-        let text = read(&row.text, &self.secret);
-        let data = match text.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok()) {
-            Some(data) => Value::Object(data.into_iter().map(|(k, v)| (k, names.result(v, now))).collect()),
-            None if unchanged => "unreadable-unchanged".into(),
-            None => "unreadable-changed".into(),
-        };
-        let expires_in = match row.expires.duration_since(now) {
-            Ok(later) => later.as_secs_f64(),
-            Err(earlier) => -earlier.duration().as_secs_f64(),
-        };
-        let tens = (expires_in / 10.0).round() as i64 * 10;
-        json!({"key": names.key(&row.key), "data": data, "expires_in": tens})
-    }
-}
-
-fn shift(now: SystemTime, seconds: f64) -> SystemTime {
-    let distance = Duration::from_secs_f64(seconds.abs());
-    if seconds < 0.0 { now - distance } else { now + distance }
-}
-
-/// `<now+N>` in a program becomes a date.
-fn replace_dates(value: &Value, now: SystemTime) -> Value {
-    match value {
-        Value::Array(items) => items.iter().map(|item| replace_dates(item, now)).collect(),
-        Value::String(text) if text.starts_with("<now") => {
-            to_iso(shift(now, text.trim_matches(['<', '>']).trim_start_matches("now").parse().unwrap()))
-                .into()
+        let mut shown = names.row(row, &self.secret, now);
+        if shown["data"].is_null() {
+            let unchanged = before.iter().any(|old| old.key == row.key && old.text == row.text);
+            shown["data"] = if unchanged { "unreadable-unchanged" } else { "unreadable-changed" }.into();
         }
-        other => other.clone(),
+        shown
     }
-}
-
-/// Keys and dates under the names that the recording gives them, in the order of their sight.
-struct Names(Vec<(String, String)>);
-
-impl Names {
-    fn new(same: Option<&str>) -> Self {
-        Self(same.map(|key| (key.to_owned(), "<same>".to_owned())).into_iter().collect())
-    }
-
-    fn key(&mut self, key: &str) -> String {
-        if let Some((_, name)) = self.0.iter().find(|(known, _)| known == key) {
-            return name.clone();
-        }
-        let new = self.0.iter().filter(|(_, name)| name != "<same>").count();
-        let name = if new == 0 { "<new>".to_owned() } else { format!("<new{}>", new + 1) };
-        self.0.push((key.to_owned(), name.clone()));
-        name
-    }
-
-    fn cookie(&mut self, line: &str) -> String {
-        let (value, attributes) = line.strip_prefix("sessionid=").unwrap().split_once(';').unwrap();
-        if value == "\"\"" {
-            return line.to_owned();
-        }
-        let key = self.key(value);
-        let attributes: Vec<&str> = attributes.split(';').collect();
-        let attributes = attributes.iter().map(|attribute| match attribute.trim().starts_with("expires=") {
-            true => " expires=<expires>",
-            false => attribute,
-        });
-        format!("sessionid={key};{}", attributes.collect::<Vec<_>>().join(";"))
-    }
-
-    fn result(&mut self, value: Value, now: SystemTime) -> Value {
-        match value {
-            Value::Object(mut flags) if flags.contains_key("accessed") => {
-                if let Some(key) = flags["key"].as_str().map(str::to_owned) {
-                    flags.insert("key".into(), self.key(&key).into());
-                }
-                Value::Object(flags)
-            }
-            // An expiry_date, or a date that was stored.
-            Value::Number(n) if n.as_f64().is_some_and(|n| n > 1e9) => {
-                let since =
-                    n.as_f64().unwrap() - now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-                now_plus(since)
-            }
-            Value::String(text) if text.len() == 32 && text.contains('T') && text.ends_with("+00:00") => {
-                let date = support::site::iso(&text);
-                now_plus(
-                    date.duration_since(now)
-                        .map_or_else(|before| -before.duration().as_secs_f64(), |after| after.as_secs_f64()),
-                )
-            }
-            other => other,
-        }
-    }
-}
-
-fn now_plus(seconds: f64) -> Value {
-    format!("<now{:+}>", (seconds / 10.0).round() as i64 * 10).into()
 }
 
 /// The recording, to look up what Django does in other cases.

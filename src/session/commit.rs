@@ -154,8 +154,8 @@ impl Session {
         for attempt in 0..ATTEMPTS {
             if attempt > 1 {
                 // Many want this row: stand aside for a moment, each for another one.
-                let longest = 1000 * attempt.min(20);
-                tokio::time::sleep(Duration::from_micros(rand::rng().random_range(0..longest))).await;
+                let micros = rand::rng().random_range(0..1000 * attempt.min(20));
+                tokio::time::sleep(Duration::from_micros(micros)).await;
             }
             let expires = self.expires(&data);
             let outcome = if key == old {

@@ -11,6 +11,7 @@ pub mod browser;
 pub mod django;
 pub mod http;
 pub mod logs;
+pub mod names;
 pub mod postgres;
 pub mod proc;
 pub mod site;

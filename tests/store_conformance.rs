@@ -1,0 +1,76 @@
+//! Every store keeps the contract, by the suite that anybody can run on a store of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use actix_django_session::{
+    PostgresStore, SecretKey, SqliteStore,
+    store::{MemoryStore, conformance},
+};
+use support::{postgres::Database, proc::TempDir};
+
+fn secret() -> SecretKey {
+    SecretKey::new("a secret")
+}
+
+#[actix_web::test]
+async fn memory() {
+    conformance::check(MemoryStore::new()).await;
+}
+
+#[actix_web::test]
+async fn sqlite() {
+    let dir = TempDir::new("sqlite");
+    let store = SqliteStore::open(dir.path().join("db.sqlite3"), secret()).await.unwrap();
+    store.create_table().await.unwrap();
+    conformance::check(store).await;
+}
+
+#[actix_web::test]
+async fn sqlite_with_a_write_ahead_log() {
+    let dir = TempDir::new("sqlite");
+    let path = dir.path().join("db.sqlite3");
+    let mode: String = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "wal");
+    let store = SqliteStore::open(path, secret()).await.unwrap();
+    store.create_table().await.unwrap();
+    conformance::check(store).await;
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn postgres() {
+    let database = Database::fresh();
+    let store = PostgresStore::connect(database.url(), secret()).await.unwrap();
+    store.create_table().await.unwrap();
+    conformance::check(store).await;
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn postgres_with_another_table_in_a_schema() {
+    let database = Database::fresh();
+    database.query("CREATE SCHEMA \"Accounts\"");
+    let store = PostgresStore::connect(database.url(), secret()).await.unwrap();
+    let store = store.table("my \"sessions\"", Some("Accounts")).unwrap();
+    store.create_table().await.unwrap();
+    conformance::check(store).await;
+    assert_eq!(
+        database.query("SELECT count(*) FROM \"Accounts\".\"my \"\"sessions\"\"\"")[0][0].as_deref(),
+        Some("0")
+    );
+}
+
+/// A store belongs to no runtime: a multi-threaded one serves as well as actix's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn postgres_under_a_runtime_of_several_threads() {
+    let database = Database::fresh();
+    let store = PostgresStore::connect(database.url(), secret()).await.unwrap();
+    store.create_table().await.unwrap();
+    tokio::spawn(conformance::check(store)).await.unwrap();
+}
