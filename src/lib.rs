@@ -1,4 +1,69 @@
-//! x
+//! Django's sessions for actix-web: the same cookie, the same `django_session` table, the same bytes.
+//!
+//! A session is a dictionary on the server, and a cookie in the browser that names it. Django keeps the dictionary
+//! as signed JSON in a table; so does this crate, to the byte, so that a Django site and a Rust service behind
+//! one domain share every session live: a visitor who logs in on one is known to the other on the next request.
+//! Without any Django it is a durable session in the PostgreSQL that you already run.
+//!
+//! ```no_run
+//! use actix_django_session::{Error, PostgresStore, SecretKey, Session, SessionMiddleware};
+//! use actix_web::{App, HttpServer, Responder, web};
+//!
+//! async fn view(session: Session) -> Result<impl Responder, Error> {
+//!     let visits = session.update("visits", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+//!     Ok(format!("visit {visits}"))
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
+//!     let store = PostgresStore::connect(&std::env::var("DATABASE_URL")?, secret).await?;
+//!     let session = SessionMiddleware::new(store);
+//!     HttpServer::new(move || App::new().wrap(session.clone()).route("/", web::get().to(view)))
+//!         .bind("127.0.0.1:8080")?
+//!         .run()
+//!         .await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A request's way
+//!
+//! [`SessionMiddleware`] reads the cookie and does nothing else: a request that does not touch its session costs no
+//! query, no row and no cookie. A handler that takes a [`Session`] as an argument has it loaded, by one
+//! statement; everything after that is in memory. [`LazySession`] leaves even the load to the handler. When the
+//! handler has answered, the middleware saves what was changed, by one statement, before the response leaves.
+//!
+//! # Changes are merged
+//!
+//! A save replaces the row only if it still is what the load saw. If another request (ours or Django's) was
+//! faster, the changes of this one are made again on what is there now. So two requests that set different keys
+//! both win, and a counter moved by [`Session::update`] counts exactly. If the session was ended meanwhile, it stays
+//! ended: the answer is a 400, as in Django.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | reading and changing a session | [`Session`] |
+//! | Django's `SESSION_*` settings | [`SessionSettings`] |
+//! | where sessions are kept, and keeping them elsewhere | [`store`] |
+//! | sessions outside a request | [`Session::open`], [`Session::create`] |
+//! | `SECRET_KEY` and its rotation | [`SecretKey`] |
+//! | rows from before Django 3.1, limits, other salts | [`codec::Codec`] |
+//! | middleware with Django's hooks, of your own | [`hooks`] |
+//!
+//! # Features
+//!
+//! | feature | default | what for |
+//! |---|---|---|
+//! | `postgres` | yes | [`PostgresStore`] |
+//! | `sqlite` | | `SqliteStore`; brings its own SQLite, which a C compiler must build |
+//! | `test-suite` | | `store::conformance`, for authors of stores |
+//!
+//! Errors are one opaque [`Error`] with predicates. Events go to [`tracing`]; neither they nor `Debug` output nor
+//! responses hold keys, secrets or data.
+
 pub mod codec;
 mod cookie;
 mod error;
@@ -9,10 +74,6 @@ mod session;
 mod settings;
 pub mod store;
 
-#[cfg(feature = "postgres")]
-pub use self::store::PostgresStore;
-#[cfg(feature = "sqlite")]
-pub use self::store::SqliteStore;
 pub use self::{
     codec::SecretKey,
     error::Error,
@@ -21,3 +82,8 @@ pub use self::{
     session::{Expiry, Session, SessionKey},
     settings::{OnInterrupted, SessionSettings},
 };
+#[cfg(feature = "postgres")]
+pub use self::store::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::store::SqliteStore;
+pub use ::cookie::SameSite;

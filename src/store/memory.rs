@@ -24,8 +24,11 @@ use crate::{Error, SessionKey};
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    sessions: Arc<Mutex<HashMap<SessionKey, (Arc<str>, SystemTime)>>>,
+    sessions: Arc<Mutex<Sessions>>,
 }
+
+/// JSON text and expiry by key.
+type Sessions = HashMap<SessionKey, (Arc<str>, SystemTime)>;
 
 impl MemoryStore {
     /// An empty store. Clones share their sessions.
@@ -33,7 +36,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionKey, (Arc<str>, SystemTime)>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         // Nothing that can panic runs while it is locked.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -98,9 +98,14 @@ impl Django {
 
     /// Makes the tables and the superuser; may be run again at any time.
     pub fn prepare(&self) {
-        let mut command = self.version.python(&["manage.py", "prepare"]);
+        self.manage("prepare");
+    }
+
+    /// Runs a command of `manage.py` with the site's settings and gives what it wrote.
+    pub fn manage(&self, name: &str) -> String {
+        let mut command = self.version.python(&["manage.py", name]);
         command.envs(self.settings.iter().cloned());
-        proc::run(&format!("Django {}: prepare", self.version.name), &mut command, b"");
+        proc::run(&format!("Django {}: {name}", self.version.name), &mut command, b"")
     }
 
     /// The address of a path such as `/admin/`.
@@ -116,13 +121,20 @@ impl Django {
 
     /// Sends the admin's login form; a login that worked answers with a redirect.
     pub fn try_login(&self, client: &mut Client, user: &str, password: &str) -> Reply {
-        let url = self.url("/admin/login/?next=/admin/");
+        let page = "/admin/login/?next=/admin/";
+        self.submit(client, page, page, &[("username", user), ("password", password)])
+    }
+
+    /// Opens a page and sends the form on it, with its CSRF token, to the path `action`.
+    pub fn submit(&self, client: &mut Client, page: &str, action: &str, fields: &[(&str, &str)]) -> Reply {
+        let url = self.url(page);
         let form = client.get(&url).text();
         let token = form.split_once("name=\"csrfmiddlewaretoken\" value=\"");
         let token = token.and_then(|(_, rest)| rest.split('"').next());
         let token = token.unwrap_or_else(|| panic!("no form at {url}:\n{form}\n{}", self.log()));
-        let fields = [("csrfmiddlewaretoken", token), ("username", user), ("password", password)];
-        client.post_form(&url, &fields)
+        let mut fields = fields.to_vec();
+        fields.push(("csrfmiddlewaretoken", token));
+        client.post_form(&self.url(action), &fields)
     }
 
     /// What gunicorn and Django have logged.

@@ -31,6 +31,9 @@ run by Django and by another implementation. A program is a list of operations, 
 ["user"]                    user name or null
 ["delete_row"]              null; deletes the row of the cookie's key behind the session's back,
                             as a logout in another process does
+["locked_incr", k]          the new number, added to the row under a lock and behind the session's
+                            back: how a site writes that does not want to lose an update. Only on
+                            PostgreSQL
 ["sleep", seconds]          null
 ["status", n]               null; the status of the response
 ["raise"]                   raises RuntimeError: status 500
@@ -42,6 +45,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.sessions.models import Session
+from django.db import transaction
 
 
 def run(request, op):
@@ -94,6 +98,17 @@ def delete_row(request):
     Session.objects.filter(session_key=key).delete()
 
 
+def locked_incr(request, key):
+    session = request.session
+    with transaction.atomic():
+        row = Session.objects.select_for_update().get(session_key=session.session_key)
+        data = session.decode(row.session_data)
+        data[key] = data.get(key, 0) + 1
+        row.session_data = session.encode(data)
+        row.save(update_fields=["session_data"])
+    return data[key]
+
+
 def set_status(request, status):
     request.answer_status = status
 
@@ -134,6 +149,7 @@ OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "message": lambda request, text: messages.info(request, text),
     "user": user,
     "delete_row": delete_row,
+    "locked_incr": locked_incr,
     "sleep": lambda request, seconds: time.sleep(seconds),
     "status": set_status,
     "raise": raise_error,
