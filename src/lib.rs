@@ -74,6 +74,10 @@ mod session;
 mod settings;
 pub mod store;
 
+#[cfg(feature = "postgres")]
+pub use self::store::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::store::SqliteStore;
 pub use self::{
     codec::SecretKey,
     error::Error,
@@ -82,8 +86,4 @@ pub use self::{
     session::{Expiry, Session, SessionKey},
     settings::{OnInterrupted, SessionSettings},
 };
-#[cfg(feature = "postgres")]
-pub use self::store::PostgresStore;
-#[cfg(feature = "sqlite")]
-pub use self::store::SqliteStore;
 pub use ::cookie::SameSite;

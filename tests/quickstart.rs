@@ -459,9 +459,9 @@ fn in_a_browser_the_page_works_by_its_forms() {
     let browser = Browser::start();
     let key = || browser.cookie("sessionid").unwrap()["value"].as_str().unwrap().to_owned();
     browser.goto(&server.url);
-    browser.wait_for_text(".visits", "1 visit");
+    browser.wait_for_text(".visits", "1\nvisit");
     browser.click("header a");
-    browser.wait_for_text(".visits", "2 visits");
+    browser.wait_for_text(".visits", "2\nvisits");
     let cookie = browser.cookie("sessionid").unwrap();
     assert_eq!((&cookie["httpOnly"], &cookie["sameSite"]), (&true.into(), &"Lax".into()));
     assert_eq!(browser.script("return document.cookie"), "");
@@ -508,7 +508,7 @@ fn in_a_browser_the_page_works_by_its_forms() {
     let before = key();
     browser.click("#flush");
     browser.wait_for_text(".message", "The old session is gone");
-    browser.wait_for_text(".visits", "1 visit");
+    browser.wait_for_text(".visits", "1\nvisit");
     assert!(!browser.text(".items").contains("Ada"));
     assert_ne!(key(), before);
     assert_eq!(rows(dir.path()).len(), 1);
@@ -521,13 +521,13 @@ fn in_a_browser_the_page_comes_back_by_itself() {
     let server = Server::sqlite(dir.path());
     let browser = Browser::start();
     browser.goto(&server.url);
-    browser.wait_for_text(".visits", "1 visit");
+    browser.wait_for_text(".visits", "1\nvisit");
     let db = rusqlite::Connection::open(dir.path().join("django_session.sqlite3")).unwrap();
     db.execute_batch("ALTER TABLE django_session RENAME TO gone").unwrap();
     browser.click("#rotate");
     browser.wait_for_text("h1", "Back in a moment");
     db.execute_batch("ALTER TABLE gone RENAME TO django_session").unwrap();
-    browser.wait_for_text(".visits", "2 visits");
+    browser.wait_for_text(".visits", "2\nvisits");
 }
 
 #[test]

@@ -39,10 +39,12 @@ impl Session {
     /// After [`flush`](Self::flush) without new data it deletes the row.
     ///
     /// Errors if the session was ended elsewhere ([`Error::is_interrupted`]), or the store could not be used
-    /// ([`Error::is_store`]): then the changes are still here, and saving may be tried again.
+    /// ([`Error::is_store`]). Then the changes are still here and saving may be tried again; but nobody knows
+    /// whether a statement without an answer was carried out, and if it was, an [`update`](Self::update) runs
+    /// twice. The same is true of a save that is dropped before it ends.
     pub async fn save(&self) -> Result<(), Error> {
         let _one_at_a_time = self.shared.saving.lock().await;
-        let plan = {
+        let (plan, changes, key_changes) = {
             let mut state = self.state();
             state.accessed = true;
             if state.key.is_none() && matches!(state.row, Row::None) {
@@ -53,27 +55,20 @@ impl Session {
             }
             let newer = mem::take(&mut state.journal);
             state.saving.extend(newer);
-            state.unsaved = false;
-            Plan {
+            let plan = Plan {
                 row: state.row.clone(),
                 key: state.key.clone(),
                 data: state.data.clone(),
                 changes: state.saving.clone(),
                 flushed: state.flushed,
-            }
+            };
+            (plan, state.changes, state.key_changes)
         };
-        let planned_key = plan.key.clone();
-        let (row, data) = match self.carry_out(plan).await {
-            Ok(saved) => saved,
-            Err(error) => {
-                self.state().unsaved = true;
-                return Err(error);
-            }
-        };
+        let (row, data) = self.carry_out(plan).await?;
         let mut state = self.state();
         state.saving.clear();
-        state.saved = true;
-        if state.key == planned_key {
+        state.saved = Some(changes);
+        if state.key_changes == key_changes {
             // Unless a clone flushed or cycled it meanwhile, this is now the session.
             state.key = match &row {
                 Row::None => None,
@@ -93,7 +88,7 @@ impl Session {
     pub(crate) async fn commit(&self, always: bool) -> Result<(), Error> {
         let needed = {
             let state = self.state();
-            state.unsaved || (always && !state.saved)
+            state.is_unsaved() || (always && state.saved.is_none())
         };
         if needed { self.save().await } else { Ok(()) }
     }

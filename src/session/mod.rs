@@ -298,7 +298,7 @@ impl Session {
     pub fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.change(Change::Clear)?;
-        state.key = None;
+        state.change_key(None);
         state.flushed = true;
         Ok(())
     }
@@ -309,8 +309,7 @@ impl Session {
     pub fn cycle_key(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.refuse_if_closed()?;
-        state.mark_modified();
-        state.key = Some(SessionKey::generate());
+        state.change_key(Some(SessionKey::generate()));
         Ok(())
     }
 

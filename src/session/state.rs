@@ -71,10 +71,11 @@ pub(super) struct State {
     pub(super) flushed: bool,
     pub(super) accessed: bool,
     pub(super) modified: bool,
-    /// Something was changed that no save has carried out yet.
-    pub(super) unsaved: bool,
-    /// A save was carried out.
-    pub(super) saved: bool,
+    /// Counts what there was to save, and `saved` how much of it a save has carried out.
+    pub(super) changes: u64,
+    pub(super) saved: Option<u64>,
+    /// Counts calls of `flush` and `cycle_key`, for a save to notice one that came meanwhile.
+    pub(super) key_changes: u64,
     /// The response has begun.
     pub(super) closed: bool,
 }
@@ -94,8 +95,9 @@ impl State {
             flushed: false,
             accessed: false,
             modified: false,
-            unsaved: false,
-            saved: false,
+            changes: 0,
+            saved: None,
+            key_changes: 0,
             closed: false,
         }
     }
@@ -130,7 +132,19 @@ impl State {
     pub(super) fn mark_modified(&mut self) {
         self.accessed = true;
         self.modified = true;
-        self.unsaved = true;
+        self.changes += 1;
+    }
+
+    /// Something was changed that no save has carried out.
+    pub(super) fn is_unsaved(&self) -> bool {
+        self.changes > self.saved.unwrap_or(0)
+    }
+
+    /// The session's key from here on; a save carries it out.
+    pub(super) fn change_key(&mut self, key: Option<SessionKey>) {
+        self.mark_modified();
+        self.key_changes += 1;
+        self.key = key;
     }
 
     pub(super) fn refuse_if_closed(&self) -> Result<(), Error> {
