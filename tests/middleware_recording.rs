@@ -282,6 +282,10 @@ fn on_purpose(recording: &Recording<'_>, case: &Case<'_>) -> (Vec<&'static str>,
     if names.first().is_some_and(|name| name.starts_with("a key that cannot")) {
         rename_key(&mut outcome.results, &"<same>".into(), Value::Null);
     }
+    if outcome.vary.is_null() && outcome.set_cookie.is_string() {
+        names.push("Vary also when only the cookie is set (CVE-2026-35192, which Django 4.2 never fixed)");
+        outcome.vary = "Cookie".into();
+    }
     let was_live = !no_row && has("delete_row");
     if was_live && has("cycle_key") && !case.fails() {
         names.push("a session that was ended elsewhere does not live on under a new key");

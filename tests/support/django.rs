@@ -43,6 +43,13 @@ impl Version {
         answers
     }
 
+    /// Runs a script of `tests/django`; panics with what it said if it fails.
+    pub fn script(&self, args: &[&str], database_url: Option<&str>) -> String {
+        let mut command = self.python(args);
+        command.envs(database_url.map(|url| ("DATABASE_URL", url)));
+        proc::run(&format!("Django {}: {}", self.name, args.join(" ")), &mut command, b"")
+    }
+
     fn python(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
         command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/django"));
