@@ -87,3 +87,8 @@ pub use self::{
     settings::{OnInterrupted, SessionSettings},
 };
 pub use ::cookie::SameSite;
+
+/// The README's code is tested as documentation is.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

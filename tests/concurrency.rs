@@ -279,9 +279,10 @@ fn two_processes_and_a_careful_django_count_exactly() {
         run(&mut visitor, &django.url("/ops"), &json!([["set", "n", 0], ["set", "django", 0]]));
         let ops = &django.url("/ops");
         let visitor_there = &visitor;
+        let start = Instant::now();
         let written = count(&processes, &visitor, INCREMENTS, |done| {
             thread::scope(|scope| {
-                let writers: Vec<_> = (0..4)
+                let writers: Vec<_> = (0..env::var("DT").unwrap().parse().unwrap())
                     .map(|_| {
                         let mut client = visitor_there.clone();
                         scope.spawn(move || {
@@ -289,6 +290,9 @@ fn two_processes_and_a_careful_django_count_exactly() {
                             while !done.load(Relaxed) {
                                 run(&mut client, ops, &json!([["locked_incr", "django"]]));
                                 written += 1;
+                                thread::sleep(Duration::from_millis(
+                                    env::var("DP").unwrap().parse().unwrap(),
+                                ));
                             }
                             written
                         })
@@ -300,7 +304,10 @@ fn two_processes_and_a_careful_django_count_exactly() {
         let counted = run(&mut visitor, ops, &json!([["get", "n"], ["get", "django"], ["keys"]]));
         let conflicts: u64 = processes.iter().map(Process::conflicts).sum();
         let name = &version.name;
-        println!("Django {name}, careful: {counted:?}, {written} by Django, {conflicts} conflicts");
+        let secs = start.elapsed().as_secs_f64();
+        println!(
+            "{secs:.1} s Django {name}, careful: {counted:?}, {written} by Django, {conflicts} conflicts"
+        );
         assert_eq!(counted, [json!(ALL_INCREMENTS), json!(written), json!(["n", "django"])], "Django {name}");
         assert!(written > 10 && conflicts > 0);
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use super::json;
+use super::{json, scan};
 use crate::Error;
 
 /// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
@@ -41,7 +41,7 @@ impl SessionData {
     /// Reads a JSON object. Errors if the text is anything else.
     pub fn from_json(text: impl Into<Arc<str>>) -> Result<Self, Error> {
         let source = text.into();
-        let members = json::scan_object(&source)?
+        let members = scan::scan_object(&source)?
             .into_iter()
             .map(|(key, value)| Member { key: Text::Read(key), value: Text::Read(value) })
             .collect();

@@ -8,6 +8,7 @@ mod compress;
 mod data;
 pub(crate) mod json;
 mod legacy;
+mod scan;
 mod signing;
 
 use std::{fmt, sync::Arc, time::SystemTime};

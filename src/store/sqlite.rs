@@ -15,7 +15,7 @@ use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
     codec::Codec,
-    session::expiry::{fromisoformat, micros},
+    session::{expiry::micros, isoformat::fromisoformat},
 };
 
 /// Connections at once: SQLite lets one write, so more would only wait for each other.
