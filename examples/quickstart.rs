@@ -17,7 +17,8 @@ use std::{env, error::Error as StdError, process::ExitCode, time::Duration};
 
 use actix_django_session::{
     Error, Expiry, LazySession, PostgresStore, SecretKey, Session, SessionMiddleware, SessionSettings,
-    SqliteStore, store::AnyStore,
+    SqliteStore,
+    store::{AnyStore, SessionStore as _},
 };
 use actix_web::{App, HttpServer, http::StatusCode, middleware::ErrorHandlers, web};
 use serde::Deserialize;
@@ -101,7 +102,7 @@ async fn open(url: &str, secret: SecretKey) -> Result<(AnyStore, Table), Error> 
             store.check().await?;
             Ok((store.into(), Table::Postgres(url.to_owned())))
         }
-        _ => Err(Error::store(
+        _ => Err(Error::configuration(
             "DATABASE_URL has to be postgres://user:password@host/database or sqlite://file",
         )),
     }

@@ -1,6 +1,10 @@
 //! One opaque error with predicates.
 
-use std::{error::Error as StdError, fmt};
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
@@ -14,7 +18,8 @@ type Cause = Box<dyn StdError + Send + Sync>;
 ///
 /// The kinds stay private so that they can grow; ask with the predicates. As an actix
 /// [`ResponseError`] it answers 400 when the session was interrupted, 503 when the store could not be
-/// used, and 500 otherwise. The response body never repeats the error's text: that is for the log.
+/// used, and 500 otherwise. The response body never repeats the error's text: when an error becomes a response,
+/// its text and causes go to the log, once.
 ///
 /// ```
 /// use actix_django_session::{Session, Error};
@@ -31,6 +36,7 @@ struct Inner {
     kind: Kind,
     text: String,
     cause: Option<Cause>,
+    logged: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +54,8 @@ enum Kind {
 
 impl Error {
     fn new(kind: Kind, text: impl Into<String>, cause: Option<Cause>) -> Self {
-        let text = text.into();
-        Self(Box::new(Inner { kind, text, cause }))
+        let (text, logged) = (text.into(), AtomicBool::new(false));
+        Self(Box::new(Inner { kind, text, cause, logged }))
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -105,7 +111,8 @@ impl Error {
         )
     }
 
-    pub(crate) fn configuration(text: impl Into<String>) -> Self {
+    /// What a store was given cannot be right. `text` says what to give it instead.
+    pub fn configuration(text: impl Into<String>) -> Self {
         Self::new(Kind::Configuration, text, None)
     }
 
@@ -150,8 +157,11 @@ impl Error {
         self.0.kind == Kind::Configuration
     }
 
-    /// Writes the error with its causes to the log, once, where it leaves our hands.
+    /// Writes the error with its causes to the log, unless that was done before.
     pub(crate) fn log(&self) {
+        if self.0.logged.swap(true, Ordering::Relaxed) {
+            return;
+        }
         match self.0.kind {
             Kind::Interrupted => tracing::warn!("{self}"),
             _ => tracing::error!("{}", self.with_causes()),
@@ -184,7 +194,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, text, cause } = &*self.0;
+        let Inner { kind, text, cause, .. } = &*self.0;
         write!(f, "{kind:?}({text:?}, {cause:?})")
     }
 }
@@ -204,7 +214,9 @@ impl ResponseError for Error {
         }
     }
 
+    /// The client learns no more than the status; here the rest goes to the log.
     fn error_response(&self) -> HttpResponse {
+        self.log();
         let body = match self.0.kind {
             Kind::Interrupted => INTERRUPTED,
             Kind::Store => "Service unavailable",

@@ -178,7 +178,7 @@ impl FromRequest for LazySession {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(req.session().inspect_err(Error::log))
+        ready(req.session())
     }
 }
 
@@ -188,12 +188,6 @@ impl FromRequest for Session {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let lazy = req.session();
-        Box::pin(async move {
-            let session = match lazy {
-                Ok(lazy) => lazy.load().await,
-                Err(error) => Err(error),
-            };
-            session.inspect_err(Error::log)
-        })
+        Box::pin(async move { lazy?.load().await })
     }
 }

@@ -152,10 +152,7 @@ impl Middleware for SessionMiddleware {
                 tracing::warn!("{error} The changes of this request were dropped.");
                 Ok(response)
             }
-            Err(error) => {
-                error.log();
-                Ok(error.error_response())
-            }
+            Err(error) => Ok(error.error_response()),
         }
     }
 }

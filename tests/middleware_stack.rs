@@ -320,6 +320,7 @@ async fn what_goes_wrong_is_for_the_log_and_not_for_the_client() {
     let app = App::new()
         .wrap(SessionMiddleware::new(Broken))
         .route("/", web::get().to(count))
+        .route("/lazy", web::get().to(async |lazy: LazySession| lazy.load().await.map(|_| "loaded")))
         .route("/static", web::get().to(async || "served"));
     let app = test::init_service(app).await;
     let key = "0123456789abcdefghijklmnopqrstuv";
@@ -336,6 +337,9 @@ async fn what_goes_wrong_is_for_the_log_and_not_for_the_client() {
     let request = TestRequest::get().uri("/static").insert_header(("cookie", format!("sessionid={key}")));
     assert_eq!(test::call_service(&app, request.to_request()).await.status(), 200);
     assert_eq!(logs.with(LEAK).len(), 2, "the cause is in the log, once for each request");
+    let lazy = TestRequest::get().uri("/lazy").insert_header(("cookie", format!("sessionid={key}")));
+    assert_eq!(test::call_service(&app, lazy.to_request()).await.status(), 503);
+    assert_eq!(logs.with(LEAK).len(), 3, "also where a handler passed it on");
     assert!(logs.with(key).is_empty(), "the key is not");
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_django_session::{SecretKey, Session, SqliteStore};
+use actix_django_session::{SecretKey, Session, SqliteStore, store::SessionStore as _};
 use support::{django::Django, proc::TempDir};
 
 fn secret() -> SecretKey {
@@ -43,12 +43,17 @@ async fn a_file_that_cannot_be_right_is_named_at_once() {
     let dir = TempDir::new("sqlite");
     let open = async |path: &str| SqliteStore::open(dir.path().join(path), secret()).await;
     let missing = open("no/such/directory/db.sqlite3").await.unwrap_err();
-    assert!(missing.is_store() && missing.to_string().contains("is the directory there"), "{missing}");
+    assert!(
+        missing.is_store() && missing.to_string().contains("see that its directory is there"),
+        "{missing}"
+    );
     std::fs::write(dir.path().join("text"), "this is no database at all, and long enough to tell").unwrap();
     let text = open("text").await.unwrap_err();
     assert!(text.to_string().contains("not an SQLite database"), "{text}");
     let empty = open("new.sqlite3").await.unwrap().check().await.unwrap_err();
     assert!(empty.to_string().contains("manage.py migrate"), "{empty}");
+    let memory = SqliteStore::open(":memory:", secret()).await.unwrap_err();
+    assert!(memory.is_configuration() && memory.to_string().contains("MemoryStore"), "{memory}");
     let no_secret = SqliteStore::open(dir.path().join("x"), SecretKey::new("")).await.unwrap_err();
     assert!(no_secret.is_configuration());
 }

@@ -66,6 +66,8 @@ erase! {
     delete(key: &'a SessionKey) -> bool;
     /// See [`SessionStore::exists`].
     exists(key: &'a SessionKey) -> bool;
+    /// See [`SessionStore::check`].
+    check() -> ();
     /// See [`SessionStore::clear_expired`].
     clear_expired() -> u64;
 }

@@ -70,6 +70,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the key is taken, by a session expired or not.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Errors, saying what to do about it, if sessions cannot be kept here: the store is away, its table is
+    /// missing, it lacks a right. For the start of an application.
+    fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Removes expired sessions and tells how many. Django's `clear_expired`, which `clearsessions` calls.
     fn clear_expired(&self) -> impl Future<Output = Result<u64, Error>> + Send;
 }

@@ -49,6 +49,11 @@ impl SqliteStore {
         let codec = codec.into();
         codec.check()?;
         let (path, idle) = (path.as_ref().to_owned(), Mutex::default());
+        if path.as_os_str().is_empty() || path.starts_with(":memory:") {
+            return Err(Error::configuration(
+                "SQLite needs the name of a file; for sessions in memory take MemoryStore",
+            ));
+        }
         let store =
             Self(Arc::new(Inner { path, codec, idle, permits: Arc::new(Semaphore::new(CONNECTIONS)) }));
         let look = |db: &Connection| db.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()));
@@ -65,12 +70,6 @@ impl SqliteStore {
             ON \"django_session\" (\"expire_date\"); \
             COMMIT";
         self.run("create the table of sessions", move |db| db.execute_batch(ddl)).await
-    }
-
-    /// Errors, saying what to do, if the table is missing.
-    pub async fn check(&self) -> Result<(), Error> {
-        let sql = "SELECT session_key, session_data, expire_date FROM django_session LIMIT 0";
-        self.run("check the table of sessions", move |db| db.prepare(sql).map(drop)).await
     }
 
     /// Runs `work` on a connection, away from the threads that serve requests: SQLite blocks.
@@ -213,6 +212,11 @@ impl SessionStore for SqliteStore {
         exists.await
     }
 
+    async fn check(&self) -> Result<(), Error> {
+        let sql = "SELECT session_key, session_data, expire_date FROM django_session LIMIT 0";
+        self.run("check the table of sessions", move |db| db.prepare(sql).map(drop)).await
+    }
+
     /// In batches, so that others who want to write need not wait for all of it.
     async fn clear_expired(&self) -> Result<u64, Error> {
         let (mut total, now) = (0, to_text(SystemTime::now()));
@@ -274,7 +278,7 @@ fn is_duplicate(error: &rusqlite::Error) -> bool {
 fn explain(what: &str, error: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DiskFull, NotADatabase, ReadOnly};
     let advice = match error.sqlite_error_code() {
-        Some(CannotOpen) => "is the directory there, and may this user write in it?",
+        Some(CannotOpen) => "see that its directory is there and that this user may write in it",
         Some(DatabaseBusy) => "another process has kept the file locked for too long",
         Some(NotADatabase) => "the file is not an SQLite database",
         Some(ReadOnly) => "this user may not write to the file or its directory",

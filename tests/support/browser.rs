@@ -125,7 +125,9 @@ impl Browser {
             let path = format!("element/{}/{what}", text_of(id.expect("an element")));
             result = self.command(method, &path, body);
             // The page may have changed in between.
-            !matches!(&result, Err(error) if error.contains("stale element reference"))
+            // What Chromium says of an element whose page is gone, by how far it is gone.
+            let gone = ["stale element reference", "does not belong to the document"];
+            !matches!(&result, Err(error) if gone.iter().any(|text| error.contains(text)))
         });
         result.unwrap_or_else(|error| panic!("browser: {what} of {css}: {error}"))
     }

@@ -96,14 +96,6 @@ impl PostgresStore {
         self.connections.script(&self.sql.create_table).await
     }
 
-    /// Errors, saying what to do, if the table is missing or this role may not use it.
-    pub async fn check(&self) -> Result<(), Error> {
-        for statement in &self.sql.check {
-            self.execute("check the table of sessions", statement, &[&"", &""]).await?;
-        }
-        Ok(())
-    }
-
     async fn execute(
         &self,
         what: &'static str,
@@ -206,6 +198,13 @@ impl SessionStore for PostgresStore {
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         let params: [&(dyn ToSql + Sync); 1] = [&key.as_str()];
         Ok(self.connections.query_opt("look for a session", &self.sql.exists, &params).await?.is_some())
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        for statement in &self.sql.check {
+            self.execute("check the table of sessions", statement, &[&"", &""]).await?;
+        }
+        Ok(())
     }
 
     /// In batches of 1,000, leaving out what others have locked, so that no lock lasts and several hosts may do
