@@ -85,23 +85,23 @@ const AT_ONCE: &[Scenario] = &[("both sites under load", both_under_load)];
 #[test]
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
 fn postgres() {
-    run_all("PostgreSQL", Db::postgres, &[CORE, MORE]);
+    run_all("", Db::postgres, &[CORE, MORE]);
 }
 
 #[test]
 #[ignore = "needs Django: run tests/run"]
 fn sqlite_with_rollback_journal() {
-    run_all("db.sqlite3, rollback journal", || Db::sqlite("delete"), &[CORE, AT_ONCE]);
+    run_all(" with SQLite", || Db::sqlite("delete"), &[CORE, AT_ONCE]);
 }
 
 #[test]
 #[ignore = "needs Django: run tests/run"]
 fn sqlite_with_wal() {
-    run_all("db.sqlite3, WAL", || Db::sqlite("wal"), &[CORE, AT_ONCE]);
+    run_all(" with SQLite and WAL", || Db::sqlite("wal"), &[CORE, AT_ONCE]);
 }
 
 /// Every scenario for every version of Django, whichever fail, with a table at the end.
-fn run_all(database: &str, db: fn() -> Db, scenarios: &[&[Scenario]]) {
+fn run_all(beside: &str, db: fn() -> Db, scenarios: &[&[Scenario]]) {
     let (mut table, mut failures) = (String::new(), Vec::new());
     let versions = Django::versions();
     assert!(!versions.is_empty(), "no version of Django is installed");
@@ -110,7 +110,7 @@ fn run_all(database: &str, db: fn() -> Db, scenarios: &[&[Scenario]]) {
         let pair = Pair::start(version, db());
         let (mut passed, mut failed) = (0, 0);
         for (name, scenario) in scenarios.iter().copied().flatten() {
-            let title = format!("Django {}: {name}", version.name);
+            let title = format!("Django {}{beside}: {name}", version.name);
             match catch_unwind(AssertUnwindSafe(|| scenario(&pair))) {
                 Ok(()) => {
                     passed += 1;
@@ -127,7 +127,7 @@ fn run_all(database: &str, db: fn() -> Db, scenarios: &[&[Scenario]]) {
         let name = &version.name;
         writeln!(table, "{name:8} {passed:>9} {failed:>6} {requests:>8} {seconds:>7.1}").unwrap();
     }
-    println!("\n{database}\nDjango   scenarios failed requests seconds\n{table}");
+    println!("\nDjango{beside}\nversion  scenarios failed requests seconds\n{table}");
     assert!(failures.is_empty(), "{} scenarios failed:\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -349,7 +349,7 @@ fn what_cannot_work_ends_with_one_sentence() {
         ("", "DATABASE_URL has to be"),
         ("postgres://ada:hunter2@localhost:port/ada", "the database URL is not of the form"),
         ("postgres://ada:hunter2@localhost/ada?sslmode=require", "TLS"),
-        ("sqlite://not/there/db.sqlite3", "is the directory there"),
+        ("sqlite://not/there/db.sqlite3", "see that its directory is there"),
         (&closed, "the database is away"),
     ] {
         let said = sentence(dir.path(), &[("PORT", "0"), ("DATABASE_URL", url)]);

@@ -8,7 +8,7 @@ use std::{
 use rand::RngExt as _;
 
 use super::{
-    Session, SessionKey, expiry,
+    Session, SessionKey, expiry, queue,
     state::{Change, Row},
 };
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
     store::{Outcome, Seen},
 };
 
-/// How often a save may find that another writer was faster. Some writer succeeds each time, so this many
-/// in a row means a session that everybody writes at once.
-const ATTEMPTS: u64 = 200;
+/// How often a save may find that another writer was faster. Some writer succeeds each time, and those of this
+/// process take turns, so this many in a row means a session that very many processes write at once.
+const ATTEMPTS: usize = 200;
 
 /// What a save has to do, worked out once from the session's state.
 struct Plan {
@@ -146,10 +146,14 @@ impl Session {
         flushed: bool,
     ) -> Result<(Row, SessionData), Error> {
         let store = &self.shared.store;
+        let mut turn = queue::behind_others(&old).await;
         for attempt in 0..ATTEMPTS {
+            if attempt > 0 && turn.is_none() {
+                turn = Some(queue::in_line(&old).await);
+            }
             if attempt > 1 {
-                // Many want this row: stand aside for a moment, each for another one.
-                let micros = rand::rng().random_range(0..1000 * attempt.min(20));
+                // Another process wants this row too: stand aside for a moment, each for another one.
+                let micros = rand::rng().random_range(0..4000);
                 tokio::time::sleep(Duration::from_micros(micros)).await;
             }
             let expires = self.expires(&data);

@@ -5,6 +5,7 @@ mod dictionary;
 pub(crate) mod expiry;
 pub(crate) mod isoformat;
 mod key;
+mod queue;
 mod state;
 
 use std::{

@@ -1,0 +1,46 @@
+//! One after the other: the writers of this process that were in each other's way at one session.
+//!
+//! Only for fairness: what is stored is right without it. But of many who compare and set at once, each time one
+//! gets through and the others have worked for nothing, and one of them may never be the one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak, atomic::AtomicUsize, atomic::Ordering},
+};
+
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+
+use super::key::SessionKey;
+
+/// The queues that somebody stands in. Keys are random, so sessions of different stores do not meet here.
+static QUEUES: LazyLock<Mutex<HashMap<SessionKey, Weak<Turn<()>>>>> = LazyLock::new(Mutex::default);
+
+/// How many queues there may be, so that nobody locks them to learn that there are none.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits for one's turn where others stand in line already; otherwise goes ahead.
+pub(super) async fn behind_others(key: &SessionKey) -> Option<OwnedMutexGuard<()>> {
+    if COUNT.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    let queue = QUEUES.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()?;
+    Some(queue.lock_owned().await)
+}
+
+/// Stands in line, and waits for one's turn. It ends with the guard.
+pub(super) async fn in_line(key: &SessionKey) -> OwnedMutexGuard<()> {
+    let queue = {
+        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        match queues.get(key).and_then(Weak::upgrade) {
+            Some(queue) => queue,
+            None => {
+                queues.retain(|_, queue| queue.strong_count() > 0);
+                let queue = Arc::new(Turn::new(()));
+                queues.insert(key.clone(), Arc::downgrade(&queue));
+                COUNT.store(queues.len(), Ordering::Relaxed);
+                queue
+            }
+        }
+    };
+    queue.lock_owned().await
+}
