@@ -69,6 +69,7 @@ mod cookie;
 mod error;
 mod extract;
 pub mod hooks;
+mod key;
 mod middleware;
 mod session;
 mod settings;
@@ -82,8 +83,9 @@ pub use self::{
     codec::SecretKey,
     error::Error,
     extract::{LazySession, SessionExt},
+    key::SessionKey,
     middleware::SessionMiddleware,
-    session::{Expiry, Session, SessionKey},
+    session::{Expiry, Session},
     settings::{OnInterrupted, SessionSettings},
 };
 pub use ::cookie::SameSite;

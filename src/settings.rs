@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cookie::SameSite;
 
-use crate::{Error, session::expiry::Policy};
+use crate::Error;
 
 /// What happens when a request's session was ended by another request before it could be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,4 +161,11 @@ impl SessionSettings {
         }
         Ok(())
     }
+}
+
+/// The two settings that expiry depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) cookie_age: Duration,
+    pub(crate) expire_at_browser_close: bool,
 }

@@ -10,6 +10,7 @@ pub(crate) mod json;
 mod legacy;
 mod scan;
 mod signing;
+pub(crate) mod time;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

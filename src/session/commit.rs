@@ -8,11 +8,11 @@ use std::{
 use rand::RngExt as _;
 
 use super::{
-    Session, SessionKey, expiry, queue,
+    Session, expiry, queue,
     state::{Change, Row},
 };
 use crate::{
-    Error,
+    Error, SessionKey,
     codec::SessionData,
     store::{Outcome, Seen},
 };

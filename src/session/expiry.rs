@@ -2,8 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::isoformat::{fromisoformat, isoformat};
-use crate::codec::{SessionData, json};
+use crate::{
+    codec::{
+        SessionData, json,
+        time::{from_micros, fromisoformat, isoformat, micros},
+    },
+    settings::Policy,
+};
 
 /// The key under which Django keeps a session's own expiry.
 pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
@@ -58,13 +63,6 @@ impl Expiry {
             Self::At(at) => Some(format!("\"{}\"", isoformat(at))),
         }
     }
-}
-
-/// The two settings that expiry depends on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
-    pub(crate) cookie_age: Duration,
-    pub(crate) expire_at_browser_close: bool,
 }
 
 /// What a session keeps of its own expiry.
@@ -125,30 +123,6 @@ pub(crate) fn at_browser_close(data: &SessionData, policy: Policy) -> bool {
         Own::Seconds(seconds) => seconds == 0.0,
         Own::Date(_) | Own::Nonsense => false,
     }
-}
-
-/// The years that Python, PostgreSQL and HTTP dates can all write, as microseconds since 1970.
-const MIN_MICROS: i64 = -62_135_596_800_000_000; // 0001-01-01
-const MAX_MICROS: i64 = 253_402_300_799_999_999; // 9999-12-31T23:59:59.999999
-
-/// Microseconds since 1970, the precision of Django's dates.
-pub(crate) fn micros(time: SystemTime) -> i64 {
-    let micros = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(1000)).unwrap_or(i64::MAX),
-    };
-    micros.clamp(MIN_MICROS, MAX_MICROS)
-}
-
-pub(crate) fn from_micros(micros: i64) -> SystemTime {
-    let micros = micros.clamp(MIN_MICROS, MAX_MICROS);
-    let distance = Duration::from_micros(micros.unsigned_abs());
-    let time = if micros < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH) // only on a platform that cannot hold these years
 }
 
 #[cfg(test)]

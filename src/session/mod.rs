@@ -2,9 +2,7 @@
 
 mod commit;
 mod dictionary;
-pub(crate) mod expiry;
-pub(crate) mod isoformat;
-mod key;
+mod expiry;
 mod queue;
 mod state;
 
@@ -14,14 +12,15 @@ use std::{
     time::SystemTime,
 };
 
-pub use self::{expiry::Expiry, key::SessionKey};
+pub use self::expiry::Expiry;
 use self::{
-    expiry::{EXPIRY_KEY, Policy},
+    expiry::EXPIRY_KEY,
     state::{Change, Row, State},
 };
 use crate::{
-    Error, SessionSettings,
+    Error, SessionKey, SessionSettings,
     codec::SessionData,
+    settings::Policy,
     store::{AnyStore, Loaded, MemoryStore},
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
-use super::key::SessionKey;
+use crate::SessionKey;
 
 /// The queues that somebody stands in. Keys are random, so sessions of different stores do not meet here.
 static QUEUES: LazyLock<Mutex<HashMap<SessionKey, Weak<Turn<()>>>>> = LazyLock::new(Mutex::default);

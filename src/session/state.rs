@@ -2,9 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use super::key::SessionKey;
 use crate::{
-    Error,
+    Error, SessionKey,
     codec::SessionData,
     store::{Record, Seen},
 };

@@ -14,8 +14,10 @@ use tokio::sync::Semaphore;
 use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
-    codec::Codec,
-    session::{expiry::micros, isoformat::fromisoformat},
+    codec::{
+        Codec,
+        time::{fromisoformat, micros},
+    },
 };
 
 /// Connections at once: SQLite lets one write, so more would only wait for each other.

@@ -19,8 +19,10 @@ use self::{
 use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
-    codec::Codec,
-    session::expiry::{from_micros, micros},
+    codec::{
+        Codec,
+        time::{from_micros, micros},
+    },
 };
 
 /// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and with other

@@ -1,13 +1,35 @@
-//! Dates as Python writes and reads them: `datetime.isoformat` and `datetime.fromisoformat`.
+//! Times as Django has them: to the microsecond, and as text in the form of Python's `datetime.isoformat`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cookie::time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset, Weekday};
 
-use super::expiry::{from_micros, micros};
+/// The years that Python, PostgreSQL and HTTP dates can all write, as microseconds since 1970.
+const MIN_MICROS: i64 = -62_135_596_800_000_000; // 0001-01-01
+const MAX_MICROS: i64 = 253_402_300_799_999_999; // 9999-12-31T23:59:59.999999
+
+/// Microseconds since 1970, the precision of Django's dates.
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    let micros = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_nanos().div_ceil(1000)).unwrap_or(i64::MAX),
+    };
+    micros.clamp(MIN_MICROS, MAX_MICROS)
+}
+
+pub(crate) fn from_micros(micros: i64) -> SystemTime {
+    let micros = micros.clamp(MIN_MICROS, MAX_MICROS);
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    let time = if micros < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH) // only on a platform that cannot hold these years
+}
 
 /// Python's `datetime.isoformat()` of an aware UTC time.
-pub(super) fn isoformat(time: SystemTime) -> String {
+pub(crate) fn isoformat(time: SystemTime) -> String {
     let micros = micros(time);
     let nanos = i128::from(micros) * 1000;
     let utc = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
