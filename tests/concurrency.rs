@@ -282,18 +282,22 @@ fn two_processes_and_a_careful_django_count_exactly() {
         let mut visitor = Client::new();
         run(&mut visitor, &ops, &json!([["set", "n", 0], ["set", "django", 0]]));
         let start = Instant::now();
-        let careful = |done: &AtomicBool| {
+        // One writer that leaves the row hardly alone, and two at their ease.
+        let careful = &|done: &AtomicBool, pause: Duration| {
             let (mut client, mut written) = (visitor.clone(), 0);
             while !done.load(Relaxed) {
                 run(&mut client, &ops, &json!([["locked_incr", "django"]]));
                 written += 1;
-                thread::sleep(Duration::from_millis(20));
+                thread::sleep(pause);
             }
             written
         };
         let written: u64 = count(&processes, &visitor, INCREMENTS, |done| {
             thread::scope(|scope| {
-                let writers: Vec<_> = (0..4).map(|_| scope.spawn(|| careful(done))).collect();
+                let writers = [0, 20, 20].map(|pause| {
+                    let pause = Duration::from_millis(pause);
+                    scope.spawn(move || careful(done, pause))
+                });
                 writers.into_iter().map(|writer| writer.join().unwrap()).sum()
             })
         });

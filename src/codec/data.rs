@@ -1,6 +1,11 @@
 //! The session dictionary: an ordered map from key to raw JSON text.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
 use super::{json, scan};
 use crate::Error;
@@ -100,17 +105,27 @@ impl SessionData {
         *self = Self::default();
     }
 
-    /// The keys in their order, each once.
-    pub fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = Vec::with_capacity(self.members.len());
-        let mut seen = std::collections::HashSet::with_capacity(self.members.len());
+    /// Keys and the JSON texts of their values, each key once and where it was first set.
+    pub fn items(&self) -> Vec<(String, &str)> {
+        let mut items: Vec<(String, &str)> = Vec::with_capacity(self.members.len());
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(self.members.len());
         for member in &self.members {
             let key = json::unescape(self.text(&member.key)).into_owned();
-            if seen.insert(key.clone()) {
-                keys.push(key);
+            let value = self.text(&member.value);
+            match places.entry(key) {
+                Entry::Occupied(place) => items[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    items.push((place.key().clone(), value));
+                    place.insert(items.len() - 1);
+                }
             }
         }
-        keys
+        items
+    }
+
+    /// The keys, each once and where it was first set.
+    pub fn keys(&self) -> Vec<String> {
+        self.items().into_iter().map(|(key, _)| key).collect()
     }
 
     /// Whether there is no key at all.

@@ -162,13 +162,8 @@ impl Session {
     pub fn items<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Error> {
         let mut state = self.state();
         state.accessed = true;
-        let data = &state.data;
-        let keys = data.keys().into_iter();
-        keys.filter_map(|key| {
-            let value = parse(&key, data.get_json(&key)?);
-            Some(value.map(|value| (key, value)))
-        })
-        .collect()
+        let items = state.data.items().into_iter();
+        items.map(|(key, text)| parse(&key, text).map(|value| (key, value))).collect()
     }
 
     /// Removes all data and keeps the session and its key. To end it, [`flush`](Self::flush) it.
