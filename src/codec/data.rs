@@ -18,7 +18,7 @@ use crate::Error;
 /// use actix_django_session::store::SessionData;
 ///
 /// let mut data = SessionData::from_json(r#"{"big": 123456789012345678901234567890, "b": NaN}"#)?;
-/// data.set_json("c", "[1,2]".into());
+/// data.set_json("c", "[1,2]")?;
 /// assert_eq!(data.to_json(), r#"{"big":123456789012345678901234567890,"b":NaN,"c":[1,2]}"#);
 /// # Ok::<(), actix_django_session::Error>(())
 /// ```
@@ -73,9 +73,16 @@ impl SessionData {
         Some(self.text(&member.value))
     }
 
-    /// Sets a value, given as JSON text in ASCII. A key that is there keeps its place.
-    pub fn set_json(&mut self, key: &str, value: Arc<str>) {
-        debug_assert!(value.is_ascii());
+    /// Sets a value, given as JSON text. A key that is there keeps its place. Errors if it is not one value.
+    pub fn set_json(&mut self, key: &str, value: impl Into<Arc<str>>) -> Result<(), Error> {
+        let value = value.into();
+        scan::check_value(&value)?;
+        self.set(key, value);
+        Ok(())
+    }
+
+    /// Sets a value that is known to be JSON.
+    pub(crate) fn set(&mut self, key: &str, value: Arc<str>) {
         let first = self.members.iter().position(|member| self.is(member, key));
         match first {
             Some(first) => {
@@ -176,9 +183,10 @@ mod tests {
         assert_eq!(data.get_json("a"), Some("3"));
         assert_eq!(data.keys(), ["a", "b"]);
         assert_eq!(data.to_json(), text);
-        data.set_json("b", "4".into());
+        data.set_json("b", "4").unwrap();
         assert_eq!(data.to_json(), r#"{"a":1,"b":4,"a":3}"#);
-        data.set_json("a", "5".into());
+        data.set_json("a", "5").unwrap();
+        assert!(data.set_json("a", "1,\"b\":2").is_err());
         assert_eq!(data.to_json(), r#"{"a":5,"b":4}"#);
         assert!(data.remove("a") && !data.remove("a"));
     }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io};
 
 use serde::{Serialize, de::DeserializeOwned, de::IntoDeserializer};
-use serde_json::ser::{CompactFormatter, Formatter};
+use serde_json::ser::Formatter;
 
 /// Whether the text between a key's quotes means `wanted`.
 pub(super) fn key_is(raw: &str, wanted: &str) -> bool {
@@ -83,19 +83,7 @@ impl Formatter for PythonFormatter {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(|c: char| !(' '..='~').contains(&c)) {
-            let (plain, tail) = rest.split_at(at);
-            writer.write_all(plain.as_bytes())?;
-            let mut chars = tail.chars();
-            if let Some(c) = chars.next() {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
-            }
-            rest = chars.as_str();
-        }
-        writer.write_all(rest.as_bytes())
+        write_escaped(writer, fragment, |c| c > '~')
     }
 
     /// Raw JSON from the application: what is not ASCII can only stand in a string.
@@ -104,12 +92,51 @@ impl Formatter for PythonFormatter {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if fragment.is_ascii() {
-            CompactFormatter.write_raw_fragment(writer, fragment)
-        } else {
-            self.write_string_fragment(writer, fragment)
+        write_escaped(writer, fragment, |c| !c.is_ascii())
+    }
+}
+
+/// Writes text with some of its characters as `\uXXXX`.
+fn write_escaped<W: io::Write + ?Sized>(
+    writer: &mut W,
+    text: &str,
+    escape: fn(char) -> bool,
+) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = rest.find(escape) {
+        let (plain, tail) = rest.split_at(at);
+        writer.write_all(plain.as_bytes())?;
+        let mut chars = tail.chars();
+        if let Some(c) = chars.next() {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        rest = chars.as_str();
+    }
+    writer.write_all(rest.as_bytes())
+}
+
+/// JSON text as the bytes that Django reads as latin-1. What does not fit into one can only stand in a string.
+pub(super) fn to_latin1(text: String) -> Vec<u8> {
+    if text.is_ascii() {
+        return text.into_bytes();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) => out.push(byte),
+            Err(_) => {
+                let units = c
+                    .encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect::<String>();
+                out.extend_from_slice(units.as_bytes());
+            }
         }
     }
+    out
 }
 
 /// Python's `repr(float)` from Rust's shortest scientific form: an exponent only below -4 or from 16 on.

@@ -95,9 +95,8 @@ impl Codec {
         self
     }
 
-    /// Refuses what cannot be right, before it signs anything.
-    #[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Errors if the secret key is empty. So does everything else that a codec does with one.
+    pub fn check(&self) -> Result<(), Error> {
         self.0.key.check()
     }
 
@@ -110,7 +109,8 @@ impl Codec {
 
     /// As [`encode`](Self::encode), stamped with another time.
     pub fn encode_at(&self, data: &SessionData, time: SystemTime) -> Result<String, Error> {
-        let payload = to_latin1(data.to_json());
+        self.check()?;
+        let payload = json::to_latin1(data.to_json());
         if payload.len() > self.0.max_session_bytes {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
@@ -137,6 +137,7 @@ impl Codec {
     /// Errors, where Django would answer an empty dictionary, if the signature is wrong, the text is
     /// broken, too large, or holds something else than a JSON object.
     pub fn decode(&self, text: &str) -> Result<SessionData, Error> {
+        self.check()?;
         let Inner { key, class, salt, signer, read_legacy, max_session_bytes } = &*self.0;
         let Some((value, signature)) = text.rsplit_once(':') else {
             let payload = read_legacy.then(|| legacy::decode(text, key, class)).flatten();
@@ -193,14 +194,6 @@ fn from_latin1(bytes: Vec<u8>) -> String {
         Ok(text) => text.bytes().map(char::from).collect(),
         Err(error) => error.into_bytes().into_iter().map(char::from).collect(),
     }
-}
-
-/// The reverse: new text is ASCII, and what was read came from bytes.
-fn to_latin1(text: String) -> Vec<u8> {
-    if text.is_ascii() {
-        return text.into_bytes();
-    }
-    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

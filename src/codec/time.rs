@@ -30,6 +30,11 @@ pub(crate) fn from_micros(micros: i64) -> SystemTime {
 
 /// Python's `datetime.isoformat()` of an aware UTC time.
 pub(crate) fn isoformat(time: SystemTime) -> String {
+    naive(time, 'T') + "+00:00"
+}
+
+/// `YYYY-MM-DD?HH:MM:SS[.ffffff]` in UTC, with that separator.
+pub(crate) fn naive(time: SystemTime, separator: char) -> String {
     let micros = micros(time);
     let nanos = i128::from(micros) * 1000;
     let utc = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -39,7 +44,7 @@ pub(crate) fn isoformat(time: SystemTime) -> String {
         fraction => format!(".{fraction:06}"),
     };
     format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{fraction}+00:00",
+        "{:04}-{:02}-{:02}{separator}{:02}:{:02}:{:02}{fraction}",
         date.year(),
         u8::from(date.month()),
         date.day(),

@@ -83,7 +83,7 @@ impl Session {
             let mut state = self.state();
             state.refuse_if_closed()?;
             if state.data.get_json(key) == before.as_deref() {
-                state.data.set_json(key, text);
+                state.data.set(key, text);
                 state.note(Change::Update(name, updater));
                 return Ok(value);
             }

@@ -35,10 +35,10 @@ pub(super) type Updater = Arc<dyn Fn(Option<&str>) -> Result<Arc<str>, Error> + 
 impl Change {
     pub(super) fn apply(&self, data: &mut SessionData) -> Result<(), Error> {
         match self {
-            Self::Set(key, value) => data.set_json(key, value.clone()),
+            Self::Set(key, value) => data.set(key, value.clone()),
             Self::Update(key, f) => {
                 let value = f(data.get_json(key))?;
-                data.set_json(key, value);
+                data.set(key, value);
             }
             Self::Remove(key) => {
                 data.remove(key);

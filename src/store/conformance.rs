@@ -184,7 +184,8 @@ async fn concurrent_updates_all_count(store: &AnyStore) {
             let Record { mut data, seen, .. } = found(store, &key).await;
             for counter in ["all", &own] {
                 let n = data.get_json(counter).and_then(|n| n.parse().ok()).unwrap_or(0);
-                data.set_json(counter, (n + 1).to_string().into());
+                let more = data.set_json(counter, (n + 1).to_string());
+                more.unwrap_or_else(|error| panic!("{error:?}"));
             }
             match ok(store.update(&key, &seen, &data, later(60))).await {
                 Outcome::Saved(_) => return,

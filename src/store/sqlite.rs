@@ -7,8 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cookie::time::OffsetDateTime;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 
 use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
@@ -16,12 +15,15 @@ use crate::{
     Error, SessionKey,
     codec::{
         Codec,
-        time::{fromisoformat, micros},
+        time::{fromisoformat, naive},
     },
 };
 
 /// Connections at once: SQLite lets one write, so more would only wait for each other.
 const CONNECTIONS: usize = 4;
+
+/// How long a statement waits for others who have locked the file, as in Django, and before it for a connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in an SQLite file, which a Django site may use at the same time, with WAL or without.
 ///
@@ -65,13 +67,16 @@ impl SqliteStore {
 
     /// Creates the table and its index, as Django's migration does. A table that is there stays as it is.
     pub async fn create_table(&self) -> Result<(), Error> {
-        let ddl = "BEGIN; \
-            CREATE TABLE IF NOT EXISTS \"django_session\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \
+        let ddl = "CREATE TABLE IF NOT EXISTS \"django_session\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \
             \"session_data\" text NOT NULL, \"expire_date\" datetime NOT NULL); \
             CREATE INDEX IF NOT EXISTS \"django_session_expire_date_a5c62663\" \
-            ON \"django_session\" (\"expire_date\"); \
-            COMMIT";
-        self.run("create the table of sessions", move |db| db.execute_batch(ddl)).await
+            ON \"django_session\" (\"expire_date\")";
+        let create = move |db: &Connection| {
+            let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            transaction.execute_batch(ddl)?;
+            transaction.commit()
+        };
+        self.run("create the table of sessions", create).await
     }
 
     /// Runs `work` on a connection, away from the threads that serve requests: SQLite blocks.
@@ -81,8 +86,10 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let inner = self.0.clone();
-        // Never closed, so there is always a permit in the end.
-        let permit = inner.permits.clone().acquire_owned().await;
+        let permit = tokio::time::timeout(BUSY_TIMEOUT, inner.permits.clone().acquire_owned()).await;
+        let Ok(permit) = permit else {
+            return Err(Error::store(format!("cannot {what}: the file was busy for {BUSY_TIMEOUT:?}")));
+        };
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -91,7 +98,10 @@ impl SqliteStore {
                 None => connect(&inner.path)?,
             };
             let answer = work(&db);
-            inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+            // One that is left in a transaction would make the next user's writes part of it.
+            if db.is_autocommit() {
+                inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+            }
             answer
         });
         match done.await {
@@ -215,8 +225,8 @@ impl SessionStore for SqliteStore {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        let sql = "SELECT session_key, session_data, expire_date FROM django_session LIMIT 0";
-        self.run("check the table of sessions", move |db| db.prepare(sql).map(drop)).await
+        let sql = "DELETE FROM django_session WHERE 0 AND session_key = session_data AND expire_date = 0";
+        self.run("check the table of sessions", move |db| db.execute(sql, []).map(drop)).await
     }
 
     /// In batches, so that others who want to write need not wait for all of it.
@@ -247,30 +257,17 @@ impl fmt::Debug for SqliteStore {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open(path)?;
-    db.busy_timeout(Duration::from_secs(5))?; // Django's own default
+    // A path is a path: no URI, which could name a database that each connection has to itself.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
     Ok(db)
 }
 
-/// Django's `YYYY-MM-DD HH:MM:SS[.ffffff]` in UTC, which compares as text.
+/// Django's text for a time, which compares as text.
 fn to_text(time: SystemTime) -> String {
-    let micros = micros(time);
-    let utc = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (date, clock) = (utc.date(), utc.time());
-    let fraction = match micros.rem_euclid(1_000_000) {
-        0 => String::new(),
-        fraction => format!(".{fraction:06}"),
-    };
-    format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}{fraction}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-    )
+    naive(time, ' ')
 }
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {

@@ -93,7 +93,7 @@ impl Sql {
     }
 }
 
-/// Django's DDL. The indexes carry the names that Django computes for its own table.
+/// Django's DDL, one transaction by being one message. The indexes carry the names that Django computes for its own table.
 fn create_table(table: &Table) -> String {
     let (t, name) = (table.quoted(), &table.name);
     let index = |suffix: &str| {
@@ -105,12 +105,10 @@ fn create_table(table: &Table) -> String {
     };
     let (like, expire_date) = (index("_session_key_c0390e0f_like"), index("_expire_date_a5c62663"));
     format!(
-        "BEGIN; \
-         CREATE TABLE IF NOT EXISTS {t} (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \
+        "CREATE TABLE IF NOT EXISTS {t} (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \
          \"session_data\" text NOT NULL, \"expire_date\" timestamp with time zone NOT NULL); \
          CREATE INDEX IF NOT EXISTS {like} ON {t} (\"session_key\" varchar_pattern_ops); \
-         CREATE INDEX IF NOT EXISTS {expire_date} ON {t} (\"expire_date\"); \
-         COMMIT"
+         CREATE INDEX IF NOT EXISTS {expire_date} ON {t} (\"expire_date\")"
     )
 }
 
