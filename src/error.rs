@@ -90,8 +90,9 @@ impl Error {
         )
     }
 
-    pub(crate) fn value(text: impl Into<String>, cause: Option<serde_json::Error>) -> Self {
-        Self::new(Kind::Value, text, cause.map(Into::into))
+    /// Without serde's own words, which quote the value.
+    pub(crate) fn value(text: impl Into<String>) -> Self {
+        Self::new(Kind::Value, text, None)
     }
 
     pub(crate) fn unreadable(text: impl Into<String>) -> Self {
@@ -102,13 +103,13 @@ impl Error {
         Self::new(Kind::BadSignature, "no secret key or fallback made this signature", None)
     }
 
-    pub(crate) fn no_middleware() -> Self {
-        Self::new(
-            Kind::NoMiddleware,
-            "no SessionMiddleware is wrapped around this handler: add .wrap(SessionMiddleware::new(store)) \
-             to the App or scope",
-            None,
-        )
+    /// `which` says more about the one that is missing, or nothing.
+    pub(crate) fn no_middleware(which: &str) -> Self {
+        let text = format!(
+            "no SessionMiddleware{which} is wrapped around this handler: add .wrap(SessionMiddleware::new(store)) \
+             to the App or scope"
+        );
+        Self::new(Kind::NoMiddleware, text, None)
     }
 
     /// What a store was given cannot be right. `text` says what to give it instead.

@@ -163,13 +163,13 @@ impl<R: HttpMessage> SessionExt for R {
     fn session(&self) -> Result<LazySession, Error> {
         let extensions = self.extensions();
         let session = extensions.get::<RequestSessions>().and_then(RequestSessions::current);
-        session.cloned().ok_or_else(Error::no_middleware)
+        session.cloned().ok_or_else(|| Error::no_middleware(""))
     }
 
     fn session_named(&self, cookie_name: &str) -> Result<LazySession, Error> {
         let extensions = self.extensions();
         let session = extensions.get::<RequestSessions>().and_then(|all| all.named(cookie_name));
-        session.cloned().ok_or_else(Error::no_middleware)
+        session.cloned().ok_or_else(|| Error::no_middleware(&format!(" of the cookie {cookie_name:?}")))
     }
 }
 

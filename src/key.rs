@@ -15,8 +15,8 @@ const LENGTH: usize = 32;
 pub struct SessionKey(Arc<str>);
 
 impl SessionKey {
-    /// Draws a new key as Django does: 32 characters of `a-z0-9` from the system's generator, about 165
-    /// bits.
+    /// Draws a new key as Django does: 32 characters of `a-z0-9` from a cryptographic generator, about
+    /// 165 bits.
     pub fn generate() -> Self {
         let mut rng = rand::rng();
         let key: String =

@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    Error, LazySession, OnInterrupted, Session, SessionSettings, cookie,
+    Error, LazySession, OnInterrupted, Session, SessionKey, SessionSettings, cookie,
     extract::{Presented, RequestSessions},
     hooks::{Hooks, HooksService, Middleware, MiddlewareNotUsed, Next},
     store::AnyStore,
@@ -48,6 +48,17 @@ impl SessionMiddleware {
         settings.check()?;
         self.settings = Arc::new(settings);
         Ok(self)
+    }
+
+    /// Opens the session under `key` outside a request, with this middleware's store and settings. See
+    /// [`Session::open`].
+    pub async fn open(&self, key: &SessionKey) -> Result<Session, Error> {
+        Session::open_with(&self.store, &self.settings, key).await
+    }
+
+    /// A new session outside a request, with this middleware's store and settings. See [`Session::create`].
+    pub fn create(&self) -> Session {
+        Session::create_with(&self.store, &self.settings)
     }
 
     /// What Django's `process_response` does after the look at its flags, as far as it can go wrong.

@@ -151,12 +151,26 @@ impl SessionSettings {
                 return bad(format!("{what} holds a character that a cookie cannot carry"));
             }
         }
-        if name.starts_with("__Host-")
+        let prefixed =
+            |prefix: &str| name.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix));
+        if prefixed("__Host-")
             && !(self.cookie_secure && self.cookie_path == "/" && self.cookie_domain.is_none())
         {
             return bad(format!("{name} needs cookie_secure(true), the path / and no domain"));
         }
-        if name.starts_with("__Secure-") && !self.cookie_secure {
+        if self.cookie_samesite == Some(SameSite::None) && !self.cookie_secure {
+            return bad("SameSite=None needs cookie_secure(true)".to_owned());
+        }
+        if !self.cookie_path.starts_with('/') {
+            return bad("cookie_path has to begin with /".to_owned());
+        }
+        if self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(['/', ':'])) {
+            return bad("cookie_domain is a name alone, without scheme, port or path".to_owned());
+        }
+        if self.cookie_age.as_secs() == 0 {
+            return bad("cookie_age has to be a second or more".to_owned());
+        }
+        if prefixed("__Secure-") && !self.cookie_secure {
             return bad(format!("{name} needs cookie_secure(true)"));
         }
         Ok(())

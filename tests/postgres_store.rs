@@ -309,3 +309,60 @@ async fn clearing_passes_by_what_others_hold() {
     assert_eq!(store.clear_expired().await.unwrap(), 10);
     assert_eq!(database.query("SELECT session_key FROM django_session"), [[Some("livelivelive".to_owned())]]);
 }
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_create_table_that_fails_leaves_no_transaction_behind() {
+    let database = Database::fresh();
+    store(database.url()).await;
+    let role = database.url().rsplit_once('/').unwrap().1.to_owned() + "_user";
+    database.query(&format!("CREATE ROLE {role} LOGIN; GRANT ALL ON django_session TO {role}"));
+    let url = database.url().replacen("postgres@", &format!("{role}@"), 1);
+    let store = PostgresStore::connect(&url, secret()).await.unwrap();
+    for _ in 0..3 {
+        let refused = store.create_table().await.unwrap_err();
+        assert!(refused.to_string().contains("GRANT CREATE ON SCHEMA"), "{refused}");
+        assert!(matches!(store.load(&SessionKey::generate()).await.unwrap(), Loaded::Missing));
+    }
+    database.query(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn errors_of_the_database_do_not_quote_the_row() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    database.query("ALTER TABLE django_session ADD COLUMN account int NOT NULL");
+    let key = SessionKey::generate();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    let error = store.create(&key, &SessionData::from_json("{}").unwrap(), later).await.unwrap_err();
+    assert!(error.to_string().contains("further column"), "{error}");
+    for text in [error.with_causes(), format!("{error:?}")] {
+        assert!(!text.contains(key.as_str()) && !text.contains("e30:"), "{text}");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn many_writers_of_one_session_all_answer_within_the_deadline() {
+    let database = Database::fresh();
+    let store = store(database.url()).await.deadline(Duration::from_secs(1));
+    let session = Session::create(&store);
+    session.insert("n", &0).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    let mut writers = Vec::new();
+    for _ in 0..20 {
+        let session = Session::open(&store, &key).await.unwrap();
+        session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+        writers.push(session);
+    }
+    let (blocker, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
+    actix_web::rt::spawn(connection);
+    blocker.batch_execute("BEGIN; LOCK TABLE django_session").await.unwrap();
+    let start = Instant::now();
+    let saves = futures_util::future::join_all(writers.iter().map(Session::save)).await;
+    assert!(saves.iter().all(|save| save.as_ref().is_err_and(|error| error.is_store())));
+    assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+    blocker.batch_execute("COMMIT").await.unwrap();
+}

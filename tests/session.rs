@@ -30,6 +30,7 @@ struct Moody {
 
 enum Mood {
     Away,
+    Slow,
     KeyTaken,
     Never,
 }
@@ -46,6 +47,10 @@ impl Moody {
         match mood {
             None => Ok(None),
             Some(Mood::Away) => Err(Error::store("away")),
+            Some(Mood::Slow) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(None)
+            }
             Some(Mood::KeyTaken) => Ok(Some(Outcome::KeyTaken)),
             Some(Mood::Never) => std::future::pending().await,
         }
@@ -335,6 +340,89 @@ fn values_that_rust_has_no_type_for_are_errors_and_can_be_had_raw() {
     let unwritable = std::collections::HashMap::from([((1, 2), 3)]);
     assert!(session.insert("bad", &unwritable).unwrap_err().is_value());
     assert!(!session.contains_key("bad"));
+}
+
+#[actix_web::test]
+async fn raw_json_with_blanks_and_other_letters_stays_what_it_is() {
+    let store = MemoryStore::new();
+    let session = Session::create(&store);
+    let raw = RawValue::from_string("{\n\t\"a\": \"é €\"}".into()).unwrap();
+    session.insert("raw", &raw).unwrap();
+    session.save().await.unwrap();
+    let again = Session::open(&store, &session.session_key().unwrap()).await.unwrap();
+    assert_eq!(again.get::<Value>("raw").unwrap(), Some(json!({"a": "é €"})));
+    let codec = actix_django_session::codec::Codec::new(actix_django_session::SecretKey::new("x"));
+    let mut data = SessionData::from_json("{\"é\":\"€\"}").unwrap();
+    data.set_json("b", "\"😀\"").unwrap();
+    let back = codec.decode(&codec.encode(&data).unwrap()).unwrap();
+    assert_eq!(back.get_json("é"), Some(r#""\u20ac""#));
+    assert_eq!(back.get_json("b"), Some(r#""\ud83d\ude00""#));
+}
+
+#[test]
+fn null_is_none_unless_the_type_takes_it() {
+    let session = Session::detached();
+    session.insert("null", &()).unwrap();
+    assert_eq!(session.get::<String>("null").unwrap(), None);
+    assert_eq!(session.get::<Option<String>>("null").unwrap(), Some(None));
+    assert_eq!(session.get::<Value>("null").unwrap(), Some(Value::Null));
+    assert!(session.contains_key("null"));
+    assert_eq!(session.update("null", more).unwrap(), 1);
+}
+
+#[test]
+fn errors_of_values_do_not_quote_them() {
+    let session = Session::detached();
+    session.insert("_auth_user_hash", "SECRETHASH").unwrap();
+    let error = session.get::<u32>("_auth_user_hash").unwrap_err();
+    for text in [error.to_string(), error.with_causes(), format!("{error:?}")] {
+        assert!(!text.contains("SECRET"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_passed_deadline_is_no_time_at_all() {
+    let session = Session::detached();
+    session.set_expiry(Duration::ZERO).unwrap();
+    assert!(session.get_expiry_age() < 0 && session.get_expiry_date() < SystemTime::now());
+    assert!(!session.get_expire_at_browser_close());
+}
+
+/// The clone's changes come in while a save waits for its answer, and read the session they change.
+#[actix_web::test]
+async fn changes_made_during_a_save_are_kept_for_the_next() {
+    let store = Moody::default();
+    let (session, key) = saved(&store).await;
+    let other = Session::open(&store, &key).await.unwrap();
+    other.insert("n", "no number any more").unwrap();
+    session.insert("m", &1).unwrap();
+    let held = store.clone().then(Mood::Slow);
+    let saving = actix_web::rt::spawn({
+        let session = session.clone();
+        async move { session.save().await }
+    });
+    actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    session.insert("precious", &1).unwrap();
+    let reader = session.clone();
+    session.update("n", move |n: Option<u32>| n.unwrap() + reader.get::<u32>("m").unwrap().unwrap()).unwrap();
+    saving.await.unwrap().unwrap();
+    drop(held);
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":1,"m":1}"#);
+    session.save().await.unwrap();
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":2,"m":1,"precious":1}"#);
+
+    // And where they cannot be made on what another stored, each save says so and nothing is dropped.
+    let late = Session::open(&store, &key).await.unwrap();
+    other.save().await.unwrap();
+    late.insert("precious", &2).unwrap();
+    late.update("n", more).unwrap();
+    for _ in 0..2 {
+        assert!(late.save().await.unwrap_err().is_value());
+    }
+    late.insert("n", &0).unwrap();
+    late.save().await.unwrap();
+    let there = stored(&store, &key).await.unwrap();
+    assert!(there.contains(r#""precious":2"#) && there.contains(r#""n":0"#), "{there}");
 }
 
 /// Any JSON that Python could have written, as text.

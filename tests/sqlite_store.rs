@@ -79,3 +79,19 @@ async fn a_file_that_others_lock_is_waited_for() {
     let again = Session::open(&store, &session.session_key().unwrap()).await.unwrap();
     assert_eq!(again.get::<u32>("n").unwrap(), Some(1));
 }
+
+#[actix_web::test]
+async fn a_create_table_that_fails_leaves_no_transaction_behind() {
+    let dir = TempDir::new("sqlite");
+    let path = dir.path().join("db.sqlite3");
+    let store = SqliteStore::open(&path, secret()).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert!(store.create_table().await.unwrap_err().is_store());
+    other.execute_batch("COMMIT").unwrap();
+    store.create_table().await.unwrap();
+    let session = Session::create(&store);
+    session.save().await.unwrap();
+    let rows: u32 = other.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1, "others see what was saved");
+}

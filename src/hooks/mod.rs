@@ -58,7 +58,8 @@ pub trait Middleware: 'static {
         request: &mut ServiceRequest,
     ) -> impl Future<Output = Result<Next<Self::State>, Error>>;
 
-    /// Runs after it. What the inside answered with an error arrives as the response that it becomes. The
+    /// Runs after it. What the inside answered with an error arrives as the response that it becomes; outer
+    /// middleware sees an error still, with the same text and this response, but not of the same type. The
     /// answer of `process_request` passes through here too, as in Django.
     fn process_response(
         &self,

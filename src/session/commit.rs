@@ -9,7 +9,7 @@ use rand::RngExt as _;
 
 use super::{
     Session, expiry, queue,
-    state::{Change, Row},
+    state::{Change, Row, push},
 };
 use crate::{
     Error, SessionKey,
@@ -54,7 +54,7 @@ impl Session {
                 return Ok(());
             }
             let newer = mem::take(&mut state.journal);
-            state.saving.extend(newer);
+            newer.into_iter().for_each(|change| push(&mut state.saving, change));
             let plan = Plan {
                 row: state.row.clone(),
                 key: state.key.clone(),
@@ -77,10 +77,13 @@ impl Session {
             state.flushed = false;
         }
         state.row = row;
-        state.data = data;
-        let newer = mem::take(&mut state.journal);
-        newer.iter().try_for_each(|change| change.apply(&mut state.data))?;
-        state.journal = newer;
+        if state.journal.is_empty() {
+            state.data = data;
+        } else {
+            // A clone made changes meanwhile, which `state.data` shows. What others stored comes to them with
+            // the next save, which finds that this is not what is stored, and makes them again on what is.
+            state.row = state.row.outdated();
+        }
         Ok(())
     }
 
@@ -116,7 +119,13 @@ impl Session {
                     return Ok((Row::None, data));
                 }
                 let new_key = key.unwrap_or_else(SessionKey::generate);
-                self.replace_row(old, seen, new_key, data, &changes, flushed).await
+                let patience = self.shared.store.patience();
+                let work = self.replace_row(old, seen, new_key, data, &changes, flushed);
+                tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+                    Err(Error::store(format!(
+                        "cannot save a session: it did not come about within {patience:?}"
+                    )))
+                })
             }
         }
     }
@@ -175,8 +184,11 @@ impl Session {
                 Outcome::Gone => return Err(Error::interrupted()),
                 Outcome::Unreadable(error) => {
                     tracing::warn!("Session data corrupted: {error}");
-                    let key = (key != old).then_some(key);
-                    return self.insert_row(key, data).await;
+                    let saved = self.insert_row((key != old).then_some(key), data).await?;
+                    if flushed {
+                        store.delete(&old).await?;
+                    }
+                    return Ok(saved);
                 }
             }
         }

@@ -12,15 +12,20 @@ use crate::{Error, codec::json};
 
 /// # The dictionary
 impl Session {
-    /// The value under `key`, if there is one.
+    /// The value under `key`, if there is one; a JSON `null` is none, unless `T` takes it.
     ///
     /// Errors if it is not a `T`; integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no
     /// Rust type: ask for a [`serde_json::value::RawValue`].
     #[doc(alias = "__getitem__")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.text(key).map_or(Ok(None), |text| parse(key, &text))
+    }
+
+    /// The JSON text under `key`, copied, since parsing runs code of the application and must not hold the lock.
+    fn text(&self, key: &str) -> Option<String> {
         let mut state = self.state();
         state.accessed = true;
-        state.data.get_json(key).map(|text| parse(key, text)).transpose()
+        state.data.get_json(key).map(str::to_owned)
     }
 
     /// Sets the value under `key`. Keys that begin with `_` are Django's own.
@@ -37,7 +42,8 @@ impl Session {
     ///
     /// This is the way to change a value that depends on itself (a counter, a list): if another request
     /// changed the session meanwhile, `f` runs again on the newer value, so nothing is lost. `f` may
-    /// therefore run more than once and should do nothing else.
+    /// therefore run more than once and should do nothing else. The answer is the value as this request sees it;
+    /// two requests at once may be given the same, though both count.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -62,7 +68,7 @@ impl Session {
         let run = {
             let (name, f) = (name.clone(), f.clone());
             move |old: Option<&str>| -> Result<(V, Arc<str>), Error> {
-                let value = f(old.map(|text| parse(&name, text)).transpose()?);
+                let value = f(old.map_or(Ok(None), |text| parse(&name, text))?);
                 let text = to_text(&name, &value)?;
                 Ok((value, text))
             }
@@ -118,16 +124,14 @@ impl Session {
         changes.into_iter().try_for_each(|change| state.change(change))
     }
 
-    /// Removes the value under `key` and answers it. Marks the session as modified only if it was there.
+    /// Removes the value under `key` and answers it. If it is not a `T`, it stays.
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
     pub fn remove<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let mut state = self.state();
-        state.accessed = true;
-        let Some(text) = state.data.get_json(key) else { return Ok(None) };
-        let value = parse(key, text)?;
-        state.change(Change::Remove(key.into()))?;
-        Ok(Some(value))
+        let Some(text) = self.text(key) else { return Ok(None) };
+        let value = parse(key, &text)?;
+        self.discard(key)?;
+        Ok(value)
     }
 
     /// Removes `key`, whatever its value is; whether it was there. Django's `del session[key]`.
@@ -158,12 +162,19 @@ impl Session {
         state.data.keys()
     }
 
-    /// Keys and values, in the order of the keys. Errors if a value is not a `T`.
+    /// Keys and values, in the order of the keys, without those that [`get`](Self::get) takes for none. Errors if
+    /// a value is not a `T`.
     pub fn items<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Error> {
-        let mut state = self.state();
-        state.accessed = true;
-        let items = state.data.items().into_iter();
-        items.map(|(key, text)| parse(&key, text).map(|value| (key, value))).collect()
+        let items: Vec<(String, String)> = {
+            let mut state = self.state();
+            state.accessed = true;
+            state.data.items().into_iter().map(|(key, text)| (key, text.to_owned())).collect()
+        };
+        let parsed = items.into_iter().filter_map(|(key, text)| {
+            let value = parse(&key, &text).transpose()?;
+            Some(value.map(|value| (key, value)))
+        });
+        parsed.collect()
     }
 
     /// Removes all data and keeps the session and its key. To end it, [`flush`](Self::flush) it.
@@ -172,15 +183,24 @@ impl Session {
     }
 }
 
-fn parse<T: DeserializeOwned>(key: &str, text: &str) -> Result<T, Error> {
-    json::from_json(text).map_err(|cause| {
-        let wanted = std::any::type_name::<T>();
-        Error::value(format!("the session's value under {key:?} is not a {wanted}"), Some(cause))
-    })
+/// A value as a `T`; `null` is no value to a `T` that does not know it, as `None` is to Python's `get`.
+fn parse<T: DeserializeOwned>(key: &str, text: &str) -> Result<Option<T>, Error> {
+    match json::from_json(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if text == "null" => Ok(None),
+        Err(error) => {
+            let (wanted, column) = (std::any::type_name::<T>(), error.column());
+            Err(Error::value(format!(
+                "the session's value under {key:?} is not a {wanted} (from its character {column} on)"
+            )))
+        }
+    }
 }
 
 fn to_text<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Arc<str>, Error> {
-    json::to_json(value).map(Into::into).map_err(|cause| {
-        Error::value(format!("the value for {key:?} cannot be written as JSON"), Some(cause))
+    json::to_json(value).map(Into::into).map_err(|_| {
+        Error::value(format!(
+            "the value for {key:?} cannot be written as JSON: keys of maps have to be strings or numbers"
+        ))
     })
 }

@@ -29,12 +29,14 @@ pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 /// # Ok::<(), actix_django_session::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expiry {
     /// As the settings say. `set_expiry(None)`.
     Default,
     /// The cookie ends with the browser, the row after the cookie age. `set_expiry(0)`.
     BrowserClose,
-    /// So long after each save (not after each read). `set_expiry(seconds)`.
+    /// So long after each save (not after each read). `set_expiry(seconds)`, but for zero, which is over at
+    /// once here: it is what is left of a deadline that has passed.
     After(Duration),
     /// At a fixed time. `set_expiry(datetime)`; for a `timedelta` add it to the present time.
     At(SystemTime),
@@ -58,6 +60,7 @@ impl Expiry {
         match self {
             Self::Default => None,
             Self::BrowserClose => Some("0".to_owned()),
+            Self::After(Duration::ZERO) => Some("-1".to_owned()),
             Self::After(after) if after.subsec_nanos() == 0 => Some(after.as_secs().to_string()),
             Self::After(after) => json::to_json(&after.as_secs_f64()).ok(),
             Self::At(at) => Some(format!("\"{}\"", isoformat(at))),
@@ -207,6 +210,8 @@ mod tests {
                 Expiry::At(from_micros(super::micros(now) + after))
             } else if let Some(at) = micros("datetime_micros").filter(|_| v["call"]["offset"] == 0) {
                 Expiry::At(from_micros(at))
+            } else if v["call"]["number"] == "0" {
+                Expiry::BrowserClose
             } else if let Some(seconds) = v["call"]["number"].as_str().and_then(|n| n.parse().ok()) {
                 Expiry::After(Duration::from_secs(seconds))
             } else {

@@ -59,6 +59,9 @@ impl Session {
     /// Opens the session under `key` outside a request: in a task, a WebSocket, a command. An unknown or
     /// expired key gives an empty session without a key, as in Django (`SessionStore(key)`).
     ///
+    /// A save lets it live for Django's default of two weeks. Where the site has settings of its own, take
+    /// [`SessionMiddleware::open`](crate::SessionMiddleware::open) or [`open_with`](Self::open_with).
+    ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
     /// use actix_django_session::{Session, SessionKey, store::MemoryStore};
@@ -89,7 +92,12 @@ impl Session {
     /// A new session outside a request; it comes into being with [`save`](Self::save). Django's
     /// `SessionStore()`.
     pub fn create<S: Clone + Into<AnyStore>>(store: &S) -> Self {
-        Self::empty(store.clone().into(), SessionSettings::default().expiry())
+        Self::create_with(store, &SessionSettings::default())
+    }
+
+    /// As [`create`](Self::create), with settings other than the default: they decide when the session ends.
+    pub fn create_with<S: Clone + Into<AnyStore>>(store: &S, settings: &SessionSettings) -> Self {
+        Self::empty(store.clone().into(), settings.expiry())
     }
 
     /// A session of its own, without a server: for tests of handlers.
@@ -119,7 +127,7 @@ impl Session {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code of the application runs while it is locked, but for updaters at commit, which work on copies.
+        // No code of the application runs while it is locked.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,6 +136,9 @@ impl Session {
 impl Session {
     /// Ends the session: its data is gone, its row is deleted at commit, and what is stored afterwards goes
     /// into a new session under a new key. The logout of Django.
+    ///
+    /// Alone, it is carried out whatever the response's status. Followed by new data, the whole is one step,
+    /// which a response with a 5xx does not take: the old session then is as it was.
     pub fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.change(Change::Clear)?;

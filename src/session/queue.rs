@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak, atomic::AtomicUsize, atomic::Ordering},
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
 };
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
@@ -15,14 +15,8 @@ use crate::SessionKey;
 /// The queues that somebody stands in. Keys are random, so sessions of different stores do not meet here.
 static QUEUES: LazyLock<Mutex<HashMap<SessionKey, Weak<Turn<()>>>>> = LazyLock::new(Mutex::default);
 
-/// How many queues there may be, so that nobody locks them to learn that there are none.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
 /// Waits for one's turn where others stand in line already; otherwise goes ahead.
 pub(super) async fn behind_others(key: &SessionKey) -> Option<OwnedMutexGuard<()>> {
-    if COUNT.load(Ordering::Relaxed) == 0 {
-        return None;
-    }
     let queue = QUEUES.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.upgrade()?;
     Some(queue.lock_owned().await)
 }
@@ -37,7 +31,6 @@ pub(super) async fn in_line(key: &SessionKey) -> OwnedMutexGuard<()> {
                 queues.retain(|_, queue| queue.strong_count() > 0);
                 let queue = Arc::new(Turn::new(()));
                 queues.insert(key.clone(), Arc::downgrade(&queue));
-                COUNT.store(queues.len(), Ordering::Relaxed);
                 queue
             }
         }

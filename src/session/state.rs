@@ -20,6 +20,16 @@ pub(super) enum Row {
     Unreadable(SessionKey),
 }
 
+impl Row {
+    /// The same row, as seen at no time: the next save has to look at it again.
+    pub(super) fn outdated(&self) -> Self {
+        match self {
+            Self::Stored { key, .. } => Self::Stored { key: key.clone(), seen: Seen::new("") },
+            other => other.clone(),
+        }
+    }
+}
+
 /// One change, kept so that it can be made again on what another writer stored meanwhile.
 #[derive(Clone)]
 pub(super) enum Change {
@@ -54,6 +64,19 @@ impl Change {
             Self::Clear => None,
         }
     }
+}
+
+/// Adds a change to a journal. A later change of the same key makes an earlier one pointless, and `Clear` all of
+/// them; an `Update` needs what came before it.
+pub(super) fn push(journal: &mut Vec<Change>, change: Change) {
+    match &change {
+        Change::Clear => journal.clear(),
+        Change::Set(key, _) | Change::Remove(key) => {
+            journal.retain(|earlier| earlier.key() != Some(key));
+        }
+        Change::Update(..) => {}
+    }
+    journal.push(change);
 }
 
 pub(super) struct State {
@@ -116,16 +139,7 @@ impl State {
     /// Flags and notes a change that `data` already shows.
     pub(super) fn note(&mut self, change: Change) {
         self.mark_modified();
-        // A later change of the same key makes an earlier one pointless, and `Clear` all of them. An
-        // `Update` needs what came before it.
-        match &change {
-            Change::Clear => self.journal.clear(),
-            Change::Set(key, _) | Change::Remove(key) => {
-                self.journal.retain(|earlier| earlier.key() != Some(key));
-            }
-            Change::Update(..) => {}
-        }
-        self.journal.push(change);
+        push(&mut self.journal, change);
     }
 
     pub(super) fn mark_modified(&mut self) {

@@ -1,6 +1,12 @@
 //! A store whose type is chosen at run time, as Django's SESSION_ENGINE is.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{Loaded, Outcome, Seen, SessionData, SessionStore};
 use crate::{Error, SessionKey};
@@ -24,6 +30,13 @@ impl<S: SessionStore> From<S> for AnyStore {
     }
 }
 
+impl AnyStore {
+    /// See [`SessionStore::patience`].
+    pub fn patience(&self) -> Duration {
+        self.0.patience()
+    }
+}
+
 impl fmt::Debug for AnyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AnyStore(…)")
@@ -35,12 +48,16 @@ macro_rules! erase {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)*) => {
         trait Erased: Send + Sync {
             $(fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer>;)*
+            fn patience(&self) -> Duration;
         }
 
         impl<S: SessionStore> Erased for S {
             $(fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer> {
                 Box::pin(SessionStore::$name(self, $($arg),*))
             })*
+            fn patience(&self) -> Duration {
+                SessionStore::patience(self)
+            }
         }
 
         impl AnyStore {

@@ -15,7 +15,12 @@ mod sqlite;
 mod text;
 mod url;
 
-use std::{fmt, future::Future, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
@@ -70,6 +75,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the key is taken, by a session expired or not.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// How long a whole save may take, which is more than one operation if other writers are faster.
+    /// Default: 5 seconds.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     /// Errors, saying what to do about it, if sessions cannot be kept here: the store is away, its table is
     /// missing, it lacks a right. For the start of an application.
     fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
@@ -82,6 +93,7 @@ pub trait SessionStore: Send + Sync + 'static {
 
 /// What a load found.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Loaded {
     /// A live session.
     Found(Record),
@@ -94,6 +106,7 @@ pub enum Loaded {
 
 /// How a create, update or rename ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Done; the session now is what this says.
     Saved(Seen),

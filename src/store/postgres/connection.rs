@@ -26,6 +26,7 @@ enum Statement<'a> {
 struct Answer {
     row: Option<Row>,
     rows: u64,
+    duplicate: bool,
 }
 
 impl Statement<'_> {
@@ -49,6 +50,8 @@ impl Statement<'_> {
 /// How many rows a statement changed.
 pub(super) struct Changed {
     pub(super) rows: u64,
+    /// None, since the new key is taken.
+    pub(super) duplicate: bool,
     /// The statement was sent twice, since the answer to the first was lost with its connection: it may have
     /// been carried out before.
     pub(super) repeated: bool,
@@ -111,7 +114,7 @@ impl Connections {
         params: Params<'_>,
     ) -> Result<Changed, Error> {
         let (answer, repeated) = self.run(what, Statement::Execute(sql, params)).await?;
-        Ok(Changed { rows: answer.rows, repeated })
+        Ok(Changed { rows: answer.rows, duplicate: answer.duplicate, repeated })
     }
 
     /// Several statements in one message, for DDL.
@@ -129,6 +132,10 @@ impl Connections {
                     Ok(answer) => {
                         lease.give_back();
                         return Ok((answer, repeated));
+                    }
+                    Err(error) if is_duplicate(&error) => {
+                        lease.give_back();
+                        return Ok((Answer { duplicate: true, ..Answer::default() }, repeated));
                     }
                     Err(error) if lost(&error) && !repeated => repeated = true,
                     Err(error) => {
@@ -198,14 +205,21 @@ fn lost(error: &tokio_postgres::Error) -> bool {
         || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
 }
 
-pub(super) fn is_duplicate(error: &Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
-    cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
+/// A new key that is taken.
+fn is_duplicate(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 /// The error in words that say what to do.
 fn explain(what: &str, error: tokio_postgres::Error) -> Error {
+    let creating = what.starts_with("create the table");
     let advice = match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && creating => {
+            "this role may not create tables here: GRANT CREATE ON SCHEMA to it, or have it created by another"
+        }
+        Some(code) if *code == SqlState::NOT_NULL_VIOLATION => {
+            "the table of sessions has a further column that must not be null and has no default"
+        }
         Some(code) if *code == SqlState::UNDEFINED_TABLE => {
             "the table of sessions is not there (or not on the search_path): run Django's \
              `manage.py migrate`, or call create_table()"
@@ -226,7 +240,12 @@ fn explain(what: &str, error: tokio_postgres::Error) -> Error {
         Some(_) => "the database refused",
         None => "the database is away",
     };
-    Error::store_caused_by(format!("cannot {what}: {advice}"), error)
+    let text = format!("cannot {what}: {advice}");
+    match error.as_db_error() {
+        // Its message and code alone: the detail quotes the row, which is the visitor's.
+        Some(db) => Error::store_caused_by(text, format!("{} (SQLSTATE {})", db.message(), db.code().code())),
+        None => Error::store_caused_by(text, error),
+    }
 }
 
 /// What the parser says, unless it could quote a password.

@@ -142,10 +142,10 @@ impl PostgresStore {
         } else {
             self.connections.execute(what, &self.sql.rename, &other_key).await
         };
-        let answer = match answer {
-            Err(error) if connection::is_duplicate(&error) => return Ok(Outcome::KeyTaken),
-            other => other?,
-        };
+        let answer = answer?;
+        if answer.duplicate {
+            return Ok(Outcome::KeyTaken);
+        }
         if answer.rows == 1 || (answer.repeated && self.is_ours(new_key, &text, expires).await?) {
             return Ok(Outcome::Saved(Seen::new(text)));
         }
@@ -200,6 +200,10 @@ impl SessionStore for PostgresStore {
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         let params: [&(dyn ToSql + Sync); 1] = [&key.as_str()];
         Ok(self.connections.query_opt("look for a session", &self.sql.exists, &params).await?.is_some())
+    }
+
+    fn patience(&self) -> Duration {
+        self.connections.deadline
     }
 
     async fn check(&self) -> Result<(), Error> {
