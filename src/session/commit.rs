@@ -1,11 +1,6 @@
 //! Saving: compare, then set; and if another writer was faster, make the changes again on what is there.
 
-use std::{
-    mem,
-    time::{Duration, SystemTime},
-};
-
-use rand::RngExt as _;
+use std::{mem, time::SystemTime};
 
 use super::{
     Session, expiry, queue,
@@ -18,8 +13,9 @@ use crate::{
 };
 
 /// How often a save may find that another writer was faster. Some writer succeeds each time, and those of this
-/// process take turns, so this many in a row means a session that very many processes write at once.
-const ATTEMPTS: usize = 200;
+/// process take turns; the store's patience usually ends first. There is no pause between attempts: it would
+/// stand between what was seen and the comparison with it, and let still others come first.
+const ATTEMPTS: usize = 1000;
 
 /// What a save has to do, worked out once from the session's state.
 struct Plan {
@@ -159,11 +155,6 @@ impl Session {
         for attempt in 0..ATTEMPTS {
             if attempt > 0 && turn.is_none() {
                 turn = Some(queue::in_line(&old).await);
-            }
-            if attempt > 1 {
-                // Another process wants this row too: stand aside for a moment, each for another one.
-                let micros = rand::rng().random_range(0..4000);
-                tokio::time::sleep(Duration::from_micros(micros)).await;
             }
             let expires = self.expires(&data);
             let outcome = if key == old {
