@@ -62,7 +62,8 @@
 //! | `test-suite` | | `store::conformance`, for authors of stores |
 //!
 //! Errors are one opaque [`Error`] with predicates. Events go to [`tracing`]; neither they nor `Debug` output nor
-//! responses hold keys, secrets or data.
+//! responses hold keys, secrets or data. The driver is another matter: at debug level `tokio-postgres` logs the
+//! parameters of its statements.
 
 pub mod codec;
 mod cookie;
