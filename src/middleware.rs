@@ -2,10 +2,11 @@
 
 use std::{future::Ready, sync::Arc};
 
+use actix_service::{Service, Transform};
 use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    dev::{ServiceRequest, ServiceResponse},
     http::header,
 };
 

@@ -7,10 +7,11 @@ use std::{
     rc::Rc,
 };
 
+use actix_service::{Service, Transform, forward_ready};
 use actix_web::{
     Error,
     body::{BoxBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    dev::{ServiceRequest, ServiceResponse},
 };
 use futures_util::future::LocalBoxFuture;
 

@@ -10,10 +10,11 @@ use std::{
     rc::Rc,
 };
 
+use actix_service::{Service, Transform, forward_ready};
 use actix_web::{
     Error, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    dev::{ServiceRequest, ServiceResponse},
     http::{StatusCode, header::HeaderMap},
 };
 use futures_util::future::LocalBoxFuture;

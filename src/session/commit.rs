@@ -66,10 +66,7 @@ impl Session {
         state.saved = Some(changes);
         if state.key_changes == key_changes {
             // Unless a clone flushed or cycled it meanwhile, this is now the session.
-            state.key = match &row {
-                Row::None => None,
-                Row::Stored { key, .. } | Row::Unreadable(key) => Some(key.clone()),
-            };
+            state.key = row.key().cloned();
             state.flushed = false;
         }
         state.row = row;

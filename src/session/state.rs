@@ -21,6 +21,13 @@ pub(super) enum Row {
 }
 
 impl Row {
+    pub(super) fn key(&self) -> Option<&SessionKey> {
+        match self {
+            Self::None => None,
+            Self::Stored { key, .. } | Self::Unreadable(key) => Some(key),
+        }
+    }
+
     /// The same row, as seen at no time: the next save has to look at it again.
     pub(super) fn outdated(&self) -> Self {
         match self {
@@ -104,13 +111,9 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(row: Row, data: SessionData) -> Self {
-        let key = match &row {
-            Row::None => None,
-            Row::Stored { key, .. } | Row::Unreadable(key) => Some(key.clone()),
-        };
         Self {
+            key: row.key().cloned(),
             row,
-            key,
             data,
             saving: Vec::new(),
             journal: Vec::new(),
