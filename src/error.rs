@@ -90,12 +90,21 @@ impl Error {
         )
     }
 
-    /// Without serde's own words, which quote the value.
-    pub(crate) fn value(text: impl Into<String>) -> Self {
+    pub(crate) fn too_large_for_a_cookie(bytes: usize, limit: usize) -> Self {
+        let text = format!(
+            "the session's cookie would have {bytes} bytes, and browsers keep {limit}: put less into the session, \
+             or keep it in another store"
+        );
+        Self::new(Kind::TooLarge, text, None)
+    }
+
+    /// A value cannot be stored, or not be read. `text` must not quote it. For authors of serializers.
+    pub fn value(text: impl Into<String>) -> Self {
         Self::new(Kind::Value, text, None)
     }
 
-    pub(crate) fn unreadable(text: impl Into<String>) -> Self {
+    /// Stored text or bytes are broken. `text` must not quote them. For authors of serializers.
+    pub fn unreadable(text: impl Into<String>) -> Self {
         Self::new(Kind::Unreadable, text, None)
     }
 
@@ -133,7 +142,8 @@ impl Error {
         self.0.kind == Kind::Closed
     }
 
-    /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes).
+    /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes), or than a
+    /// cookie may be that holds one.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
     }

@@ -39,6 +39,11 @@ impl SessionKey {
         possible.then(|| Self(text.into()))
     }
 
+    /// For a store whose keys are other than a table's.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The key itself. Keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0

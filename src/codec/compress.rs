@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use crate::Error;
 
 /// A zlib stream at Django's level, or nothing if zlib does not want to.
-pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(payload.len() + 64); // zlib's own bound for what does not shrink
     let status = Compress::new(Compression::new(6), true)
         .compress_vec(payload, &mut out, FlushCompress::Finish)
@@ -14,7 +14,7 @@ pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The payload of a whole zlib stream of at most `limit` bytes. What follows the stream is ignored.
-pub(super) fn inflate(stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn inflate(stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
     let broken = || Error::unreadable("the session data is not a valid zlib stream");
     let mut zlib = Decompress::new(true);
     let mut out = Vec::with_capacity(stream.len().saturating_mul(4).clamp(256, 64 * 1024));

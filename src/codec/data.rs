@@ -12,7 +12,8 @@ use crate::Error;
 
 /// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
 ///
-/// Values that nobody touches are written back byte for byte as they came, whoever wrote them.
+/// Values that nobody touches are written back as they came, whoever wrote them: JSON byte for byte, and what only
+/// Python knows (a pickled `Decimal`, an object of the site's) as the same object.
 ///
 /// ```
 /// use actix_django_session::store::SessionData;
@@ -37,9 +38,28 @@ struct Member {
 }
 
 #[derive(Clone)]
-enum Text {
+pub(super) enum Text {
     Read(Range<usize>),
     New(Arc<str>),
+    Python(Arc<Python>),
+}
+
+/// A pickled value that is more than its JSON shows: a tuple, a dict with keys that are no strings, an object.
+#[derive(Clone)]
+pub(super) struct Python {
+    /// Its JSON, or `<name of its class>` where it has none: no JSON, so that nobody reads or rewrites it by accident.
+    pub(super) json: Box<str>,
+    /// The opcodes that make it, without a memo, a frame, a beginning or an end.
+    pub(super) pickle: Box<[u8]>,
+    /// Of the pickle that it came in.
+    pub(super) protocol: u8,
+}
+
+/// A member's key or value for a serializer: its text, or what Python had.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    Json(&'a str),
+    Python(&'a Python),
 }
 
 impl SessionData {
@@ -53,11 +73,22 @@ impl SessionData {
         Ok(Self { source, members })
     }
 
-    /// The dictionary as one JSON object. ASCII only, unless what was read was not.
+    /// Of keys (the text between the quotes) and values. Ranges are of `source`.
+    pub(super) fn from_parts(source: String, members: impl IntoIterator<Item = (Text, Text)>) -> Self {
+        let members = members.into_iter().map(|(key, value)| Member { key, value }).collect();
+        Self { source: source.into(), members }
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Part<'_>, Part<'_>)> {
+        self.members.iter().map(|member| (self.part(&member.key), self.part(&member.value)))
+    }
+
+    /// The dictionary as one JSON object. ASCII only, unless what was read was not. An object that only Python knows
+    /// stands there as `<its class>`, which is no JSON.
     pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(self.source.len() + 64);
         out.push('{');
-        for (index, member) in self.members.iter().enumerate() {
+        for (index, member) in self.members.iter().filter(|member| member.has_name()).enumerate() {
             out.push_str(if index == 0 { "\"" } else { ",\"" });
             out.push_str(self.text(&member.key));
             out.push_str("\":");
@@ -67,7 +98,8 @@ impl SessionData {
         out
     }
 
-    /// The JSON text of a value. Of duplicate keys the last counts, as in Python.
+    /// The JSON text of a value. Of duplicate keys the last counts, as in Python. `<its class>` for an object that
+    /// only Python knows.
     pub fn get_json(&self, key: &str) -> Option<&str> {
         let member = self.members.iter().rev().find(|member| self.is(member, key))?;
         Some(self.text(&member.value))
@@ -116,7 +148,7 @@ impl SessionData {
     pub fn items(&self) -> Vec<(String, &str)> {
         let mut items: Vec<(String, &str)> = Vec::with_capacity(self.members.len());
         let mut places: HashMap<String, usize> = HashMap::with_capacity(self.members.len());
-        for member in &self.members {
+        for member in self.members.iter().filter(|member| member.has_name()) {
             let key = json::unescape(self.text(&member.key)).into_owned();
             let value = self.text(&member.value);
             match places.entry(key) {
@@ -140,17 +172,33 @@ impl SessionData {
         self.members.is_empty()
     }
 
+    /// The class of the first object that has no JSON.
+    pub(super) fn first_of_python(&self) -> Option<&str> {
+        let mut values = self.members.iter().flat_map(|member| [&member.key, &member.value]);
+        values.find_map(|text| match text {
+            Text::Python(python) => python.json.strip_prefix('<')?.strip_suffix('>'),
+            _ => None,
+        })
+    }
+
     fn remove_from(&mut self, start: usize, key: &str) {
         let Self { source, members } = self;
         let mut index = 0;
         members.retain(|member| {
             index += 1;
-            index <= start || !json::key_is(text(source, &member.key), key)
+            index <= start || !member.has_name() || !json::key_is(text(source, &member.key), key)
         });
     }
 
     fn is(&self, member: &Member, key: &str) -> bool {
-        json::key_is(self.text(&member.key), key)
+        member.has_name() && json::key_is(self.text(&member.key), key)
+    }
+
+    fn part<'a>(&'a self, of: &'a Text) -> Part<'a> {
+        match of {
+            Text::Python(python) => Part::Python(python),
+            other => Part::Json(self.text(other)),
+        }
     }
 
     fn text<'a>(&'a self, of: &'a Text) -> &'a str {
@@ -162,6 +210,14 @@ fn text<'a>(source: &'a str, of: &'a Text) -> &'a str {
     match of {
         Text::Read(range) => source.get(range.clone()).unwrap_or_default(),
         Text::New(text) => text,
+        Text::Python(python) => &python.json,
+    }
+}
+
+impl Member {
+    /// In a pickle a key may be anything. One that is no string is Python's alone: nobody here can name it.
+    fn has_name(&self) -> bool {
+        !matches!(self.key, Text::Python(_))
     }
 }
 

@@ -4,11 +4,15 @@
 //! of the session engine. No I/O here.
 
 mod base64;
-mod compress;
+pub(crate) mod compress;
 mod data;
+pub(crate) mod expiry;
 pub(crate) mod json;
 mod legacy;
+#[cfg(feature = "pickle")]
+mod pickle;
 mod scan;
+mod serializer;
 mod signing;
 pub(crate) mod time;
 
@@ -16,8 +20,14 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use ::base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+#[cfg(feature = "pickle")]
+pub use self::pickle::PickleSerializer;
 use self::signing::Signer;
-pub use self::{data::SessionData, signing::SecretKey};
+pub use self::{
+    data::SessionData,
+    serializer::{JsonSerializer, Serializer},
+    signing::SecretKey,
+};
 use crate::Error;
 
 /// The class name in the salt: every one of Django's own engines calls its class so.
@@ -46,6 +56,8 @@ struct Inner {
     class: String,
     salt: String,
     signer: Signer,
+    serializer: Arc<dyn Serializer>,
+    compress_from: usize,
     read_legacy: bool,
     max_session_bytes: usize,
 }
@@ -60,6 +72,8 @@ impl Codec {
             class: CLASS.to_owned(),
             salt,
             signer,
+            serializer: Arc::new(JsonSerializer),
+            compress_from: COMPRESS_FROM,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
@@ -90,6 +104,22 @@ impl Codec {
         self.change(|inner| inner.max_session_bytes = bytes)
     }
 
+    /// For a site with another SESSION_SERIALIZER than JSON: [`PickleSerializer`] or one of your own.
+    #[must_use]
+    pub fn serializer(self, serializer: impl Serializer) -> Self {
+        self.change(|inner| inner.serializer = Arc::new(serializer))
+    }
+
+    /// The size in bytes from which a session is compressed, if that makes it shorter. Default: 1024; Django's: 0.
+    #[must_use]
+    pub fn compress_from(self, bytes: usize) -> Self {
+        self.change(|inner| inner.compress_from = bytes)
+    }
+
+    pub(crate) fn size_limit(&self) -> usize {
+        self.0.max_session_bytes
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
@@ -110,12 +140,13 @@ impl Codec {
     /// As [`encode`](Self::encode), stamped with another time.
     pub fn encode_at(&self, data: &SessionData, time: SystemTime) -> Result<String, Error> {
         self.check()?;
-        let payload = json::to_latin1(data.to_json());
+        let payload = self.0.serializer.dumps(data)?;
         if payload.len() > self.0.max_session_bytes {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
         let mut text = String::with_capacity(payload.len() * 4 / 3 + 64);
-        let compressed = (payload.len() >= COMPRESS_FROM).then(|| compress::deflate(&payload)).flatten();
+        let compressed =
+            (payload.len() >= self.0.compress_from).then(|| compress::deflate(&payload)).flatten();
         match compressed {
             // Django's own bound: worth it from two bytes on, as the mark takes one.
             Some(shorter) if shorter.len() + 1 < payload.len() => {
@@ -137,11 +168,23 @@ impl Codec {
     /// Errors, where Django would answer an empty dictionary, if the signature is wrong, the text is
     /// broken, too large, or holds something else than a JSON object.
     pub fn decode(&self, text: &str) -> Result<SessionData, Error> {
+        self.decode_stamped(text).map(|(data, _)| data)
+    }
+
+    /// As [`decode`](Self::decode), with the time at which it was encoded, in whole seconds. A text from before Django
+    /// 3.1 has none and is as old as can be.
+    pub fn decode_stamped(&self, text: &str) -> Result<(SessionData, SystemTime), Error> {
         self.check()?;
-        let Inner { key, class, salt, signer, read_legacy, max_session_bytes } = &*self.0;
+        let Inner { key, class, salt, signer, read_legacy, max_session_bytes, .. } = &*self.0;
+        let load = |payload: Vec<u8>| {
+            if payload.len() > *max_session_bytes {
+                return Err(Error::too_large(payload.len(), *max_session_bytes));
+            }
+            self.0.serializer.loads(payload, *max_session_bytes)
+        };
         let Some((value, signature)) = text.rsplit_once(':') else {
             let payload = read_legacy.then(|| legacy::decode(text, key, class)).flatten();
-            return parse(payload.ok_or_else(Error::bad_signature)?, *max_session_bytes);
+            return Ok((load(payload.ok_or_else(Error::bad_signature)?)?, SystemTime::UNIX_EPOCH));
         };
         let signed =
             signer.verify(value, signature) || (*read_legacy && legacy::verify(value, signature, key, salt));
@@ -150,12 +193,12 @@ impl Codec {
         }
         let (body, stamp) =
             value.rsplit_once(':').ok_or_else(|| Error::unreadable("the session data has no time stamp"))?;
-        check_base62(stamp)?;
+        let time = from_base62(stamp)?;
         let payload = match body.strip_prefix('.') {
             Some(body) => compress::inflate(&base64::decode_leniently(body)?, *max_session_bytes)?,
             None => base64::decode_leniently(body)?,
         };
-        parse(payload, *max_session_bytes)
+        Ok((load(payload)?, time))
     }
 }
 
@@ -180,22 +223,6 @@ fn salt(class: &str) -> String {
     format!("django.contrib.sessions.{class}")
 }
 
-fn parse(payload: Vec<u8>, limit: usize) -> Result<SessionData, Error> {
-    if payload.len() > limit {
-        return Err(Error::too_large(payload.len(), limit));
-    }
-    SessionData::from_json(from_latin1(payload))
-}
-
-/// Django reads the payload's bytes as latin-1, so raw UTF-8 in it is two characters, not one.
-fn from_latin1(bytes: Vec<u8>) -> String {
-    match String::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => text,
-        Ok(text) => text.bytes().map(char::from).collect(),
-        Err(error) => error.into_bytes().into_iter().map(char::from).collect(),
-    }
-}
-
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Appends the Unix time in base 62. A clock before 1970 counts as 1970.
@@ -212,12 +239,18 @@ fn push_base62(text: &mut String, time: SystemTime) {
     text.extend(digits.iter().rev());
 }
 
-/// Django reads the stamp even where no age limit needs it, and so must it be there.
-fn check_base62(stamp: &str) -> Result<(), Error> {
+/// The time that a stamp says. Django reads it even where no age limit needs it, and so must it be there.
+fn from_base62(stamp: &str) -> Result<SystemTime, Error> {
     let digits = stamp.strip_prefix('-').unwrap_or(stamp);
-    if !stamp.is_empty() && digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        Ok(())
-    } else {
-        Err(Error::unreadable("the session data has a broken time stamp"))
+    if stamp.is_empty() || !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(Error::unreadable("the session data has a broken time stamp"));
     }
+    let seconds = digits.bytes().fold(0_u64, |sum, digit| {
+        let value = BASE62.iter().position(|&known| known == digit).unwrap_or_default();
+        sum.saturating_mul(62).saturating_add(value as u64)
+    });
+    Ok(time::from_micros(match stamp.starts_with('-') {
+        true => 0,
+        false => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+    }))
 }
