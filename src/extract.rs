@@ -54,9 +54,9 @@ pub(crate) enum Presented {
 }
 
 impl Presented {
-    pub(crate) fn new(cookie: Option<&[u8]>) -> Self {
+    pub(crate) fn new(cookie: Option<&[u8]>, store: &AnyStore) -> Self {
         let text = String::from_utf8_lossy(cookie.unwrap_or_default());
-        match SessionKey::parse(&text) {
+        match store.parse_key(&text) {
             Some(key) => Self::Key(key),
             None if text.chars().nth(7).is_some() => Self::Impossible,
             None => Self::Nothing,

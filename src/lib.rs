@@ -49,6 +49,8 @@
 //! | Django's `SESSION_*` settings | [`SessionSettings`] |
 //! | where sessions are kept, and keeping them elsewhere | [`store`] |
 //! | sessions outside a request | [`Session::open`], [`Session::create`] |
+//! | all sessions, those of a user, expired ones | [`store::AnyStore::sessions`], [`store::AnyStore::end_sessions_of_user`], [`store::Sweeper`] |
+//! | an engine by its URL | [`store::open`] |
 //! | `SECRET_KEY` and its rotation | [`SecretKey`] |
 //! | rows from before Django 3.1, limits, other salts | [`codec::Codec`] |
 //! | middleware with Django's hooks, of your own | [`hooks`] |
@@ -59,6 +61,10 @@
 //! |---|---|---|
 //! | `postgres` | yes | [`PostgresStore`] |
 //! | `sqlite` | | `SqliteStore`; brings its own SQLite, which a C compiler must build |
+//! | `redis` | | `store::RedisCache`, for `store::CacheStore` and `store::CachedStore`; with `pickle` |
+//! | `tls` | | `rediss://` |
+//! | `pickle` | | `codec::PickleSerializer`: Python's pickles, read as data only |
+//! | `cli` | | the program `django-session`, for operators |
 //! | `test-suite` | | `store::conformance`, for authors of stores |
 //!
 //! Errors are one opaque [`Error`] with predicates. Events go to [`tracing`]; neither they nor `Debug` output nor

@@ -14,7 +14,7 @@ use crate::{
     Error, LazySession, OnInterrupted, Session, SessionKey, SessionSettings, cookie,
     extract::{Presented, RequestSessions},
     hooks::{Hooks, HooksService, Middleware, MiddlewareNotUsed, Next},
-    store::AnyStore,
+    store::{AnyStore, MAX_COOKIE_BYTES},
 };
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
@@ -92,8 +92,7 @@ impl SessionMiddleware {
             return Ok(()); // an unreadable row keeps its cookie
         }
         session.commit(settings.save_every_request).await?;
-        set_cookie(&session, settings, response);
-        Ok(())
+        set_cookie(&session, settings, response)
     }
 }
 
@@ -115,11 +114,19 @@ async fn end(
     Ok(())
 }
 
-fn set_cookie(session: &Session, settings: &SessionSettings, response: &mut HttpResponse) {
-    let Some(key) = session.session_key() else { return };
+fn set_cookie(
+    session: &Session,
+    settings: &SessionSettings,
+    response: &mut HttpResponse,
+) -> Result<(), Error> {
+    let Some(key) = session.session_key() else { return Ok(()) };
     let line = cookie::set_cookie(settings, Some(key.as_str()), session.cookie_age());
+    if line.len() > MAX_COOKIE_BYTES {
+        return Err(Error::too_large_for_a_cookie(line.len(), MAX_COOKIE_BYTES));
+    }
     response.headers_mut().append(header::SET_COOKIE, line);
     cookie::vary_on_cookie(response.headers_mut());
+    Ok(())
 }
 
 /// What `process_request` hands on.
@@ -140,7 +147,7 @@ impl Middleware for SessionMiddleware {
             return Ok(Next::View(None));
         }
         let cookie = cookie::find(req.headers(), name);
-        let presented = Presented::new(cookie.as_deref());
+        let presented = Presented::new(cookie.as_deref(), &self.store);
         let lazy = LazySession::new(self.store.clone(), self.settings.clone(), presented);
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();

@@ -111,7 +111,7 @@ impl Session {
                     self.shared.store.delete(&old).await?;
                     return Ok((Row::None, data));
                 }
-                let new_key = key.unwrap_or_else(SessionKey::generate);
+                let new_key = key.unwrap_or_else(|| self.draw_key(Some(&old)));
                 let patience = self.shared.store.patience();
                 let work = self.replace_row(old, seen, new_key, data, &changes, flushed);
                 tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
@@ -128,11 +128,12 @@ impl Session {
         key: Option<SessionKey>,
         data: SessionData,
     ) -> Result<(Row, SessionData), Error> {
-        let mut key = key.unwrap_or_else(SessionKey::generate);
+        let mut key = key.unwrap_or_else(|| self.draw_key(None));
         for _ in 0..ATTEMPTS {
             match self.shared.store.create(&key, &data, self.expires(&data)).await? {
                 Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
-                _ => key = SessionKey::generate(),
+                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen }, data)),
+                _ => key = self.draw_key(None),
             }
         }
         Err(Error::store(format!("the store says that {ATTEMPTS} random keys in a row are taken")))
@@ -161,7 +162,8 @@ impl Session {
             };
             match outcome {
                 Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
-                Outcome::KeyTaken => key = SessionKey::generate(),
+                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen }, data)),
+                Outcome::KeyTaken => key = self.draw_key(Some(&old)),
                 Outcome::Changed(record) => {
                     data = record.data;
                     seen = record.seen;
@@ -181,6 +183,10 @@ impl Session {
             }
         }
         Err(Error::store(format!("another writer of the same session was faster {ATTEMPTS} times in a row")))
+    }
+
+    fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.shared.store.draw_key(old)
     }
 
     fn expires(&self, data: &SessionData) -> SystemTime {

@@ -4,14 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     codec::{
-        SessionData, json,
-        time::{from_micros, fromisoformat, isoformat, micros},
+        SessionData,
+        expiry::{self, Own, own},
+        json,
+        time::{isoformat, micros},
     },
     settings::Policy,
 };
-
-/// The key under which Django keeps a session's own expiry.
-pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 
 /// What [`Session::set_expiry`](crate::Session::set_expiry) takes; Django's forms by name.
 ///
@@ -68,37 +67,6 @@ impl Expiry {
     }
 }
 
-/// What a session keeps of its own expiry.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Own {
-    None,
-    Nonsense,
-    Seconds(f64),
-    Date(SystemTime),
-}
-
-fn own(data: &SessionData) -> Own {
-    let Some(text) = data.get_json(EXPIRY_KEY) else { return Own::None };
-    match text {
-        "null" => return Own::None,
-        "true" => return Own::Seconds(1.0), // Python's bools are numbers
-        "false" => return Own::Seconds(0.0),
-        _ => {}
-    }
-    if let Some(quoted) = text.strip_prefix('"') {
-        if let Some(date) = quoted.strip_suffix('"').and_then(fromisoformat) {
-            return Own::Date(date);
-        }
-    } else if let Ok(seconds) = json::from_json::<f64>(text)
-        && seconds.is_finite()
-    {
-        return Own::Seconds(seconds);
-    }
-    // Django answers 500 to every request of such a session. Its data is worth more than its expiry.
-    tracing::warn!("a session's {EXPIRY_KEY} is neither a number nor an ISO date: using the cookie age");
-    Own::Nonsense
-}
-
 /// Seconds until the session ends, counted from `now`; whole ones, unless the application set others.
 /// Django's `get_expiry_age`.
 pub(crate) fn age(data: &SessionData, policy: Policy, now: SystemTime) -> f64 {
@@ -111,12 +79,7 @@ pub(crate) fn age(data: &SessionData, policy: Policy, now: SystemTime) -> f64 {
 
 /// The instant at which the session ends. Django's `get_expiry_date`.
 pub(crate) fn date(data: &SessionData, policy: Policy, now: SystemTime) -> SystemTime {
-    let after = match own(data) {
-        Own::Date(date) => return date,
-        Own::Seconds(seconds) if seconds != 0.0 => (seconds * 1e6) as i64,
-        _ => i64::try_from(policy.cookie_age.as_micros()).unwrap_or(i64::MAX),
-    };
-    from_micros(micros(now).saturating_add(after))
+    expiry::date(data, policy.cookie_age, now)
 }
 
 /// Whether the cookie ends with the browser. Django's `get_expire_at_browser_close`.
@@ -133,6 +96,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::codec::{expiry::EXPIRY_KEY, time::from_micros};
 
     /// What real Django answered: made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {

@@ -13,13 +13,10 @@ use std::{
 };
 
 pub use self::expiry::Expiry;
-use self::{
-    expiry::EXPIRY_KEY,
-    state::{Change, Row, State},
-};
+use self::state::{Change, Row, State};
 use crate::{
     Error, SessionKey, SessionSettings,
-    codec::SessionData,
+    codec::{SessionData, expiry::EXPIRY_KEY},
     settings::Policy,
     store::{AnyStore, Loaded, MemoryStore},
 };
@@ -153,7 +150,8 @@ impl Session {
     pub fn cycle_key(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.refuse_if_closed()?;
-        state.change_key(Some(SessionKey::generate()));
+        let key = self.shared.store.draw_key(state.row.key());
+        state.change_key(Some(key));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Loaded, Outcome, Seen, SessionData, SessionStore};
+use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore};
 use crate::{Error, SessionKey};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -35,6 +35,16 @@ impl AnyStore {
     pub fn patience(&self) -> Duration {
         self.0.patience()
     }
+
+    /// See [`SessionStore::parse_key`].
+    pub fn parse_key(&self, text: &str) -> Option<SessionKey> {
+        self.0.parse_key(text)
+    }
+
+    /// See [`SessionStore::draw_key`].
+    pub fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.0.draw_key(old)
+    }
 }
 
 impl fmt::Debug for AnyStore {
@@ -49,6 +59,8 @@ macro_rules! erase {
         trait Erased: Send + Sync {
             $(fn $name<'a>(&'a self, $($arg: $type),*) -> Answer<'a, $answer>;)*
             fn patience(&self) -> Duration;
+            fn parse_key(&self, text: &str) -> Option<SessionKey>;
+            fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey;
         }
 
         impl<S: SessionStore> Erased for S {
@@ -57,6 +69,12 @@ macro_rules! erase {
             })*
             fn patience(&self) -> Duration {
                 SessionStore::patience(self)
+            }
+            fn parse_key(&self, text: &str) -> Option<SessionKey> {
+                SessionStore::parse_key(self, text)
+            }
+            fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {
+                SessionStore::draw_key(self, old)
             }
         }
 
@@ -87,4 +105,8 @@ erase! {
     check() -> ();
     /// See [`SessionStore::clear_expired`].
     clear_expired() -> u64;
+    /// See [`SessionStore::clear_some`].
+    clear_some(limit: u32) -> u64;
+    /// See [`SessionStore::page`].
+    page(cursor: Option<&'a Cursor>) -> Page;
 }

@@ -1,16 +1,12 @@
 //! Sessions in this process's memory, for tests. Django's LocMem.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::{fmt, time::SystemTime};
 
-use super::{Loaded, Outcome, Record, Seen, SessionData, SessionStore};
-use crate::{Error, SessionKey};
+use super::{CacheStore, Cursor, Loaded, MemoryCache, Outcome, Page, Seen, SessionData, SessionStore};
+use crate::{Error, SessionKey, codec::JsonSerializer};
 
-/// Keeps sessions in memory: they end with the process and are not shared with any other.
+/// Keeps sessions in memory: they end with the process and are not shared with any other. At most 100,000 of them;
+/// a full store lets go of the one that would end first.
 ///
 /// ```
 /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -22,61 +18,28 @@ use crate::{Error, SessionKey};
 /// session.save().await?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Default)]
-pub struct MemoryStore {
-    sessions: Arc<Mutex<Sessions>>,
-}
-
-/// JSON text and expiry by key.
-type Sessions = HashMap<SessionKey, (Arc<str>, SystemTime)>;
+#[derive(Clone)]
+pub struct MemoryStore(CacheStore<MemoryCache>);
 
 impl MemoryStore {
     /// An empty store. Clones share their sessions.
     pub fn new() -> Self {
-        Self::default()
+        Self::in_cache(MemoryCache::new())
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        // Nothing that can panic runs while it is locked.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An empty store for at most so many sessions.
+    pub fn with_max_sessions(sessions: usize) -> Self {
+        Self::in_cache(MemoryCache::new().max_entries(sessions))
     }
 
-    /// Compare and set: what to do with the entry if it still is what was seen.
-    fn if_unchanged(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        let mut sessions = self.sessions();
-        match sessions.get(key) {
-            Some((text, until)) if *until > SystemTime::now() => {
-                if **text != *seen.as_str() {
-                    return Ok(Outcome::Changed(record(text, *until)?));
-                }
-            }
-            _ => return Ok(Outcome::Gone),
-        }
-        if new_key != key && sessions.contains_key(new_key) {
-            return Ok(Outcome::KeyTaken);
-        }
-        sessions.remove(key);
-        let text: Arc<str> = data.to_json().into();
-        sessions.insert(new_key.clone(), (text.clone(), expires));
-        Ok(Outcome::Saved(Seen::new(text)))
+    fn in_cache(cache: MemoryCache) -> Self {
+        Self(CacheStore::new(cache).serializer(JsonSerializer))
     }
 }
 
 impl SessionStore for MemoryStore {
     async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        match self.sessions().get(key) {
-            Some((text, expires)) if *expires > SystemTime::now() => {
-                Ok(Loaded::Found(record(text, *expires)?))
-            }
-            _ => Ok(Loaded::Missing),
-        }
+        self.0.load(key).await
     }
 
     async fn create(
@@ -85,13 +48,7 @@ impl SessionStore for MemoryStore {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Outcome, Error> {
-        let mut sessions = self.sessions();
-        if sessions.contains_key(key) {
-            return Ok(Outcome::KeyTaken);
-        }
-        let text: Arc<str> = data.to_json().into();
-        sessions.insert(key.clone(), (text.clone(), expires));
-        Ok(Outcome::Saved(Seen::new(text)))
+        self.0.create(key, data, expires).await
     }
 
     async fn update(
@@ -101,7 +58,7 @@ impl SessionStore for MemoryStore {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Outcome, Error> {
-        self.if_unchanged(key, seen, key, data, expires)
+        self.0.update(key, seen, data, expires).await
     }
 
     async fn rename(
@@ -112,32 +69,34 @@ impl SessionStore for MemoryStore {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Outcome, Error> {
-        self.if_unchanged(key, seen, new_key, data, expires)
+        self.0.rename(key, seen, new_key, data, expires).await
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        Ok(self.sessions().remove(key).is_some())
+        self.0.delete(key).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        Ok(self.sessions().contains_key(key))
+        self.0.exists(key).await
     }
 
     async fn clear_expired(&self) -> Result<u64, Error> {
-        let (mut sessions, now) = (self.sessions(), SystemTime::now());
-        let before = sessions.len();
-        sessions.retain(|_, (_, expires)| *expires >= now);
-        Ok((before - sessions.len()) as u64)
+        Ok(self.0.cache().sweep())
+    }
+
+    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
+        self.0.page(cursor).await
     }
 }
 
-fn record(text: &Arc<str>, expires: SystemTime) -> Result<Record, Error> {
-    let data = SessionData::from_json(text.clone())?;
-    Ok(Record { data, seen: Seen::new(text.clone()), expires })
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryStore({} sessions)", self.sessions().len())
+        write!(f, "MemoryStore({} sessions)", self.0.cache().len())
     }
 }

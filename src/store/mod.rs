@@ -3,15 +3,21 @@
 //! Knows nothing of HTTP. Each operation is one statement where the engine has statements, atomic in any
 //! case, and none ever turns into another: `update` never inserts, `create` never overwrites.
 
+mod cache;
+mod cached;
 #[cfg(feature = "test-suite")]
 pub mod conformance;
+mod cookie;
 mod erased;
+mod file;
 mod memory;
+mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sweeper;
 mod text;
 mod url;
 
@@ -22,11 +28,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(feature = "redis")]
+pub use self::cache::RedisCache;
+pub(crate) use self::cookie::MAX_COOKIE_BYTES;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
-pub use self::{erased::AnyStore, memory::MemoryStore, url::open};
+pub use self::{
+    cache::{Cache, CacheStore, Entry, MemoryCache, Replaced},
+    cached::CachedStore,
+    cookie::CookieStore,
+    erased::AnyStore,
+    file::FileStore,
+    memory::MemoryStore,
+    sessions::{Cursor, Listed, Page, Sessions},
+    sweeper::Sweeper,
+    url::open,
+};
 pub use crate::codec::SessionData;
 use crate::{Error, SessionKey};
 
@@ -75,6 +94,17 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the key is taken, by a session expired or not.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// The key that a cookie's text names, if it can be one of this store's. Default: [`SessionKey::parse`].
+    fn parse_key(&self, text: &str) -> Option<SessionKey> {
+        SessionKey::parse(text)
+    }
+
+    /// Draws a key, for a new session or to rename `old` to. Default: [`SessionKey::generate`].
+    fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        let _ = old;
+        SessionKey::generate()
+    }
+
     /// How long a whole save may take, which is more than one operation if other writers are faster.
     /// Default: 5 seconds.
     fn patience(&self) -> Duration {
@@ -89,6 +119,22 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Removes expired sessions and tells how many. Django's `clear_expired`, which `clearsessions` calls.
     fn clear_expired(&self) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// As [`clear_expired`](Self::clear_expired), but at most `limit` of them, where the store can do it by parts: fewer
+    /// than `limit` means that there are no more. Default: all.
+    fn clear_some(&self, limit: u32) -> impl Future<Output = Result<u64, Error>> + Send {
+        let _ = limit;
+        self.clear_expired()
+    }
+
+    /// Some of the sessions, expired ones too, from where `cursor` says: for looking at all of them in bounded memory.
+    /// One that is there all the time is seen, maybe twice. Default: an error, since a store need not know its sessions.
+    ///
+    /// [`AnyStore::sessions`] is the way to use it.
+    fn page(&self, cursor: Option<&Cursor>) -> impl Future<Output = Result<Page, Error>> + Send {
+        let _ = cursor;
+        async { Err(Error::configuration("this store cannot list its sessions")) }
+    }
 }
 
 /// What a load found.
@@ -110,6 +156,9 @@ pub enum Loaded {
 pub enum Outcome {
     /// Done; the session now is what this says.
     Saved(Seen),
+    /// Done, and the session's key is another than was asked for: the store gives keys of its own
+    /// (`cookie:`, where the key is the data).
+    SavedAs(SessionKey, Seen),
     /// Nothing done: the new key is taken (`create`, `rename`).
     KeyTaken,
     /// Nothing done: another writer was faster, and this is there now (`update`, `rename`).
@@ -133,17 +182,22 @@ pub struct Record {
 
 /// The exact state that a reader saw, in whatever form its store compares: the stored text, a version.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Seen(Arc<str>);
+pub struct Seen(Arc<[u8]>);
 
 impl Seen {
-    /// Takes what the store will compare.
-    pub fn new(state: impl Into<Arc<str>>) -> Self {
-        Self(state.into())
+    /// Takes what the store will compare: text or bytes.
+    pub fn new(state: impl AsRef<[u8]>) -> Self {
+        Self(state.as_ref().into())
     }
 
     /// What the store compares.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same for a store that made it of text; empty if it did not.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 

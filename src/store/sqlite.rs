@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 
-use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
+use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
     codec::{
@@ -231,22 +231,42 @@ impl SessionStore for SqliteStore {
 
     /// In batches, so that others who want to write need not wait for all of it.
     async fn clear_expired(&self) -> Result<u64, Error> {
-        let (mut total, now) = (0, to_text(SystemTime::now()));
+        let mut total = 0;
         loop {
-            let now = now.clone();
-            let cleared = self.run("clear expired sessions", move |db| {
-                db.prepare_cached(
-                    "DELETE FROM django_session WHERE session_key IN \
-                     (SELECT session_key FROM django_session WHERE expire_date < ?1 LIMIT 1000)",
-                )?
-                .execute([now])
-            });
-            let cleared = cleared.await?;
-            total += cleared as u64;
-            if cleared < 1000 {
+            let cleared = self.clear_some(text::BATCH).await?;
+            total += cleared;
+            if cleared < u64::from(text::BATCH) {
                 return Ok(total);
             }
         }
+    }
+
+    async fn clear_some(&self, limit: u32) -> Result<u64, Error> {
+        let now = to_text(SystemTime::now());
+        let cleared = self.run("clear expired sessions", move |db| {
+            db.prepare_cached(
+                "DELETE FROM django_session WHERE session_key IN \
+                 (SELECT session_key FROM django_session WHERE expire_date < ?1 LIMIT ?2)",
+            )?
+            .execute(params![now, limit])
+        });
+        Ok(cleared.await? as u64)
+    }
+
+    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
+        let after = cursor.map_or_else(String::new, |cursor| cursor.as_str().to_owned());
+        let rows = self.run("list the sessions", move |db| {
+            db.prepare_cached(
+                "SELECT session_key, session_data, expire_date FROM django_session \
+                 WHERE session_key > ?1 ORDER BY session_key LIMIT ?2",
+            )?
+            .query_map(params![after, text::PAGE], |row| {
+                let expires: String = row.get(2)?;
+                Ok((row.get(0)?, row.get(1)?, fromisoformat(&expires).unwrap_or(SystemTime::UNIX_EPOCH)))
+            })?
+            .collect()
+        });
+        Ok(text::page(&self.0.codec, rows.await?))
     }
 }
 

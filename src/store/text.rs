@@ -1,11 +1,24 @@
 //! What the engines share that keep Django's signed text in a row.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use std::{sync::Arc, time::SystemTime};
 
-use super::{Loaded, Outcome, Record, Seen};
-use crate::codec::Codec;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use super::{Cursor, Listed, Page, Record, Seen};
+use super::{Loaded, Outcome};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::{SessionKey, codec::Codec};
+
+/// Expired sessions cleared by one statement, where nobody says how many.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) const BATCH: u32 = 1000;
+
+/// Sessions of a page.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) const PAGE: u32 = 500;
 
 /// A row's text and expiry as a load's answer.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn loaded(codec: &Codec, row: Option<(String, SystemTime)>) -> Loaded {
     let Some((text, expires)) = row else { return Loaded::Missing };
     match codec.decode(&text) {
@@ -21,4 +34,17 @@ pub(super) fn refused(now_there: Loaded) -> Outcome {
         Loaded::Missing => Outcome::Gone,
         Loaded::Unreadable(error) => Outcome::Unreadable(error),
     }
+}
+
+/// A page from its rows in the order of their keys, each with its text and expiry.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) fn page(codec: &Codec, rows: Vec<(String, String, SystemTime)>) -> Page {
+    let full = rows.len() >= PAGE as usize;
+    let next = rows.last().filter(|_| full).map(|(key, ..)| Cursor::new(key.as_str()));
+    // What is no key of ours (a table may hold anything) has no session either.
+    let sessions = rows.into_iter().filter_map(|(key, text, expires)| {
+        let key = SessionKey::parse(&key)?;
+        Some(Listed { key, expires, data: codec.decode(&text).map_err(Arc::new) })
+    });
+    Page { sessions: sessions.collect(), next }
 }

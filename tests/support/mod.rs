@@ -9,11 +9,13 @@
 
 pub mod browser;
 pub mod django;
+pub mod gate;
 pub mod http;
 pub mod logs;
 pub mod names;
 pub mod postgres;
 pub mod proc;
+pub mod redis;
 pub mod site;
 pub mod table;
 

@@ -24,7 +24,7 @@ enum Statement<'a> {
 
 #[derive(Default)]
 struct Answer {
-    row: Option<Row>,
+    found: Vec<Row>,
     rows: u64,
     duplicate: bool,
 }
@@ -34,8 +34,8 @@ impl Statement<'_> {
         match self {
             Self::Query(sql, params) => {
                 let statement = connection.prepare_cached(sql).await?;
-                let row = connection.query_opt(&statement, params).await?;
-                Ok(Answer { row, ..Answer::default() })
+                let found = connection.query(&statement, params).await?;
+                Ok(Answer { found, ..Answer::default() })
             }
             Self::Execute(sql, params) => {
                 let statement = connection.prepare_cached(sql).await?;
@@ -104,7 +104,16 @@ impl Connections {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Option<Row>, Error> {
-        self.run(what, Statement::Query(sql, params)).await.map(|(answer, _)| answer.row)
+        self.query(what, sql, params).await.map(|mut rows| rows.pop())
+    }
+
+    pub(super) async fn query(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        self.run(what, Statement::Query(sql, params)).await.map(|(answer, _)| answer.found)
     }
 
     pub(super) async fn execute(

@@ -16,7 +16,7 @@ use self::{
     connection::Connections,
     sql::{Sql, Table},
 };
-use super::{Loaded, Outcome, Seen, SessionData, SessionStore, text};
+use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, parameters::Parameters, text};
 use crate::{
     Error, SessionKey,
     codec::{
@@ -46,14 +46,48 @@ pub struct PostgresStore {
     sql: Arc<Sql>,
 }
 
+/// What a URL may say beside what the driver understands.
+#[derive(Default)]
+struct Options {
+    table: Option<String>,
+    schema: Option<String>,
+    deadline: Option<Duration>,
+}
+
+impl Options {
+    /// The URL without ours.
+    fn split_off(url: &str) -> Result<(String, Self), Error> {
+        if !url.contains("://") {
+            return Ok((url.to_owned(), Self::default()));
+        }
+        let (address, mut theirs) = Parameters::of(url);
+        let mut ours = theirs.split_off(&["table", "schema", "deadline"]);
+        let options = Self {
+            table: ours.take("table")?,
+            schema: ours.take("schema")?,
+            deadline: ours.seconds("deadline")?,
+        };
+        Ok((theirs.put_back(address), options))
+    }
+}
+
 impl PostgresStore {
-    /// Connects to `postgres://user:password@host:port/database`, in any form that libpq takes.
+    /// Connects to `postgres://user:password@host:port/database`, in any form that libpq takes. A URL may have these
+    /// parameters of ours: `table`, `schema`, `deadline` (seconds).
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
     /// when they are needed, at most four for each processor. Errors if the URL or the secret cannot be right
     /// or the server does not answer.
     pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
-        let store = Self::new(Connections::to(url)?, codec)?;
+        let (url, options) = Options::split_off(url)?;
+        let mut store = Self::new(Connections::to(&url)?, codec)?;
+        if options.table.is_some() || options.schema.is_some() {
+            let table = options.table.as_deref().unwrap_or(sql::TABLE);
+            store = store.table(table, options.schema.as_deref())?;
+        }
+        if let Some(deadline) = options.deadline {
+            store = store.deadline(deadline);
+        }
         store.connections.check().await?;
         Ok(store)
     }
@@ -111,11 +145,7 @@ impl PostgresStore {
     async fn row(&self, key: &SessionKey, now: SystemTime) -> Result<Option<(String, SystemTime)>, Error> {
         let params: [&(dyn ToSql + Sync); 2] = [&key.as_str(), &now];
         let row = self.connections.query_opt("load a session", &self.sql.load, &params).await?;
-        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose().map_err(
-            |e: tokio_postgres::Error| {
-                Error::store_caused_by("the table of sessions has other columns than Django's", e)
-            },
-        )
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose().map_err(other_columns)
     }
 
     /// Whether the row under `key` is exactly what a statement of ours wrote whose answer was lost.
@@ -216,14 +246,28 @@ impl SessionStore for PostgresStore {
     /// In batches of 1,000, leaving out what others have locked, so that no lock lasts and several hosts may do
     /// it at once.
     async fn clear_expired(&self) -> Result<u64, Error> {
-        let (mut total, now) = (0, SystemTime::now());
+        let mut total = 0;
         loop {
-            let cleared = self.execute("clear expired sessions", &self.sql.clear_expired, &[&now]).await?;
+            let cleared = self.clear_some(text::BATCH).await?;
             total += cleared;
-            if cleared < sql::CLEAR_BATCH {
+            if cleared < u64::from(text::BATCH) {
                 return Ok(total);
             }
         }
+    }
+
+    async fn clear_some(&self, limit: u32) -> Result<u64, Error> {
+        let params: [&(dyn ToSql + Sync); 2] = [&SystemTime::now(), &i64::from(limit)];
+        self.execute("clear expired sessions", &self.sql.clear_some, &params).await
+    }
+
+    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
+        let after = cursor.map_or("", Cursor::as_str);
+        let params: [&(dyn ToSql + Sync); 2] = [&after, &i64::from(text::PAGE)];
+        let rows = self.connections.query("list the sessions", &self.sql.page, &params).await?;
+        let rows: Result<Vec<_>, tokio_postgres::Error> =
+            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect();
+        Ok(text::page(&self.codec, rows.map_err(other_columns)?))
     }
 }
 
@@ -231,6 +275,10 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("codec", &self.codec).finish_non_exhaustive()
     }
+}
+
+fn other_columns(error: tokio_postgres::Error) -> Error {
+    Error::store_caused_by("the table of sessions has other columns than Django's", error)
 }
 
 /// PostgreSQL keeps microseconds; what we compare must have no more.

@@ -2,8 +2,8 @@
 
 use crate::Error;
 
-/// Rows a statement of `clear_expired` removes at most.
-pub(super) const CLEAR_BATCH: u64 = 1000;
+/// Django's.
+pub(super) const TABLE: &str = "django_session";
 
 /// The name of a table of sessions, with its schema if it needs one.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { schema: None, name: "django_session".to_owned() }
+        Self { schema: None, name: TABLE.to_owned() }
     }
 }
 
@@ -48,7 +48,8 @@ pub(super) struct Sql {
     pub(super) rename: String,
     pub(super) delete: String,
     pub(super) exists: String,
-    pub(super) clear_expired: String,
+    pub(super) clear_some: String,
+    pub(super) page: String,
     pub(super) create_table: String,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [String; 3],
@@ -73,9 +74,13 @@ impl Sql {
             delete: format!("DELETE FROM {t} WHERE session_key = $1"),
             exists: format!("SELECT 1 FROM {t} WHERE session_key = $1"),
             // The outer condition is looked at again on a row that was renewed in between.
-            clear_expired: format!(
+            clear_some: format!(
                 "DELETE FROM {t} WHERE expire_date < $1 AND session_key IN (SELECT session_key FROM {t} \
-                 WHERE expire_date < $1 ORDER BY expire_date LIMIT {CLEAR_BATCH} FOR UPDATE SKIP LOCKED)"
+                 WHERE expire_date < $1 ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED)"
+            ),
+            page: format!(
+                "SELECT session_key, session_data, expire_date FROM {t} \
+                 WHERE session_key > $1 ORDER BY session_key LIMIT $2"
             ),
             create_table: create_table(table),
             check: [
