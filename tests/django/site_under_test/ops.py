@@ -29,8 +29,13 @@ run by Django and by another implementation. A program is a list of operations, 
 ["delete_test_cookie"]      null; KeyError (status 500) if it is not set
 ["message", text]           null; django.contrib.messages, level info
 ["user"]                    user name or null
-["delete_row"]              null; deletes the row of the cookie's key behind the session's back,
-                            as a logout in another process does
+["python", k, kind]         the repr of a value that JSON lacks (see VALUES), which is put there
+["repr", k]                 the repr of a value
+["delete_row"]              null; deletes what the engine has stored under the cookie's key behind
+                            the session's back, as a logout in another process does
+["slow_fill", seconds]      null; what this request puts into the session's cache is put there so
+                            much later, as by a process that is held up, while the cache has
+                            something under "held_up". Only with cached_db
 ["locked_incr", k]          the new number, added to the row under a lock and behind the session's
                             back: how a site writes that does not want to lose an update. Only on
                             PostgreSQL
@@ -40,12 +45,62 @@ run by Django and by another implementation. A program is a list of operations, 
 """
 
 import time
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from importlib import import_module
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.utils.safestring import mark_safe
+
+
+class Basket:
+    """An object of the application, as sites with pickled sessions keep them."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __repr__(self):
+        return f"Basket({self.items!r})"
+
+
+def shared():
+    inner = [1]
+    return [inner, inner]
+
+
+def recursive():
+    outer = [1]
+    outer.append(outer)
+    return outer
+
+
+# What pickle keeps and JSON does not. Sets have one item each: their order would be anybody's guess.
+VALUES = {
+    "datetime": lambda: datetime(2024, 2, 29, 12, 30, 59, 123456, timezone.utc),
+    "naive datetime": lambda: datetime(2024, 2, 29, 12, 30),
+    "date": lambda: date(2024, 2, 29),
+    "timedelta": lambda: timedelta(days=-1, microseconds=5),
+    "Decimal": lambda: Decimal("10.50"),
+    "tuple": lambda: (1, ("two", (), [3])),
+    "set": lambda: {"one"},
+    "frozenset": lambda: frozenset({1}),
+    "bytes": lambda: bytes(range(256)),
+    "bytearray": lambda: bytearray(b"abc"),
+    "int keys": lambda: {1: "one", 2: {3: None}},
+    "other keys": lambda: {None: 0, True: 1, 2.5: 2, (1, 2): 3},
+    "complex": lambda: 1 + 2j,
+    "UUID": lambda: UUID(int=2**127 + 1),
+    "SafeString": lambda: mark_safe("<b>safe</b>"),
+    "class": lambda: datetime,
+    "object": lambda: Basket([Decimal("1.0"), "two"]),
+    "another object": lambda: Basket([]),
+    "shared": shared,
+    "recursive": recursive,
+}
 
 
 def run(request, op):
@@ -93,9 +148,34 @@ def user(request):
     return request.user.get_username() or None
 
 
+def put_python(s, key, kind):
+    s[key] = VALUES[kind]()
+    return repr(s[key])
+
+
 def delete_row(request):
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
-    Session.objects.filter(session_key=key).delete()
+    import_module(settings.SESSION_ENGINE).SessionStore().delete(key)
+
+
+class Slow:
+    """A cache that takes its time to store something, and tells that it does."""
+
+    def __init__(self, cache, seconds):
+        self.cache, self.seconds = cache, seconds
+
+    def __getattr__(self, name):
+        return getattr(self.cache, name)
+
+    def set(self, *arguments, **options):
+        self.cache.set("held_up", True)
+        time.sleep(self.seconds)
+        self.cache.set(*arguments, **options)
+        self.cache.delete("held_up")
+
+
+def slow_fill(s, seconds):
+    s._cache = Slow(s._cache, seconds)
 
 
 def locked_incr(request, key):
@@ -143,6 +223,9 @@ SESSION_OPS = {
     "set_test_cookie": lambda s: s.set_test_cookie(),
     "test_cookie_worked": lambda s: s.test_cookie_worked(),
     "delete_test_cookie": lambda s: s.delete_test_cookie(),
+    "python": put_python,
+    "repr": lambda s, key: repr(s.get(key)),
+    "slow_fill": slow_fill,
 }
 
 OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {

@@ -6,6 +6,12 @@ SECRET_KEY            any text
 SECRET_KEY_FALLBACKS  texts separated by commas
 SESSION_..., CSRF_USE_SESSIONS, USE_TZ, TIME_ZONE
                       as in Django; booleans as 1 or 0
+CACHE_URL             redis://host:port/number; without it Django's default, a memory of the process
+CACHE_BACKEND         django: RedisCache, Django's own; or django_redis
+CACHE_KEY_PREFIX, CACHE_VERSION
+                      KEY_PREFIX and VERSION of the cache
+CACHE_SERIALIZER      of django_redis: pickle or json
+CACHE_COMPRESSOR      of django_redis: none or zlib
 """
 
 import os
@@ -48,6 +54,22 @@ def database(url):
     }
 
 
+def cache(url):
+    settings = {
+        "LOCATION": url,
+        "KEY_PREFIX": os.environ.get("CACHE_KEY_PREFIX", ""),
+        "VERSION": int(os.environ.get("CACHE_VERSION", 1)),
+    }
+    if os.environ.get("CACHE_BACKEND", "django") == "django":
+        return settings | {"BACKEND": "django.core.cache.backends.redis.RedisCache"}
+    options = {}
+    if os.environ.get("CACHE_SERIALIZER", "pickle") == "json":
+        options["SERIALIZER"] = "django_redis.serializers.json.JSONSerializer"
+    if os.environ.get("CACHE_COMPRESSOR", "none") == "zlib":
+        options["COMPRESSOR"] = "django_redis.compressors.zlib.ZlibCompressor"
+    return settings | {"BACKEND": "django_redis.cache.RedisCache", "OPTIONS": options}
+
+
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "site_under_test.urls"
@@ -57,6 +79,8 @@ STATIC_URL = "/static/"
 SECRET_KEY = os.environ.get("SECRET_KEY", "only for tests")
 SECRET_KEY_FALLBACKS = [key for key in os.environ.get("SECRET_KEY_FALLBACKS", "").split(",") if key]
 DATABASES = {"default": database(os.environ["DATABASE_URL"])}
+if "CACHE_URL" in os.environ:
+    CACHES = {"default": cache(os.environ["CACHE_URL"])}
 
 # Django 4.2 has False here, later versions True: the same for all.
 USE_TZ = from_environment("USE_TZ", True)

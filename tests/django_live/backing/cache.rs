@@ -1,0 +1,125 @@
+//! `SESSION_ENGINE = "django.contrib.sessions.backends.cache"`, on Redis.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_django_session::{
+    SecretKey,
+    codec::JsonSerializer,
+    store::{self, AnyStore, CacheStore, RedisCache},
+};
+use futures_util::future::LocalBoxFuture;
+
+use super::{Backing, Row, Users, peek};
+use crate::support::{
+    django::Version,
+    redis::{Redis, Reply},
+};
+
+const PREFIX: &str = "django.contrib.sessions.cache";
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    redis: Redis,
+    users: Users,
+    client: Client,
+}
+
+/// Django's client of Redis, with what it writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Client {
+    /// Django's own: pickles. With a prefix and a version of the site's.
+    Django,
+    /// django-redis: pickles of another protocol, compressed.
+    Compressed,
+    /// django-redis: JSON.
+    Json,
+}
+
+impl Cache {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { redis: Redis::start(&[]), users: Users::new(), client }
+    }
+
+    /// What stands before each key.
+    fn prefix(&self) -> String {
+        match self.client {
+            Client::Django => format!("site:3:{PREFIX}"),
+            _ => format!(":1:{PREFIX}"),
+        }
+    }
+}
+
+impl Backing for Cache {
+    fn database_url(&self) -> String {
+        self.users.url()
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let engine = ("SESSION_ENGINE", PREFIX.replace("sessions", "sessions.backends"));
+        let url = ("CACHE_URL", self.redis.url());
+        let of_client: &[_] = match self.client {
+            Client::Django => &[("CACHE_KEY_PREFIX", "site"), ("CACHE_VERSION", "3")],
+            Client::Compressed => &[("CACHE_BACKEND", "django_redis"), ("CACHE_COMPRESSOR", "zlib")],
+            Client::Json => &[("CACHE_BACKEND", "django_redis"), ("CACHE_SERIALIZER", "json")],
+        };
+        let of_client = of_client.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        [engine, url].into_iter().chain(of_client).collect()
+    }
+
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
+        Box::pin(async move {
+            let url = self.redis.url();
+            match self.client {
+                Client::Django => {
+                    let cache = RedisCache::connect(&url).await.unwrap().key_prefix("site").version(3);
+                    CacheStore::new(cache).into()
+                }
+                Client::Compressed => {
+                    CacheStore::new(RedisCache::connect(&url).await.unwrap()).compress_from(0).into()
+                }
+                Client::Json => store::open(&format!("{url}?serializer=json"), secret).await.unwrap(),
+            }
+        })
+    }
+
+    fn misled_store(&self) -> LocalBoxFuture<'_, AnyStore> {
+        Box::pin(async move {
+            let cache = RedisCache::connect(&self.redis.url()).await.unwrap();
+            match self.client {
+                Client::Django => {
+                    CacheStore::new(cache.key_prefix("site").version(3)).serializer(JsonSerializer).into()
+                }
+                Client::Compressed => CacheStore::new(cache).serializer(JsonSerializer).into(),
+                Client::Json => CacheStore::new(cache).into(),
+            }
+        })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        values(&self.redis, &self.prefix())
+    }
+
+    /// Redis forgets them.
+    fn keeps_expired(&self, _: &str) -> bool {
+        false
+    }
+
+    fn json(&self, python: &Version, rows: &[Row]) -> Vec<Option<String>> {
+        peek(python, rows)
+    }
+}
+
+/// What is stored in Redis under names that begin so.
+pub(super) fn values(redis: &Redis, prefix: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for name in redis.command(&["KEYS", &format!("{prefix}*")]).array() {
+        let name = name.text();
+        let expires = redis.command(&["PEXPIRETIME", &name]).int();
+        // It may have gone while this looks at it.
+        let Reply::Text(stored) = redis.command(&["GET", &name]) else { continue };
+        let expires = UNIX_EPOCH + Duration::from_millis(u64::try_from(expires).expect("a value that ends"));
+        rows.push(Row { key: name[prefix.len()..].to_owned(), stored, expires });
+    }
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    rows
+}

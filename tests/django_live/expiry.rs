@@ -1,0 +1,166 @@
+//! When sessions end.
+
+use std::{
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use actix_django_session::{SecretKey, SessionSettings};
+use serde_json::{Value, json};
+
+use crate::{
+    pair::{Pair, SECRET, Server, TWO_WEEKS, near, shape, unix},
+    support::site::to_iso,
+};
+
+/// When a session ends.
+#[derive(Clone, Copy)]
+enum Ends {
+    /// After each save.
+    After(f64),
+    /// After it was set.
+    In(f64),
+    At(f64),
+}
+
+impl Ends {
+    /// From when it was set.
+    fn set(self, now: f64) -> Self {
+        match self {
+            Self::In(seconds) => Self::At(now + seconds),
+            other => other,
+        }
+    }
+
+    fn at(self, now: f64) -> f64 {
+        match self {
+            Self::After(seconds) | Self::In(seconds) => now + seconds,
+            Self::At(time) => time,
+        }
+    }
+}
+
+pub(crate) fn expiry(pair: &Pair) {
+    let now = unix(SystemTime::now());
+    let whole = UNIX_EPOCH + Duration::from_secs(now as u64 + 5000);
+    let micros = whole + Duration::from_micros(123_456);
+    let elsewhere = to_iso(whole + Duration::from_secs(19_800)).replace("+00:00", "+05:30");
+    let at = |time| Ends::At(unix(time));
+    // Program, end, and whether the cookie ends with the browser.
+    let everywhere = [
+        (json!([["set_expiry", 300]]), Ends::After(300.0), false),
+        (json!([["set_expiry", 0]]), Ends::After(TWO_WEEKS), true),
+        (json!([["set_expiry", null]]), Ends::After(TWO_WEEKS), false),
+        (json!([["set_expiry", 300], ["set_expiry", null]]), Ends::After(TWO_WEEKS), false),
+        (json!([["set_expiry", 31_536_000]]), Ends::After(31_536_000.0), false),
+        (json!([["set_expiry_in", 3600]]), Ends::In(3600.0), false),
+        (json!([["set_expiry_date", to_iso(whole)]]), at(whole), false),
+        (json!([["set_expiry_date", to_iso(micros)]]), at(micros), false),
+        (json!([["set_expiry_date", elsewhere]]), at(whole), false),
+    ];
+    // Numbers that only Python's forms allow.
+    let of_django = [
+        (json!([["set_expiry", 300.5]]), Ends::After(300.5), false),
+        (json!([["set_expiry", false]]), Ends::After(TWO_WEEKS), true),
+    ];
+    for (here, there) in pair.both_ways() {
+        let of_django = if here.name() == "Django" { &of_django[..] } else { &[] };
+        for (program, ends, browser_close) in everywhere.iter().chain(of_django) {
+            let what = format!("{} by {}", program, here.name());
+            let mut visitor = pair.visitor();
+            let mut ops = program.as_array().unwrap().clone();
+            ops.insert(0, json!(["set", "k", 1]));
+            let reply = visitor.ask(here, &ops.into());
+            let (key, now) = (visitor.the_key(), unix(SystemTime::now()));
+            let ends = ends.set(now);
+            let (first, max_age) = shape(reply.set_cookie("sessionid").unwrap(), &key);
+            assert_eq!(max_age.is_none(), *browser_close, "{what}: {first}");
+            let stored = pair.data(&key).get_json("_session_expiry").map(str::to_owned);
+            near(unix(pair.db.row(&key).unwrap().expires), ends.at(now), &what);
+
+            for server in [here, there] {
+                let look = json!([["expiry_age"], ["expiry_date"], ["browser_close"]]);
+                let results = visitor.run(server, &look);
+                let now = unix(SystemTime::now());
+                near(
+                    results[0].as_f64().unwrap(),
+                    ends.at(now) - now,
+                    &format!("age at {}, {what}", server.name()),
+                );
+                near(
+                    results[1].as_f64().unwrap(),
+                    ends.at(now),
+                    &format!("date at {}, {what}", server.name()),
+                );
+                assert_eq!(results[2], *browser_close, "at {}, {what}", server.name());
+            }
+
+            // The other side renews it: the same cookie, the same kind of end.
+            let reply = visitor.ask(there, &json!([["set", "k", 2]]));
+            let key = visitor.the_key();
+            let (second, other_max_age) = shape(reply.set_cookie("sessionid").unwrap(), &key);
+            assert_eq!(first, second, "{what}");
+            if let (Some(a), Some(b)) = (max_age, other_max_age) {
+                near(a, b, &what);
+            }
+            near(unix(pair.db.row(&key).unwrap().expires), ends.at(unix(SystemTime::now())), &what);
+            assert_eq!(pair.data(&key).get_json("_session_expiry").map(str::to_owned), stored, "{what}");
+        }
+    }
+}
+
+pub(crate) fn save_every_request(pair: &Pair) {
+    let settings = SessionSettings::default().save_every_request(true);
+    let ours = pair.site(settings, SecretKey::new(SECRET));
+    let django = pair.django_with(&[("SECRET_KEY", SECRET), ("SESSION_SAVE_EVERY_REQUEST", "1")]);
+    for (here, there) in [(&django as &dyn Server, &ours as &dyn Server), (&ours, &django)] {
+        let mut visitor = pair.visitor();
+        let reply = visitor.ask(here, &json!([["set", "k", 1], ["set_expiry", 600]]));
+        let (key, data) = (visitor.the_key(), pair.data(&visitor.the_key()).to_json());
+        let first = shape(reply.set_cookie("sessionid").unwrap(), &key);
+        let mut saved = pair.db.row(&key).unwrap().expires;
+        for server in [there, here, there] {
+            for program in [None, Some(json!([["get", "k"]])), Some(json!([]))] {
+                let what = format!("{}: {program:?}", server.name());
+                thread::sleep(Duration::from_millis(2));
+                let reply = match &program {
+                    None => visitor.get(server, "/untouched"),
+                    Some(program) => visitor.ask(server, program),
+                };
+                assert_eq!(reply.status, 200, "{what}");
+                let line = reply.set_cookie("sessionid").unwrap_or_else(|| panic!("{what}: no cookie"));
+                assert_eq!(shape(line, &key), first, "{what}");
+                let row = pair.db.row(&key).unwrap();
+                assert!(row.expires > saved, "{what}: the row lives longer");
+                near(unix(row.expires), unix(SystemTime::now()) + 600.0, &what);
+                saved = row.expires;
+            }
+            let reply = visitor.ask(server, &json!([["set", "k", 2], ["status", 500]]));
+            assert!(reply.status == 500 && reply.set_cookies().is_empty(), "a failure saves nothing");
+            assert_eq!(pair.db.row(&key).unwrap().expires, saved);
+            assert_eq!(pair.data(&key).to_json(), data);
+        }
+        // A visitor without a session gets none.
+        let before = pair.db.rows().len();
+        for server in [here, there] {
+            assert!(pair.visitor().get(server, "/untouched").set_cookies().is_empty());
+            assert!(pair.visitor().ask(server, &json!([["get", "k"]])).set_cookies().is_empty());
+        }
+        assert_eq!(pair.db.rows().len(), before);
+    }
+}
+
+/// Django's file engine does not look at an expiry that is a number. We do, and leave the file where it is.
+pub(crate) fn number_in_a_file(pair: &Pair) {
+    let mut visitor = pair.visitor();
+    visitor.run(&pair.django, &json!([["set", "k", 1], ["set_expiry", 1]]));
+    let key = visitor.the_key();
+    assert_eq!(pair.visitor_with(&key).look(&pair.ours, "k"), 1);
+    thread::sleep(Duration::from_millis(1100));
+    let row = pair.db.row(&key);
+    assert_eq!(pair.visitor_with(&key).look(&pair.ours, "k"), Value::Null);
+    assert_eq!(pair.visitor_with(&key).look(&pair.django, "k"), 1);
+    assert_eq!(pair.db.row(&key), row);
+    pair.with_store(async |store| store.clear_expired().await.unwrap());
+    assert_eq!(pair.db.row(&key), None);
+}
