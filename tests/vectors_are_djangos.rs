@@ -39,6 +39,7 @@ fn the_vectors() {
     assert!(!versions.is_empty());
     for version in versions {
         version.script(&["make_vectors.py", "--check"], None);
+        version.script(&["make_pickles.py", "--check"], None);
         if version.name.starts_with("3.2") {
             version.script(&["make_vectors.py", "--sha1", "--check"], None);
         }

@@ -41,11 +41,13 @@ struct Member {
 pub(super) enum Text {
     Read(Range<usize>),
     New(Arc<str>),
+    #[cfg_attr(not(feature = "pickle"), allow(dead_code))] // nobody makes one then
     Python(Arc<Python>),
 }
 
 /// A pickled value that is more than its JSON shows: a tuple, a dict with keys that are no strings, an object.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "pickle"), allow(dead_code))]
 pub(super) struct Python {
     /// Its JSON, or `<name of its class>` where it has none: no JSON, so that nobody reads or rewrites it by accident.
     pub(super) json: Box<str>,
@@ -56,6 +58,7 @@ pub(super) struct Python {
 }
 
 /// A member's key or value for a serializer: its text, or what Python had.
+#[cfg(feature = "pickle")]
 #[derive(Clone, Copy)]
 pub(super) enum Part<'a> {
     Json(&'a str),
@@ -74,11 +77,13 @@ impl SessionData {
     }
 
     /// Of keys (the text between the quotes) and values. Ranges are of `source`.
+    #[cfg(feature = "pickle")]
     pub(super) fn from_parts(source: String, members: impl IntoIterator<Item = (Text, Text)>) -> Self {
         let members = members.into_iter().map(|(key, value)| Member { key, value }).collect();
         Self { source: source.into(), members }
     }
 
+    #[cfg(feature = "pickle")]
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part<'_>, Part<'_>)> {
         self.members.iter().map(|member| (self.part(&member.key), self.part(&member.value)))
     }
@@ -194,6 +199,7 @@ impl SessionData {
         member.has_name() && json::key_is(self.text(&member.key), key)
     }
 
+    #[cfg(feature = "pickle")]
     fn part<'a>(&'a self, of: &'a Text) -> Part<'a> {
         match of {
             Text::Python(python) => Part::Python(python),

@@ -1,6 +1,6 @@
 //! What a pickle describes: values that point at each other, and recipes for objects that nobody here follows.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, slice};
 
 use super::MAX_DEPTH;
 use crate::Error;
@@ -39,6 +39,41 @@ pub(super) enum Piece {
     Op(u8),
 }
 
+impl Piece {
+    pub(super) fn node(self) -> Option<Id> {
+        match self {
+            Self::Node(id) => Some(id),
+            Self::Op(_) => None,
+        }
+    }
+}
+
+/// What a value is made of, in the order of the pickle; of a dict key and value in turn.
+#[derive(Clone, Debug)]
+pub(super) enum Parts<'a> {
+    Ids(slice::Iter<'a, Id>),
+    Pairs(slice::Iter<'a, (Id, Id)>, Option<Id>),
+    Pieces(slice::Iter<'a, Piece>),
+}
+
+impl Iterator for Parts<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        match self {
+            Self::Ids(ids) => ids.next().copied().map(Piece::Node),
+            Self::Pairs(pairs, value) => match value.take() {
+                Some(value) => Some(Piece::Node(value)),
+                None => pairs.next().map(|(key, of_key)| {
+                    *value = Some(*of_key);
+                    Piece::Node(*key)
+                }),
+            },
+            Self::Pieces(pieces) => pieces.next().copied(),
+        }
+    }
+}
+
 /// Values that every pickle may use, made once.
 pub(super) const NONE: Id = 0;
 pub(super) const FALSE: Id = 1;
@@ -73,100 +108,100 @@ impl<'a> Graph<'a> {
         self.nodes.len()
     }
 
-    /// Gives `each` every node that the root needs, once, after those that it needs itself. Errors if a value holds
+    /// Gives `each` every value that the root needs, once, after those that it needs itself. Errors if a value holds
     /// itself or is nested too deep. With a stack of our own, so that nesting cannot exhaust the thread's.
     pub(super) fn visit(&self, mut each: impl FnMut(Id)) -> Result<(), Error> {
-        enum Step {
-            Enter(Id),
-            Leave(Id),
-        }
         const UNSEEN: u16 = 0;
         const OPEN: u16 = u16::MAX;
         // The levels below each node, and one more.
         let mut depths = vec![UNSEEN; self.nodes.len()];
-        let mut steps = vec![Step::Enter(self.root)];
-        while let Some(step) = steps.pop() {
-            match step {
-                Step::Enter(id) => match depths[id as usize] {
+        let mut open: Vec<(Id, Parts<'_>, u16)> = Vec::new();
+        let mut next = Some(self.root);
+        loop {
+            if let Some(id) = next.take() {
+                match depths[id as usize] {
                     UNSEEN => {
                         depths[id as usize] = OPEN;
-                        steps.push(Step::Leave(id));
-                        self.for_parts(id, |part| steps.push(Step::Enter(part)));
+                        open.push((id, self.parts(id), 1));
                     }
                     OPEN => return Err(Error::unreadable("a value of the session holds itself")),
-                    _ => {}
-                },
-                Step::Leave(id) => {
-                    let mut below = 0;
-                    let mut has_parts = false;
-                    self.for_parts(id, |part| {
-                        has_parts = true;
-                        below = below.max(depths[part as usize]);
-                    });
-                    let depth = if has_parts { below + 1 } else { 1 };
-                    if usize::from(depth) > MAX_DEPTH + 1 {
-                        return Err(Error::unreadable(format!(
-                            "the session is nested deeper than {MAX_DEPTH} levels"
-                        )));
+                    known => {
+                        if let Some((_, _, depth)) = open.last_mut() {
+                            *depth = (*depth).max(known + 1);
+                        }
                     }
-                    depths[id as usize] = depth;
-                    each(id);
                 }
             }
+            let Some((id, parts, depth)) = open.last_mut() else { return Ok(()) };
+            if usize::from(*depth) > MAX_DEPTH + 1 {
+                return Err(too_deep());
+            }
+            next = parts.find_map(Piece::node);
+            if next.is_none() {
+                each(*id);
+                depths[*id as usize] = *depth;
+                // Looked at once more, as a part of what holds it.
+                next = Some(*id);
+                open.pop();
+                if open.is_empty() {
+                    return Ok(());
+                }
+            } else if open.len() > MAX_DEPTH {
+                return Err(too_deep());
+            }
         }
-        Ok(())
     }
 
-    fn for_parts(&self, id: Id, mut each: impl FnMut(Id)) {
+    pub(super) fn parts(&self, id: Id) -> Parts<'_> {
         match self.node(id) {
-            Node::List(items) | Node::Set(items) => items.iter().copied().for_each(each),
-            Node::Tuple(items) | Node::FrozenSet(items) => items.iter().copied().for_each(each),
-            Node::Dict(pairs) => pairs.iter().for_each(|&(key, value)| {
-                each(key);
-                each(value);
-            }),
-            &Node::Global(module, name) => [module, name].into_iter().for_each(each),
-            Node::Object(pieces) => pieces.iter().for_each(|piece| {
-                if let &Piece::Node(part) = piece {
-                    each(part);
-                }
-            }),
-            _ => {}
+            Node::List(items) | Node::Set(items) => Parts::Ids(items.iter()),
+            Node::Tuple(items) | Node::FrozenSet(items) => Parts::Ids(items.iter()),
+            Node::Dict(pairs) => Parts::Pairs(pairs.iter(), None),
+            Node::Object(pieces) => Parts::Pieces(pieces.iter()),
+            _ => Parts::Ids([].iter()),
         }
     }
 
     /// As in Python, the last value of a key counts, in the place of the first. Python's own pickles have no
-    /// duplicates. Only keys that are strings are looked at: the others have no JSON of their own anyway.
+    /// duplicates. Only keys that are strings matter: dicts with others are not read as JSON alone, and Python
+    /// finds out by itself which are equal.
     fn drop_duplicate_keys(&mut self) {
         if !self.nodes.iter().any(|node| matches!(node, Node::Dict(pairs) if pairs.len() > 1)) {
             return;
         }
-        // The first node with the same text, for each node. Each text is looked at once, however often it is named.
+        // Of each string the first node with the same text. Each is looked at once, however often it is named.
         let mut texts: HashMap<&[u8], Id> = HashMap::new();
-        let same: Vec<Id> = (0..)
+        let same: Vec<Option<Id>> = (0..)
             .zip(&self.nodes)
             .map(|(id, node)| match node {
-                Node::Str(text) => *texts.entry(text).or_insert(id),
-                _ => id,
+                Node::Str(text) => Some(*texts.entry(text).or_insert(id)),
+                _ => None,
             })
             .collect();
         drop(texts);
-        let mut places: HashMap<Id, usize> = HashMap::new();
         for node in &mut self.nodes {
             let Node::Dict(pairs) = node else { continue };
-            places.clear();
-            let mut kept = 0;
-            for index in 0..pairs.len() {
-                let (key, value) = pairs[index];
-                let place = *places.entry(same[key as usize]).or_insert(kept);
-                if place == kept {
-                    pairs[kept] = (key, value);
-                    kept += 1;
-                } else {
-                    pairs[place].1 = value;
-                }
+            let text = |key: Id| same.get(key as usize).copied().flatten();
+            let repeats = |(index, (key, _)): (usize, &(Id, Id))| {
+                text(*key).is_some() && pairs[..index].iter().any(|(other, _)| text(*other) == text(*key))
+            };
+            if pairs.len() <= FEW && !pairs.iter().enumerate().any(repeats) {
+                continue;
             }
-            pairs.truncate(kept);
+            let mut values: HashMap<Id, Id> =
+                pairs.iter().filter_map(|(key, value)| Some((text(*key)?, *value))).collect();
+            // The first of each key takes the last value, which leaves nothing to the others.
+            pairs.retain_mut(|(key, value)| match text(*key) {
+                Some(text) => values.remove(&text).map(|last| *value = last).is_some(),
+                None => true,
+            });
         }
     }
+}
+
+/// Up to so many pairs it is quicker to compare each with each than to make a map.
+const FEW: usize = 8;
+
+fn too_deep() -> Error {
+    Error::unreadable(format!("the session is nested deeper than {MAX_DEPTH} levels"))
 }

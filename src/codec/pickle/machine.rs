@@ -15,14 +15,17 @@ pub(super) struct Machine<'a> {
     stack: Vec<Id>,
     /// The heights of the stack at which the open MARKs stand.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    /// The values that have a number: those numbered in turn, and the others.
+    memo: Vec<Id>,
+    odd_memo: HashMap<u64, Id>,
 }
 
 const MISSING: Broken = Broken("a value is missing");
 
 impl<'a> Machine<'a> {
     pub(super) fn new() -> Self {
-        Self { nodes: Graph::first_nodes(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        let nodes = Graph::first_nodes();
+        Self { nodes, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), odd_memo: HashMap::new() }
     }
 
     pub(super) fn into_graph(self, root: Id, protocol: u8) -> Graph<'a> {
@@ -76,16 +79,27 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn put(&mut self, index: u64) -> Result<(), Broken> {
-        self.memo.insert(index, self.top()?);
+        let top = self.top()?;
+        let place = usize::try_from(index).unwrap_or(usize::MAX);
+        if place == self.memo.len() {
+            self.odd_memo.remove(&index);
+            self.memo.push(top);
+        } else if let Some(known) = self.memo.get_mut(place) {
+            *known = top;
+        } else {
+            self.odd_memo.insert(index, top);
+        }
         Ok(())
     }
 
     pub(super) fn memoize(&mut self) -> Result<(), Broken> {
-        self.put(self.memo.len() as u64)
+        self.put((self.memo.len() + self.odd_memo.len()) as u64)
     }
 
     pub(super) fn get(&mut self, index: u64) -> Result<(), Broken> {
-        self.stack.push(*self.memo.get(&index).ok_or(Broken("it names a value that is not there"))?);
+        let place = usize::try_from(index).unwrap_or(usize::MAX);
+        let known = self.memo.get(place).or_else(|| self.odd_memo.get(&index));
+        self.stack.push(*known.ok_or(Broken("it names a value that is not there"))?);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 1000;
 ///
 /// - `tuple`, `OrderedDict`, `defaultdict`, `SafeString`, dicts with keys that are numbers, `datetime` (with a fixed
 ///   offset from UTC or none), `date`, `Decimal` and `UUID` can be read as the JSON that Django's `DjangoJSONEncoder`
-///   has for them (with all microseconds);
+///   has for them, datetimes as their `isoformat()`;
 /// - the others show as `<module.Class>`, which is no JSON, so that reading them is an error;
 /// - keys that are no strings cannot be named here, and are kept.
 ///

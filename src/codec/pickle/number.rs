@@ -5,8 +5,8 @@ use super::Broken;
 /// As many decimal digits as Python reads in JSON. It keeps conversion, whose time is quadratic, cheap.
 pub(super) const MAX_DIGITS: usize = 4300;
 
-/// Numbers of fewer bytes have fewer digits than [`MAX_DIGITS`] for sure, those of more have more.
-const BYTES: std::ops::RangeInclusive<usize> = 1784..=1787;
+/// The bytes of the longest of these: shorter ones have fewer digits for sure, and longer ones more.
+const MAX_BYTES: usize = 1786;
 
 const BILLION: u32 = 1_000_000_000;
 
@@ -22,9 +22,12 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<Int, Broken> {
     if let Some(small) = small(bytes) {
         return Ok(Int::Small(small));
     }
-    let too_long = bytes.len() > *BYTES.end()
-        || (BYTES.contains(&bytes.len()) && to_decimal(bytes).trim_start_matches('-').len() > MAX_DIGITS);
-    if too_long { Err(TOO_LONG) } else { Ok(Int::Big(bytes.into())) }
+    let too_long = || to_decimal(bytes).trim_start_matches('-').len() > MAX_DIGITS;
+    if bytes.len() > MAX_BYTES || (bytes.len() == MAX_BYTES && too_long()) {
+        Err(TOO_LONG)
+    } else {
+        Ok(Int::Big(bytes.into()))
+    }
 }
 
 const TOO_LONG: Broken = Broken("an integer has more than 4300 digits");

@@ -8,12 +8,13 @@ use super::{
 };
 
 /// The JSON form of an object.
-pub(super) enum Form {
+pub(super) enum Form<'a> {
     /// Text of ASCII without quotes or backslashes.
     Text(String),
     /// That of another value.
     As(Id),
-    Dict(Vec<(Id, Id)>),
+    /// That of a dict of the nodes among these, keys and values in turn.
+    Dict(&'a [Piece]),
 }
 
 /// Names and decimal numbers that are longer are not looked at, as many objects may share one.
@@ -21,7 +22,7 @@ const LONGEST_TEXT: usize = 1000;
 
 impl Graph<'_> {
     /// `None` if it is no object, or has no such form.
-    pub(super) fn form(&self, id: Id) -> Option<Form> {
+    pub(super) fn form(&self, id: Id) -> Option<Form<'_>> {
         let (called, arguments, rest) = self.call(id)?;
         let text = match (self.name(called)?, arguments, rest) {
             (("datetime", "datetime"), [payload], []) => datetime(&self.bytes(*payload)?)?,
@@ -39,7 +40,7 @@ impl Graph<'_> {
             }
             (("collections", "OrderedDict"), [], items)
             | (("collections", "defaultdict"), [] | [_], items) => {
-                return items_of(items).map(Form::Dict);
+                return only_sets_items(items).then_some(Form::Dict(items));
             }
             (("django.utils.safestring", "SafeString" | "SafeText"), [text], [])
             | (
@@ -242,23 +243,16 @@ impl Graph<'_> {
     }
 }
 
-/// The items that are set in a new mapping, if nothing else is done to it.
-fn items_of(pieces: &[Piece]) -> Option<Vec<(Id, Id)>> {
-    let mut items = Vec::with_capacity(pieces.len() / 2);
-    let mut waiting = Vec::new();
-    for piece in pieces {
-        match piece {
-            Piece::Node(id) => waiting.push(*id),
-            Piece::Op(op::MARK) => {}
-            Piece::Op(op::SETITEM | op::SETITEMS) => {
-                let (pairs, []) = waiting.as_chunks::<2>() else { return None };
-                items.extend(pairs.iter().map(|[key, value]| (*key, *value)));
-                waiting.clear();
-            }
-            Piece::Op(_) => return None,
+/// Whether nothing else is done to a new mapping.
+fn only_sets_items(pieces: &[Piece]) -> bool {
+    let mut even = true;
+    pieces.iter().all(|piece| match piece {
+        Piece::Node(_) => {
+            even = !even;
+            true
         }
-    }
-    Some(items)
+        Piece::Op(opcode) => even && matches!(*opcode, op::MARK | op::SETITEM | op::SETITEMS),
+    })
 }
 
 fn date(payload: &[u8]) -> Option<String> {

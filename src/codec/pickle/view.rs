@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Budget,
-    graph::{Graph, Id, Node},
+    graph::{Graph, Id, Node, Parts, Piece},
     number,
     recognise::Form,
     write,
@@ -56,17 +56,17 @@ struct Views<'a> {
 impl Views<'_> {
     /// The view of a value whose parts have one already.
     fn judge(&self, id: Id) -> View {
-        let worst = |ids: &[Id]| ids.iter().map(|id| self.of(*id)).max().unwrap_or(View::Exact);
+        let worst = || self.graph.parts(id).filter_map(Piece::node).map(|id| self.of(id)).max();
         match self.graph.node(id) {
             Node::None | Node::Bool(_) | Node::Int(_) | Node::Big(_) | Node::Float(_) => View::Exact,
             Node::Str(text) if has_split_pair(text) => View::Lossy,
             Node::Str(_) => View::Exact,
-            Node::List(items) => worst(items),
-            Node::Tuple(items) => worst(items).max(View::Lossy),
-            Node::Dict(pairs) => self.judge_dict(pairs),
+            Node::List(_) => worst().unwrap_or(View::Exact),
+            Node::Tuple(_) => worst().unwrap_or(View::Lossy).max(View::Lossy),
+            Node::Dict(_) => self.judge_dict(self.graph.parts(id)),
             Node::Object(_) => match self.graph.form(id) {
                 Some(Form::Text(_) | Form::As(_)) => View::Lossy,
-                Some(Form::Dict(pairs)) => self.judge_dict(&pairs).max(View::Lossy),
+                Some(Form::Dict(pieces)) => self.judge_dict(Parts::Pieces(pieces.iter())).max(View::Lossy),
                 None => View::None,
             },
             Node::Bytes(_) | Node::ByteArray(_) | Node::Set(_) | Node::FrozenSet(_) | Node::Global(..) => {
@@ -75,17 +75,19 @@ impl Views<'_> {
         }
     }
 
-    fn judge_dict(&self, pairs: &[(Id, Id)]) -> View {
-        let pair = |&(key, value): &(Id, Id)| {
+    fn judge_dict(&self, parts: Parts<'_>) -> View {
+        let mut parts = parts.filter_map(Piece::node);
+        let mut worst = View::Exact;
+        while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
             let key = match self.graph.node(key) {
                 Node::Str(_) => self.of(key),
                 // As json.dumps, which makes strings of these.
                 Node::None | Node::Bool(_) | Node::Int(_) | Node::Big(_) | Node::Float(_) => View::Lossy,
                 _ => View::None,
             };
-            key.max(self.of(value))
-        };
-        pairs.iter().map(pair).max().unwrap_or(View::Exact)
+            worst = worst.max(key).max(self.of(value));
+        }
+        worst
     }
 
     fn of(&self, id: Id) -> View {
@@ -119,34 +121,48 @@ impl Views<'_> {
     /// Appends the JSON of a value that has a view, as Python writes it. With a stack of our own, as nesting must not
     /// exhaust the thread's.
     fn json(&self, id: Id, out: &mut String, budget: &mut Budget) -> Result<(), Error> {
-        let mut steps = vec![Step::Value(id)];
-        while let Some(step) = steps.pop() {
+        let mut open: Vec<Open<'_>> = Vec::new();
+        let mut next = Some(id);
+        loop {
             let before = out.len();
-            match step {
-                Step::Text(text) => out.push_str(text),
-                Step::Value(id) => self.value(id, out, &mut steps),
-                Step::Key(id) => self.key(id, out),
+            match next {
+                Some(id) if open.last().is_some_and(Open::is_at_key) => self.key(id, out),
+                Some(id) => open.extend(self.begin(id, out)),
+                None => match open.pop() {
+                    Some(done) => out.push(if done.is_dict { '}' } else { ']' }),
+                    None => return Ok(()),
+                },
             }
+            next = open.last_mut().and_then(|last| last.next(out));
             budget.spend(out.len() - before)?;
         }
-        Ok(())
     }
 
-    /// Writes the beginning of a value and puts off the rest of it.
-    fn value(&self, id: Id, out: &mut String, steps: &mut Vec<Step>) {
-        match self.graph.node(id) {
-            Node::List(items) => put_off_items(items, out, steps),
-            Node::Tuple(items) => put_off_items(items, out, steps),
-            Node::Dict(pairs) => put_off_pairs(pairs, out, steps),
-            Node::Str(text) => push_string(text, out),
-            Node::Object(_) => match self.graph.form(id) {
-                Some(Form::Text(text)) => out.extend(["\"", &text, "\""]),
-                Some(Form::As(other)) => steps.push(Step::Value(other)),
-                Some(Form::Dict(pairs)) => put_off_pairs(&pairs, out, steps),
-                None => {} // has no view
-            },
-            scalar => push_scalar(scalar, out),
+    /// Writes a value, or the beginning of one that holds others.
+    fn begin<'b>(&'b self, mut id: Id, out: &mut String) -> Option<Open<'b>> {
+        let form = self.graph.form(id);
+        if let Some(Form::As(other)) = form {
+            id = other;
         }
+        let (parts, is_dict) = match (self.graph.node(id), form) {
+            (Node::List(_) | Node::Tuple(_), _) => (self.graph.parts(id), false),
+            (Node::Dict(_), _) => (self.graph.parts(id), true),
+            (Node::Object(_), Some(Form::Dict(pieces))) => (Parts::Pieces(pieces.iter()), true),
+            (Node::Object(_), Some(Form::Text(text))) => {
+                out.extend(["\"", &text, "\""]);
+                return None;
+            }
+            (Node::Str(text), _) => {
+                push_string(text, out);
+                return None;
+            }
+            (scalar, _) => {
+                push_scalar(scalar, out);
+                return None;
+            }
+        };
+        out.push(if is_dict { '{' } else { '[' });
+        Some(Open { parts, is_dict, taken: 0 })
     }
 
     fn key(&self, id: Id, out: &mut String) {
@@ -158,35 +174,33 @@ impl Views<'_> {
                 out.push('"');
             }
         }
-        out.push(':');
     }
 }
 
-enum Step {
-    Text(&'static str),
-    Key(Id),
-    Value(Id),
+/// A list or an object whose JSON is being written.
+struct Open<'a> {
+    parts: Parts<'a>,
+    is_dict: bool,
+    /// How many of its parts were taken; of a dict the first, third and so on are keys.
+    taken: usize,
 }
 
-fn put_off_items(items: &[Id], out: &mut String, steps: &mut Vec<Step>) {
-    out.push('[');
-    steps.push(Step::Text("]"));
-    for (index, item) in items.iter().enumerate().rev() {
-        steps.push(Step::Value(*item));
-        if index > 0 {
-            steps.push(Step::Text(","));
+impl Open<'_> {
+    /// The next part, after what must stand before it.
+    fn next(&mut self, out: &mut String) -> Option<Id> {
+        let part = self.parts.find_map(Piece::node)?;
+        if self.is_dict && self.taken % 2 == 1 {
+            out.push(':');
+        } else if self.taken > 0 {
+            out.push(',');
         }
+        self.taken += 1;
+        Some(part)
     }
-}
 
-fn put_off_pairs(pairs: &[(Id, Id)], out: &mut String, steps: &mut Vec<Step>) {
-    out.push('{');
-    steps.push(Step::Text("}"));
-    for (index, (key, value)) in pairs.iter().enumerate().rev() {
-        steps.extend([Step::Value(*value), Step::Key(*key)]);
-        if index > 0 {
-            steps.push(Step::Text(","));
-        }
+    /// Whether the part that was taken last is a key.
+    fn is_at_key(&self) -> bool {
+        self.is_dict && self.taken % 2 == 1
     }
 }
 
@@ -208,6 +222,12 @@ fn push_scalar(node: &Node<'_>, out: &mut String) {
 /// Appends a string with its quotes, lone surrogates as `\udXXX`.
 fn push_string(text: &[u8], out: &mut String) {
     out.push('"');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.iter().all(is_plain) {
+        out.push_str(std::str::from_utf8(text).unwrap_or_default());
+        out.push('"');
+        return;
+    }
     let mut rest = text;
     loop {
         let valid = match std::str::from_utf8(rest) {

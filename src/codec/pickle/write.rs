@@ -2,7 +2,7 @@
 
 use super::{
     Broken, Budget,
-    graph::{Graph, Id, Node, Piece},
+    graph::{Graph, Id, Node, Parts, Piece},
     lines,
     number::Int,
     opcode as op,
@@ -91,6 +91,13 @@ impl Opcodes {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Begins what `close` ends and takes from a mark on.
+    fn open(&mut self, empty: Option<u8>, close: u8) -> Option<u8> {
+        self.0.extend(empty);
+        self.op(op::MARK);
+        Some(close)
+    }
+
     /// By the opcode whose names end at newlines, as all protocols have it.
     fn global(&mut self, module: &[u8], name: &[u8]) -> Result<(), Broken> {
         for text in [module, name] {
@@ -110,25 +117,30 @@ impl Opcodes {
 /// names many times is written as many times. With a stack of our own, so that nesting cannot exhaust the thread's.
 pub(super) fn fragment(graph: &Graph<'_>, value: Id, budget: &mut Budget) -> Result<Box<[u8]>, Error> {
     let mut out = Opcodes::default();
-    let mut steps = vec![Piece::Node(value)];
-    while let Some(step) = steps.pop() {
+    // What is open: its parts that are still to come, and the opcode that ends it.
+    let mut open: Vec<(Parts<'_>, Option<u8>)> = Vec::new();
+    let mut next = Some(Piece::Node(value));
+    loop {
         let before = out.0.len();
-        match step {
-            Piece::Op(opcode) => out.op(opcode),
-            Piece::Node(id) => node(graph, id, &mut out, &mut steps)?,
+        match next {
+            Some(Piece::Node(id)) => {
+                if let Some(close) = begin(graph, id, &mut out)? {
+                    open.push((graph.parts(id), close));
+                }
+            }
+            Some(Piece::Op(opcode)) => out.op(opcode),
+            None => {
+                let Some((_, close)) = open.pop() else { return Ok(out.0.into()) };
+                out.0.extend(close);
+            }
         }
         budget.spend(out.0.len() - before)?;
+        next = open.last_mut().and_then(|(parts, _)| parts.next());
     }
-    Ok(out.0.into())
 }
 
-/// Writes the beginning of a value and puts off the rest of it.
-fn node(graph: &Graph<'_>, id: Id, out: &mut Opcodes, steps: &mut Vec<Piece>) -> Result<(), Error> {
-    let mut later = |open: &[u8], items: &[Id], close: Option<u8>| {
-        open.iter().for_each(|opcode| out.op(*opcode));
-        steps.extend(close.map(Piece::Op));
-        steps.extend(items.iter().rev().copied().map(Piece::Node));
-    };
+/// Writes a value that has no parts, or the beginning of one that has; of that the opcode that ends it, if any.
+fn begin(graph: &Graph<'_>, id: Id, out: &mut Opcodes) -> Result<Option<Option<u8>>, Error> {
     match graph.node(id) {
         Node::None => out.op(op::NONE),
         Node::Bool(value) => out.bool(*value),
@@ -139,35 +151,29 @@ fn node(graph: &Graph<'_>, id: Id, out: &mut Opcodes, steps: &mut Vec<Piece>) ->
         Node::Bytes(bytes) => out.bytes(bytes),
         Node::ByteArray(bytes) => out.byte_array(bytes),
         Node::List(items) if items.is_empty() => out.op(op::EMPTY_LIST),
-        Node::List(items) => later(&[op::EMPTY_LIST, op::MARK], items, Some(op::APPENDS)),
         Node::Set(items) if items.is_empty() => out.op(op::EMPTY_SET),
-        Node::Set(items) => later(&[op::EMPTY_SET, op::MARK], items, Some(op::ADDITEMS)),
-        Node::FrozenSet(items) => later(&[op::MARK], items, Some(op::FROZENSET)),
+        Node::Dict(pairs) if pairs.is_empty() => out.op(op::EMPTY_DICT),
+        Node::List(_) => return Ok(Some(out.open(Some(op::EMPTY_LIST), op::APPENDS))),
+        Node::Set(_) => return Ok(Some(out.open(Some(op::EMPTY_SET), op::ADDITEMS))),
+        Node::Dict(_) => return Ok(Some(out.open(Some(op::EMPTY_DICT), op::SETITEMS))),
+        Node::FrozenSet(_) => return Ok(Some(out.open(None, op::FROZENSET))),
         Node::Tuple(items) => match items.len() {
             0 => out.op(op::EMPTY_TUPLE),
-            1 => later(&[], items, Some(op::TUPLE1)),
-            2 => later(&[], items, Some(op::TUPLE2)),
-            3 => later(&[], items, Some(op::TUPLE3)),
-            _ => later(&[op::MARK], items, Some(op::TUPLE)),
+            1 => return Ok(Some(Some(op::TUPLE1))),
+            2 => return Ok(Some(Some(op::TUPLE2))),
+            3 => return Ok(Some(Some(op::TUPLE3))),
+            _ => return Ok(Some(out.open(None, op::TUPLE))),
         },
-        Node::Dict(pairs) if pairs.is_empty() => out.op(op::EMPTY_DICT),
-        Node::Dict(pairs) => {
-            out.op(op::EMPTY_DICT);
-            out.op(op::MARK);
-            steps.push(Piece::Op(op::SETITEMS));
-            let items = pairs.iter().rev().flat_map(|(key, value)| [*value, *key]);
-            steps.extend(items.map(Piece::Node));
-        }
         Node::Global(module, name) => {
-            let text = |id: Id| match graph.node(id) {
+            let text = |id: &Id| match graph.node(*id) {
                 Node::Str(text) => &**text,
                 _ => b"",
             };
-            out.global(text(*module), text(*name))?;
+            out.global(text(module), text(name))?;
         }
-        Node::Object(pieces) => steps.extend(pieces.iter().rev()),
+        Node::Object(_) => return Ok(Some(None)),
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The text between a JSON string's quotes as UTF-8, with surrogates that have no other half.

@@ -75,10 +75,15 @@ impl<C: Cache> CachedStore<C> {
     async fn seen_in_database(&self, key: &SessionKey, seen: &Seen) -> Result<Result<Seen, Outcome>, Error> {
         let [FROM_CACHE, value @ ..] = seen.as_bytes() else { return Ok(Ok(seen.clone())) };
         Ok(match self.database.load(key).await? {
-            Loaded::Found(row) => match self.front.format.load(value) {
-                Ok(cached) if cached.items() == row.data.items() => Ok(row.seen),
-                _ => Err(Outcome::Changed(row)),
-            },
+            Loaded::Found(row) => {
+                // As the cache would hold it: objects of Python's that look alike are not the same.
+                let format = &self.front.format;
+                let same = |cached: SessionData| Ok::<_, Error>(format.dump(&cached)? == format.dump(&row.data)?);
+                match format.load(value).and_then(same) {
+                    Ok(true) => Ok(row.seen),
+                    _ => Err(Outcome::Changed(row)),
+                }
+            }
             Loaded::Missing => Err(Outcome::Gone),
             Loaded::Unreadable(error) => Err(Outcome::Unreadable(error)),
         })
