@@ -97,7 +97,7 @@ fn a_session_that_does_not_fit_is_an_error_and_the_old_one_stays() {
 
 #[test]
 fn the_name_and_the_attributes_count_too() {
-    let settings = SessionSettings::default().cookie_name(&"n".repeat(200));
+    let settings = SessionSettings::default().cookie_name("n".repeat(200));
     let site = site(settings);
     let mut visitor = Client::new();
     // About 3,900 bytes signed: fits alone, and not with such a name.

@@ -78,7 +78,8 @@ impl<C: Cache> CachedStore<C> {
             Loaded::Found(row) => {
                 // As the cache would hold it: objects of Python's that look alike are not the same.
                 let format = &self.front.format;
-                let same = |cached: SessionData| Ok::<_, Error>(format.dump(&cached)? == format.dump(&row.data)?);
+                let same =
+                    |cached: SessionData| Ok::<_, Error>(format.dump(&cached)? == format.dump(&row.data)?);
                 match format.load(value).and_then(same) {
                     Ok(true) => Ok(row.seen),
                     _ => Err(Outcome::Changed(row)),

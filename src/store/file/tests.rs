@@ -1,5 +1,7 @@
 //! What cannot be brought about from outside: a Django that saves or ends a session between two steps of ours.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // only tests
+
 use std::{
     fs,
     path::PathBuf,
