@@ -1,0 +1,277 @@
+//! `doctor`: what it finds on a table of Djangos, and on every table that is ill.
+
+use serde_json::Value;
+
+use crate::{
+    Cli, Output,
+    fill::{SECRET, Site, made},
+    hide,
+    support::postgres::{Database, query},
+};
+
+/// The level and text of the findings about something.
+fn about(output: &Output, what: &str) -> Vec<(String, String)> {
+    let report = output.json();
+    let findings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["about"] == what);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    findings.map(|finding| (text(&finding["level"]), text(&finding["found"]))).collect()
+}
+
+#[track_caller]
+fn finds(output: &Output, level: &str, what: &str, text: &str) {
+    let findings = about(output, what);
+    assert!(
+        findings.iter().any(|(of, found)| of == level && found.contains(text)),
+        "no {text}: {findings:#?}"
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Django: run tests/run"]
+fn a_table_of_djangos_is_understood() {
+    let site = Site::fill();
+    let cli = site.cli();
+    let report = cli.run(&["doctor", "--json"]).code(0).quiet();
+    let json = report.json();
+    assert_eq!(json["problems"], 0, "{json:#}");
+    let live = |sessions: &[crate::fill::Filled]| sessions.iter().filter(|session| !session.expired).count();
+    let [present, former, strange, pickled] =
+        [&site.present, &site.former, &site.strange, &site.pickled].map(|sessions| live(sessions));
+    let all = present + former + strange + pickled + site.old.len() + site.garbage.len();
+    let of = |number: usize| format!("{number} of {all} live sessions");
+    for (level, what, text) in [
+        ("ok", "connection", "PostgreSQL "),
+        ("ok", "clock", "agree"),
+        ("ok", "table", "public.django_session"),
+        ("ok", "columns", "of Django's types"),
+        ("ok", "index", "session_key is unique"),
+        ("ok", "index", "expire_date has one"),
+        ("ok", "index", "is Django's for LIKE"),
+        ("ok", "rights", "SELECT, INSERT, UPDATE, DELETE"),
+        ("ok", "size", " rows, "),
+        ("ok", "secrets", &format!("the secret key opens {}", of(present + pickled))),
+        ("ok", "secrets", &format!("fallback 1 opens {}", of(former))),
+        ("ok", "secrets", &format!("fallback 2 opens {}", of(site.old.len()))),
+        ("warning", "secrets", &format!("no secret given here opens {}", of(strange))),
+        ("ok", "formats", &format!("Django 3.1 and later, JSON: {}", of(present + former))),
+        ("warning", "formats", &format!("Django 3.1 and later, pickle: {}", of(pickled))),
+        ("warning", "formats", &format!("Django before 3.1, JSON: {}", of(site.old.len()))),
+        ("ok", "formats", "compressed with zlib"),
+        ("warning", "sessions", &format!("no text of any Django: {}", of(site.garbage.len()))),
+    ] {
+        finds(&report, level, what, text);
+    }
+    cli.run(&["doctor"]).code(0).quiet().says("0 problems, ").says("→ ");
+    cli.run(&["doctor", "--sample", "50"]).code(0).says(" live sessions (");
+    // Secrets that are wrong, old, new or missing.
+    let url = site.database.url();
+    hide("quite another secret");
+    let wrong = Cli::on(url).secret("quite another secret").run(&["doctor", "--json"]).code(3);
+    finds(&wrong, "problem", "secrets", "the secret key opens 0 of");
+    finds(&wrong, "problem", "secrets", "no secret given here opens");
+    let rotated = Cli::on(url).secret("quite another secret").with("SECRET_KEY_FALLBACKS", SECRET);
+    let rotated = rotated.run(&["doctor", "--json"]).code(0);
+    finds(&rotated, "warning", "secrets", "the secret key opens 0 of");
+    let needless = Cli::on(url).secret(SECRET).run(&["doctor", "--json", "--fallback", "needless"]).code(0);
+    finds(&needless, "ok", "secrets", "fallback 1 opens 0 of");
+    let none = Cli::on(url).run(&["doctor", "--json"]).code(0);
+    finds(&none, "warning", "secrets", "none was given");
+    let salted = site.cli().run(&["doctor", "--json", "--salt-class", "Other"]).code(3);
+    finds(&salted, "problem", "secrets", "no secret given here opens");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn a_table_that_is_not_there_is_looked_for() {
+    let database = Database::fresh();
+    let doctor = |url: &str| Cli::on(url).secret(SECRET).run(&["doctor", "--json"]);
+    let nowhere = doctor(database.url()).code(3);
+    finds(&nowhere, "problem", "table", "there is no table \"django_session\" in this database");
+    database.query("CREATE SCHEMA accounts");
+    let url = format!("{}?schema=accounts", database.url());
+    Cli::on(&url).run(&["createtable"]).code(0).quiet();
+    doctor(&url).code(0);
+    finds(&doctor(database.url()).code(3), "problem", "table", "is not on the search_path, but in accounts");
+    let other = doctor(&format!("{}?schema=other", database.url())).code(3);
+    finds(&other, "problem", "table", "but one in accounts");
+    let odd = format!("{}?table=o%27dd%20%22table%22&schema=accounts", database.url());
+    Cli::on(&odd).run(&["createtable"]).code(0).quiet();
+    Cli::on(&odd).run(&["createtable"]).code(0).quiet(); // what is there stays
+    finds(&doctor(&odd).code(0), "ok", "table", "accounts.\"o'dd \"\"table\"\"\"");
+    for command in ["stats", "list", "clearsessions"] {
+        Cli::on(&odd).secret(SECRET).run(&[command]).code(0).quiet();
+    }
+    doctor(&format!("{}-not-there", database.url())).code(3).says("there is no such database");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn every_illness_of_a_table_is_found() {
+    let cases: &[(&str, i32, &str, &str, &str)] = &[
+        (
+            "ALTER TABLE django_session DROP COLUMN session_data",
+            3,
+            "problem",
+            "columns",
+            "there is no session_data",
+        ),
+        (
+            "ALTER TABLE django_session ALTER expire_date TYPE timestamp",
+            3,
+            "problem",
+            "columns",
+            "timestamp without time zone",
+        ),
+        (
+            "ALTER TABLE django_session ALTER session_key TYPE varchar(20) USING left(session_key, 20)",
+            3,
+            "problem",
+            "columns",
+            "varying(20)",
+        ),
+        (
+            "DELETE FROM django_session; ALTER TABLE django_session ADD owner int NOT NULL",
+            3,
+            "problem",
+            "columns",
+            "\"owner\" must not be null",
+        ),
+        (
+            "ALTER TABLE django_session ADD owner int NOT NULL DEFAULT 0",
+            0,
+            "ok",
+            "columns",
+            "of the site's own",
+        ),
+        (
+            "ALTER TABLE django_session DROP CONSTRAINT django_session_pkey",
+            3,
+            "problem",
+            "index",
+            "session_key is not unique",
+        ),
+        ("DROP INDEX django_session_expire_date_a5c62663", 0, "warning", "index", "expire_date has none"),
+        ("CREATE INDEX more ON django_session (md5(session_data))", 0, "ok", "index", "more ("),
+        (
+            "ALTER TABLE django_session SET (autovacuum_enabled = off)",
+            3,
+            "problem",
+            "vacuum",
+            "autovacuum is off",
+        ),
+        ("ALTER TABLE django_session SET UNLOGGED", 0, "warning", "table", "UNLOGGED"),
+        (
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; \
+          CREATE TRIGGER slow BEFORE UPDATE ON django_session FOR EACH ROW EXECUTE FUNCTION f()",
+            0,
+            "warning",
+            "triggers",
+            "\"slow\"",
+        ),
+        (
+            "CREATE TABLE cart (session varchar(40) REFERENCES django_session)",
+            3,
+            "problem",
+            "references",
+            "cart has a foreign key",
+        ),
+        (
+            "CREATE TABLE cart (session varchar(40) REFERENCES django_session ON DELETE CASCADE)",
+            0,
+            "ok",
+            "references",
+            "cart has",
+        ),
+        (
+            "ALTER TABLE django_session RENAME TO t; CREATE VIEW django_session AS SELECT * FROM t",
+            3,
+            "warning",
+            "table",
+            "no ordinary table",
+        ),
+        (
+            "UPDATE django_session SET session_key = 'a b' || session_key WHERE session_key = md5('live1')",
+            0,
+            "warning",
+            "sessions",
+            "no cookie brings",
+        ),
+    ];
+    for (sql, code, level, what, text) in cases {
+        let database = made(3, 20);
+        database.query(sql);
+        let report = Cli::on(database.url()).secret(SECRET).run(&["doctor", "--json"]).code(*code);
+        finds(&report, level, what, text);
+        assert_eq!(report.json()["problems"] == 0, *code == 0, "{sql}");
+        Cli::on(database.url()).secret(SECRET).run(&["doctor"]).code(*code).says(text);
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn an_index_that_was_left_invalid_is_found() {
+    let database = made(0, 5);
+    // A unique one that cannot be made, since all rows have the same text.
+    let failed = crate::support::postgres::try_query(
+        database.url(),
+        "CREATE UNIQUE INDEX CONCURRENTLY half ON django_session (session_data)",
+    );
+    failed.unwrap_err();
+    let report = Cli::on(database.url()).secret(SECRET).run(&["doctor", "--json"]).code(3);
+    finds(&report, "problem", "index", "half (");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn rights_that_are_missing_are_named() {
+    let database = made(20, 5);
+    let role = format!("role_{}", database.url().rsplit('/').next().unwrap());
+    let url = database.url().replace("postgres@", &format!("{role}:pass-of-the-role@"));
+    hide("pass-of-the-role");
+    database.query(&format!("CREATE ROLE {role} LOGIN PASSWORD 'pass-of-the-role'"));
+    let cli = Cli::on(&url).secret(SECRET);
+    let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    for granted in 0..all.len() {
+        let missing = all[granted..].join(", ");
+        let report = cli.run(&["doctor", "--json"]).code(3);
+        finds(&report, "problem", "rights", &format!("this role may not {missing}"));
+        if granted == 0 {
+            for command in [&["list"][..], &["stats"], &["clearsessions"], &["clearsessions", "--dry-run"]] {
+                cli.run(command).code(1).complains("this role may not");
+            }
+            cli.run(&["show", "8zx2rkbz"]).code(1).complains("this role may not");
+            cli.run(&["revoke", "--all", "--yes"]).code(1).complains("this role may not");
+        }
+        database.query(&format!("GRANT {} ON django_session TO {role}", all[granted]));
+    }
+    finds(&cli.run(&["doctor", "--json"]), "ok", "rights", "SELECT, INSERT, UPDATE, DELETE");
+    let may_not_delete = format!("REVOKE DELETE ON django_session FROM {role}");
+    database.query(&may_not_delete);
+    cli.run(&["clearsessions"]).code(1).complains("this role may not").says("cleared 0 expired sessions");
+    cli.run(&["revoke", "8zx2rkbz"]).code(1).complains("this role may not");
+    cli.run(&["createtable", "--database-url", &format!("{url}?table=other")])
+        .code(1)
+        .complains("may not create tables");
+    database.query("ALTER TABLE django_session ENABLE ROW LEVEL SECURITY");
+    finds(&cli.run(&["doctor", "--json"]), "warning", "rights", "row level security");
+    database.query(&format!("ALTER ROLE {role} SET default_transaction_read_only = on"));
+    finds(&cli.run(&["doctor", "--json"]), "problem", "connection", "it takes no writes");
+    database.query(&format!("ALTER ROLE {role} NOLOGIN"));
+    let report = cli.run(&["doctor", "--json"]).code(3);
+    finds(&report, "problem", "connection", "refuses this user or password");
+    cli.run(&["list"]).code(1).complains("refuses this user or password");
+    query(database.url(), &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn a_large_table_is_looked_at_by_samples() {
+    let database = made(120_000, 10_000);
+    database.query("DROP INDEX django_session_expire_date_a5c62663");
+    let report = Cli::on(database.url()).secret(SECRET).run(&["doctor", "--json", "--sample", "100"]).code(3);
+    finds(&report, "problem", "index", "expire_date has none");
+    finds(&report, "warning", "size", "130,000 rows, 92.3 % of them expired");
+    finds(&report, "ok", "secrets", "sessions (100.0 %)");
+    database.query("DELETE FROM django_session");
+    finds(&Cli::on(database.url()).run(&["doctor", "--json"]), "ok", "size", "0 rows");
+}

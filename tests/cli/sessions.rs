@@ -1,0 +1,193 @@
+//! `list`, `show`, `revoke` and `stats` on a table that three Djangos have filled.
+
+use std::{collections::BTreeSet, io::Read as _, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Cli, Output,
+    fill::{Filled, SECRET, Site, count, made, python},
+    support::{django::Django, proc},
+};
+
+fn keys(output: &Output) -> BTreeSet<String> {
+    output.lines().iter().map(|line| line["key"].as_str().unwrap().to_owned()).collect()
+}
+
+fn of<'a>(sessions: impl Iterator<Item = &'a Filled>, which: impl Fn(&Filled) -> bool) -> BTreeSet<String> {
+    sessions.filter(|session| which(session)).map(|session| session.key.clone()).collect()
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Django: run tests/run"]
+fn sessions_of_django() {
+    let site = Site::fill();
+    let cli = site.cli();
+    list(&site, &cli);
+    show(&site, &cli);
+    stats(&site, &cli);
+    revoke(&site, &cli);
+}
+
+fn list(site: &Site, cli: &Cli) {
+    let whole = cli.clone().showing_keys();
+    let listed = whole.run(&["list", "--json", "--full-keys"]).code(0).quiet();
+    let mut live = of(site.readable().chain(&site.strange), |session| !session.expired);
+    live.extend(site.old.iter().map(|(key, _)| key.clone()).chain(site.garbage.iter().cloned()));
+    assert_eq!(keys(&listed), live);
+    let unreadable = listed.lines().iter().filter(|line| !line["unreadable"].is_null()).count();
+    let strange = site.strange.iter().filter(|session| !session.expired).count();
+    assert_eq!(unreadable, strange + site.garbage.len());
+    let expired = whole.run(&["list", "--json", "--full-keys", "--expired"]).code(0);
+    assert_eq!(keys(&expired), of(site.readable().chain(&site.strange), |session| session.expired));
+    for user in ["0", "3", "6"] {
+        let listed = whole.run(&["list", "--user", user, "--json", "--full-keys"]).code(0);
+        let theirs = of(site.readable(), |session| !session.expired && session.user.as_deref() == Some(user));
+        assert!(!theirs.is_empty());
+        assert_eq!(keys(&listed), theirs, "user {user}");
+    }
+    assert_eq!(cli.run(&["list", "--user", "nobody"]).code(0).quiet().out, "");
+    let plain = cli.run(&["list", "--limit", "5"]).code(0).quiet();
+    assert_eq!(plain.out.lines().count(), 5);
+    assert!(
+        plain.out.lines().all(|line| line.chars().nth(4) == Some('…') && line.contains(" UTC  in ")),
+        "{plain:?}"
+    );
+    assert_eq!(cli.run(&["list", "--limit", "0"]).code(0).out, "");
+    let strangers = cli.clone().secret("a secret of nobody").run(&["list"]).code(0);
+    assert!(strangers.out.contains("unreadable") && !strangers.out.contains('\u{1b}'));
+}
+
+fn show(site: &Site, cli: &Cli) {
+    for session in site.readable().step_by(5) {
+        let raw = cli.run(&["show", "--raw", &session.key]).code(0).quiet();
+        if let Some(data) = &session.data {
+            let mut raw: Value = raw.json();
+            raw.as_object_mut().unwrap().remove("_session_expiry");
+            let mut data: Value = serde_json::from_str(data).unwrap();
+            data.as_object_mut().unwrap().remove("_session_expiry");
+            assert_eq!(raw, data);
+        } else {
+            let raw = raw.json();
+            assert_eq!([&raw["price"], &raw["raw"]], [&json!("9.50"), &json!("<bytes>")], "{raw}");
+        }
+    }
+    let session = site.present.iter().find(|session| session.user.is_some() && !session.expired).unwrap();
+    let plain = cli.run(&["show", &session.key]).code(0).quiet();
+    let plain = plain.says("opened   by the secret key").says("format   JSON, Django 3.1 and later");
+    let plain = plain
+        .says(&format!("user     {}", session.user.as_ref().unwrap()))
+        .says("  \"nested\": {\n    \"a\": [");
+    assert!(plain.out.starts_with(&format!("key      {}…\n", &session.key[..4])));
+    let data = plain.out.split_once("\n\n").unwrap().1;
+    assert_eq!(data, format!("{}\n", python_indent(session.data.as_ref().unwrap())));
+    // By standard input, and whole keys where they are wanted.
+    let piped = cli
+        .clone()
+        .showing_keys()
+        .run_with(&["show", "-", "--full-keys"], format!("{}\n", session.key))
+        .code(0);
+    assert!(piped.out.starts_with(&format!("key      {}\n", session.key)));
+    // Every kind of session, expired ones too.
+    let all = |key: &str| cli.run(&["show", "--json", key]).code(0).quiet().json();
+    assert_eq!(all(&site.former[0].key)["opened_by"], "fallback 1");
+    let old = all(&site.old[1].0);
+    assert_eq!([&old["opened_by"], &old["format"]], [&json!("fallback 2"), &json!("Django before 3.1")]);
+    let expired = all(&site.present.iter().find(|session| session.expired).unwrap().key);
+    assert_eq!([&expired["expired"], &expired["compressed"]], [&json!(true), &json!(false)]);
+    assert_eq!(all(&site.present[1].key)["compressed"], true);
+    assert_eq!(all(&site.pickled[0].key)["serializer"], "pickle");
+    // What cannot be shown.
+    cli.run(&["show", &site.strange[0].key]).code(1).says("stored ").complains("no secret key or fallback");
+    for (index, key) in site.garbage.iter().enumerate() {
+        let output = cli.run(&["show", key]).code(1).complains("cannot be read");
+        assert!(!output.out.contains('\u{1b}'), "garbage {index}");
+    }
+    for nobody in ["nobodynobodynobody", "short", "", "a\nb", &"x".repeat(5000)] {
+        cli.run(&["show", "--", nobody]).code(4).complains("there is no session");
+    }
+    assert_eq!(cli.run(&["show", "--raw", "nobodynobodynobody"]).code(4).out, "");
+}
+
+/// `json.dumps(…, indent=2)` by a real Python.
+fn python_indent(json: &str) -> String {
+    let version = Django::versions().remove(0);
+    let mut python = Command::new(python(&version));
+    python
+        .args(["-c", "import json, sys; print(json.dumps(json.loads(sys.stdin.read()), indent=2), end='')"]);
+    proc::run("json.dumps", &mut python, json.as_bytes())
+}
+
+fn stats(site: &Site, cli: &Cli) {
+    let stats = cli.run(&["stats", "--json"]).code(0).quiet().json();
+    let [live, expired] =
+        ["expire_date > now()", "expire_date <= now()"].map(|condition| site.count(condition));
+    assert_eq!([&stats["live"], &stats["expired"]], [&json!(live), &json!(expired)]);
+    let ends: u64 = stats["ends"].as_object().unwrap().values().map(|number| number.as_u64().unwrap()).sum();
+    assert_eq!((ends, &stats["estimated"]), (live + expired, &json!(false)));
+    let users = site.readable().filter(|session| !session.expired && session.user.is_some()).count();
+    let users_of_old = site.old.iter().filter(|(_, json)| json.contains("_auth_user_id")).count();
+    let unreadable = site.strange.iter().filter(|session| !session.expired).count() + site.garbage.len();
+    assert_eq!(stats["sample_of_live"]["logged_in"], users + users_of_old);
+    assert_eq!(stats["sample_of_live"]["unreadable"], unreadable);
+    let largest = site.database.query("SELECT max(octet_length(session_data)) FROM django_session");
+    assert_eq!(stats["stored_bytes"]["max"].to_string(), *largest[0][0].as_ref().unwrap());
+    cli.run(&["stats"]).code(0).quiet().says("logged in").says("in 7 to 14 days");
+    Cli::on(site.database.url()).run(&["stats"]).code(0).says("no secret key was given");
+}
+
+fn revoke(site: &Site, cli: &Cli) {
+    let there = |key: &str| site.count(&format!("session_key = '{key}'")) == 1;
+    let [one, two, three] = [&site.present[0].key, &site.strange[0].key, &site.garbage[0]];
+    assert!(there(one) && there(two) && there(three));
+    // No secret is needed where nothing is read.
+    let cli_without = Cli::on(site.database.url());
+    cli_without.run(&["revoke", one, two]).code(0).quiet().says("revoked 2 sessions\n");
+    let again = cli_without.run_with(&["revoke", "-"], format!("{one}\n\n{three}\nx\n")).code(4);
+    let again = again.says("revoked 1 session\n").complains(&format!("there is no session {}…", &one[..4]));
+    assert_eq!(again.err.lines().count(), 2);
+    assert!(!there(one) && !there(two) && !there(three));
+    // A user: what cannot be read could be theirs.
+    let left = |user: &str| {
+        let theirs =
+            site.readable().filter(|session| session.user.as_deref() == Some(user) && !session.expired);
+        theirs.filter(|session| there(&session.key)).count()
+    };
+    let (three, four) = (left("3"), left("4"));
+    assert!(three > 0 && four > 0);
+    let output = cli.run(&["revoke", "--user", "3"]).code(1).says(&format!("revoked {three} sessions\n"));
+    output.complains("cannot be read and could be the user's");
+    assert_eq!((left("3"), left("4")), (0, four));
+    let strange = site.strange.iter().chain(&[]).map(|session| format!("'{}'", session.key));
+    let garbage = site.garbage.iter().map(|key| format!("'{key}'"));
+    let unreadable: Vec<String> = strange.chain(garbage).collect();
+    site.database
+        .query(&format!("DELETE FROM django_session WHERE session_key IN ({})", unreadable.join(",")));
+    cli.run(&["revoke", "--user", "4"]).code(0).quiet().says(&format!("revoked {four} sessions\n"));
+    cli.run(&["revoke", "--user", "4"]).code(0).quiet().says("revoked 0 sessions\n");
+    // All, after a yes.
+    let all = site.count("true");
+    cli_without.run(&["revoke", "--all"]).code(1).complains("add --yes");
+    assert_eq!(site.count("true"), all);
+    cli_without.run(&["revoke", "--all", "--yes"]).code(0).quiet().says(&format!("revoked {all} sessions\n"));
+    assert_eq!(site.count("true"), 0);
+    cli.run(&["list"]).code(0).quiet();
+    cli.run(&["stats"]).code(0).quiet();
+    cli.run(&["doctor"]).code(0).quiet().says("there is no session to try them on");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn many_are_revoked_in_batches_and_a_reader_may_leave() {
+    let database = made(500, 3200);
+    let cli = Cli::on(database.url()).secret(SECRET);
+    for command in [&["list"][..], &["list", "--json"]] {
+        let mut child = cli.start(command);
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 8]).unwrap();
+        drop(out);
+        cli.end_of(child).code(0).quiet();
+    }
+    cli.run(&["revoke", "--all", "--yes"]).code(0).quiet().says("revoked 3,700 sessions\n");
+    assert_eq!(count(database.url(), "true"), 0);
+}
