@@ -18,12 +18,12 @@ use crate::{Error, SessionKey};
 ///
 /// With a message that names the rule, if the store breaks it.
 ///
-/// ```
-/// # #[actix_web::main] async fn main() {
-/// use actix_django_session::store::{MemoryStore, conformance};
+/// ```no_run
+/// # async fn the_contract_is_kept() -> Result<(), actix_django_session::Error> {
+/// use actix_django_session::{SecretKey, store::{FileStore, conformance}};
 ///
-/// conformance::check(MemoryStore::new()).await;
-/// # }
+/// conformance::check(FileStore::open("/tmp/sessions", SecretKey::new("…")).await?).await;
+/// # Ok(()) }
 /// ```
 pub async fn check(store: impl Into<AnyStore>) {
     let store = store.into();
@@ -36,6 +36,14 @@ pub async fn check(store: impl Into<AnyStore>) {
 /// # Panics
 ///
 /// With a message that names the rule, if the store breaks it.
+///
+/// ```
+/// # #[actix_web::main] async fn main() {
+/// use actix_django_session::store::{MemoryStore, conformance};
+///
+/// conformance::check_forgetful(MemoryStore::new()).await;
+/// # }
+/// ```
 pub async fn check_forgetful(store: impl Into<AnyStore>) {
     let store = store.into();
     create_never_overwrites(&store).await;

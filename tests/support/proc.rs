@@ -67,7 +67,7 @@ pub fn children(parent: u32) -> Vec<i64> {
 
 /// Runs a command to its end and gives what it wrote to standard output.
 ///
-/// Panics when it fails or takes longer than two minutes.
+/// Panics when it fails or takes longer than ten minutes.
 pub fn run(what: &str, command: &mut Command, input: &[u8]) -> String {
     let dir = TempDir::new("run");
     let [stdin, stdout] = ["stdin", "stdout"].map(|name| dir.path().join(name));
@@ -76,7 +76,7 @@ pub fn run(what: &str, command: &mut Command, input: &[u8]) -> String {
     command.stdin(File::open(&stdin).unwrap());
     let out = File::create(&stdout).unwrap();
     let mut group = Group::start_with(what, command, &dir.path().join("stderr"), out);
-    let status = group.wait(Duration::from_secs(120));
+    let status = group.wait(Duration::from_secs(600));
     let output = String::from_utf8_lossy(&fs::read(&stdout).unwrap()).into_owned();
     assert!(status.success(), "{what}: {status}\n{output}\n{}", group.log());
     output
