@@ -69,6 +69,30 @@ fn expired_sessions_go_and_live_ones_stay() {
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
+fn the_owner_may_vacuum_too() {
+    let database = made(500, 10);
+    let cli = Cli::on(database.url());
+    cli.run(&["clearsessions", "--vacuum", "--batch", "100"])
+        .code(0)
+        .quiet()
+        .says("cleared 500 expired sessions");
+    let vacuumed =
+        "SELECT 1 FROM pg_stat_user_tables WHERE relname = 'django_session' AND last_vacuum IS NOT NULL";
+    proc::wait_until("it should be vacuumed", PATIENCE, || !database.query(vacuumed).is_empty());
+    let role = format!("role_{}", database.url().rsplit('/').next().unwrap());
+    database.query(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT, UPDATE, DELETE ON django_session TO {role}; \
+         UPDATE django_session SET expire_date = now() - interval '1 day'"
+    ));
+    let other = Cli::on(&database.url().replace("postgres@", &format!("{role}@")));
+    let cleared = other.run(&["clearsessions", "--vacuum"]).code(0).says("cleared 10 expired sessions");
+    cleared.complains("no VACUUM: only the table's owner may");
+    database.query(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    Cli::on("memory:").run(&["clearsessions", "--vacuum"]).code(1).complains("--vacuum is for PostgreSQL");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
 fn ctrl_c_ends_after_the_running_batch() {
     let database = made(5000, 10);
     let cli = Cli::on(database.url());

@@ -89,6 +89,7 @@ pub(crate) enum Command {
 Examples:
   django-session clearsessions
   django-session clearsessions --batch 500 --pause 0.2          # gently, beside a busy site
+  django-session clearsessions --vacuum                         # millions, as the table's owner
   django-session clearsessions --limit 1000000                  # the rest another night
   django-session clearsessions --dry-run                        # only count them")]
     Clearsessions(ClearArgs),
@@ -201,6 +202,10 @@ pub(crate) struct ClearArgs {
     /// Delete at most so many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    /// Also VACUUM the table, after each million and at the end: until then every query finds its way through what
+    /// was deleted. Only in PostgreSQL, and only as the table's owner.
+    #[arg(long)]
+    pub(crate) vacuum: bool,
     /// Only count what would be deleted.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -15,10 +15,13 @@ use crate::{
     database::Database,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    output::{Out, count, counted, span, tell},
+    output::{Out, complain, count, counted, span, tell},
     progress::Progress,
     site::Site,
 };
+
+/// Sessions cleared between two VACUUMs.
+const VACUUM_EVERY: u64 = 1_000_000;
 
 /// How long counting may take before the planner's estimate has to do.
 const COUNTING: Duration = Duration::from_secs(3);
@@ -37,20 +40,24 @@ pub(crate) async fn run(site: &Site, args: &ClearArgs, out: &mut Out) -> Result<
         None => None,
     };
     let total = total.map(|total| args.limit.map_or(total, |limit| limit.min(total)));
-    drop(database);
-    clear(&store, args, total, out).await
+    let vacuum = database.filter(|_| args.vacuum);
+    if args.vacuum && vacuum.is_none() {
+        return Err(Failure::text("--vacuum is for PostgreSQL: leave it out"));
+    }
+    clear(&store, args, total, vacuum, out).await
 }
 
 async fn clear(
     store: &AnyStore,
     args: &ClearArgs,
     total: Option<u64>,
+    vacuum: Option<Database>,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     let done = Arc::new(AtomicU64::new(0));
     let mut interrupt = Interrupt::listen(done.clone())?;
     let mut progress = Progress::new(total);
-    let mut cleared = 0;
+    let (mut cleared, mut vacuumed) = (0, 0);
     let end = loop {
         let left = args.limit.map_or(u64::MAX, |limit| limit.saturating_sub(cleared));
         let batch = u32::try_from(left).unwrap_or(u32::MAX).min(args.batch);
@@ -65,6 +72,12 @@ async fn clear(
                 if some < u64::from(batch) {
                     break Ok(Exit::Done);
                 }
+                if let Some(database) = &vacuum
+                    && cleared - vacuumed >= VACUUM_EVERY
+                {
+                    vacuumed = cleared;
+                    take_away(database).await;
+                }
             }
             Err(error) => break Err(error),
         }
@@ -73,6 +86,11 @@ async fn clear(
             break Ok(exit);
         }
     };
+    if let (Some(database), Ok(Exit::Done)) = (&vacuum, &end)
+        && cleared > vacuumed
+    {
+        take_away(database).await;
+    }
     let took = progress.end();
     out.line(format_args!("cleared {} in {}", counted(cleared, "expired session"), span(took)))?;
     out.flush()?;
@@ -93,6 +111,16 @@ async fn clear(
             error.with_causes(),
             count(cleared)
         ))),
+    }
+}
+
+/// That it fails is told, and changes nothing about what was cleared.
+async fn take_away(database: &Database) {
+    match database.vacuum().await {
+        Ok(true) => {}
+        Ok(false) => complain("no VACUUM: only the table's owner may; autovacuum will come"),
+        Err(Failure::Text(why)) => complain(&format!("no VACUUM: {why}")),
+        Err(Failure::Pipe) => {}
     }
 }
 

@@ -108,6 +108,21 @@ impl Database {
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default() as u64)
     }
 
+    /// Takes away what was deleted, however long that takes. False if this role may not.
+    pub(crate) async fn vacuum(&self) -> Result<bool, Failure> {
+        let owner = format!(
+            "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{}'::regclass",
+            self.literal()
+        );
+        if self.text(&owner).await?.as_deref() != Some("t") {
+            return Ok(false);
+        }
+        self.client.batch_execute("SET statement_timeout = 0").await.map_err(explain)?;
+        self.client.batch_execute(&format!("VACUUM (ANALYZE) {}", self.table)).await.map_err(explain)?;
+        self.limit(self.deadline).await?;
+        Ok(true)
+    }
+
     /// The condition that a row's time has come, by our clock, as Django's `clearsessions` has it.
     pub(crate) fn expired() -> String {
         format!("expire_date < '{}'::timestamptz", iso(SystemTime::now()))
