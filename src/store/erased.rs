@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore};
+use super::{Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore};
 use crate::{Error, SessionKey};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -106,7 +106,7 @@ erase! {
     /// See [`SessionStore::clear_expired`].
     clear_expired() -> u64;
     /// See [`SessionStore::clear_some`].
-    clear_some(limit: u32) -> u64;
+    clear_some(limit: u32, after: Option<SystemTime>) -> Cleared;
     /// See [`SessionStore::page`].
     page(cursor: Option<&'a Cursor>) -> Page;
 }

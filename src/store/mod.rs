@@ -121,10 +121,15 @@ pub trait SessionStore: Send + Sync + 'static {
     fn clear_expired(&self) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// As [`clear_expired`](Self::clear_expired), but at most `limit` of them, where the store can do it by parts: fewer
-    /// than `limit` means that there are no more. Default: all.
-    fn clear_some(&self, limit: u32) -> impl Future<Output = Result<u64, Error>> + Send {
-        let _ = limit;
-        self.clear_expired()
+    /// than `limit` means that there are no more. `after` is what the call before answered: without it, the
+    /// store may have to pass by all that was cleared before. Default: all.
+    fn clear_some(
+        &self,
+        limit: u32,
+        after: Option<SystemTime>,
+    ) -> impl Future<Output = Result<Cleared, Error>> + Send {
+        let _ = (limit, after);
+        async { Ok(Cleared { sessions: self.clear_expired().await?, until: None }) }
     }
 
     /// Some of the sessions, expired ones too, from where `cursor` says: for looking at all of them in bounded memory.
@@ -135,6 +140,15 @@ pub trait SessionStore: Send + Sync + 'static {
         let _ = cursor;
         async { Err(Error::configuration("this store cannot list its sessions")) }
     }
+}
+
+/// What [`SessionStore::clear_some`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// How many were removed.
+    pub sessions: u64,
+    /// Up to which expiry, if the store went by that.
+    pub until: Option<SystemTime>,
 }
 
 /// What a load found.

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 
-use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
+use super::{Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
     codec::{
@@ -231,17 +231,10 @@ impl SessionStore for SqliteStore {
 
     /// In batches, so that others who want to write need not wait for all of it.
     async fn clear_expired(&self) -> Result<u64, Error> {
-        let mut total = 0;
-        loop {
-            let cleared = self.clear_some(text::BATCH).await?;
-            total += cleared;
-            if cleared < u64::from(text::BATCH) {
-                return Ok(total);
-            }
-        }
+        text::clear_all(self).await
     }
 
-    async fn clear_some(&self, limit: u32) -> Result<u64, Error> {
+    async fn clear_some(&self, limit: u32, _: Option<SystemTime>) -> Result<Cleared, Error> {
         let now = to_text(SystemTime::now());
         let cleared = self.run("clear expired sessions", move |db| {
             db.prepare_cached(
@@ -250,7 +243,7 @@ impl SessionStore for SqliteStore {
             )?
             .execute(params![now, limit])
         });
-        Ok(cleared.await? as u64)
+        Ok(Cleared { sessions: cleared.await? as u64, until: None })
     }
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {

@@ -55,12 +55,13 @@ impl Drop for Sweeper {
 }
 
 async fn sweep(store: &AnyStore) {
-    let mut total = 0;
+    let (mut total, mut after) = (0, None);
     loop {
-        match store.clear_some(BATCH).await {
+        match store.clear_some(BATCH, after).await {
             Ok(cleared) => {
-                total += cleared;
-                if cleared < u64::from(BATCH) {
+                total += cleared.sessions;
+                after = cleared.until;
+                if cleared.sessions < u64::from(BATCH) {
                     tracing::debug!("cleared {total} expired sessions");
                     return;
                 }

@@ -13,6 +13,20 @@ use crate::{SessionKey, codec::Codec};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const BATCH: u32 = 1000;
 
+/// Clears batch after batch.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) async fn clear_all(store: &impl super::SessionStore) -> Result<u64, crate::Error> {
+    let (mut total, mut after) = (0, None);
+    loop {
+        let cleared = store.clear_some(BATCH, after).await?;
+        total += cleared.sessions;
+        if cleared.sessions < u64::from(BATCH) {
+            return Ok(total);
+        }
+        after = cleared.until;
+    }
+}
+
 /// Sessions of a page.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const PAGE: u32 = 500;

@@ -57,19 +57,20 @@ async fn clear(
     let done = Arc::new(AtomicU64::new(0));
     let mut interrupt = Interrupt::listen(done.clone())?;
     let mut progress = Progress::new(total);
-    let (mut cleared, mut vacuumed) = (0, 0);
+    let (mut cleared, mut vacuumed, mut after) = (0, 0, None);
     let end = loop {
         let left = args.limit.map_or(u64::MAX, |limit| limit.saturating_sub(cleared));
         let batch = u32::try_from(left).unwrap_or(u32::MAX).min(args.batch);
         if batch == 0 {
             break Ok(Exit::Done);
         }
-        match store.clear_some(batch).await {
+        match store.clear_some(batch, after).await {
             Ok(some) => {
-                cleared += some;
+                cleared += some.sessions;
+                after = some.until;
                 done.store(cleared, Ordering::Relaxed);
                 progress.at(cleared);
-                if some < u64::from(batch) {
+                if some.sessions < u64::from(batch) {
                     break Ok(Exit::Done);
                 }
                 if let Some(database) = &vacuum

@@ -8,7 +8,9 @@ use std::{
 };
 
 use self::front::{Found, Front, Lease};
-use super::{AnyStore, Cache, Cursor, Loaded, Outcome, Page, Record, Seen, SessionData, SessionStore};
+use super::{
+    AnyStore, Cache, Cleared, Cursor, Loaded, Outcome, Page, Record, Seen, SessionData, SessionStore,
+};
 use crate::{Error, SessionKey, codec::Serializer};
 
 /// Keeps sessions in a database, and in a cache for reading: a session that is in the cache costs the database
@@ -216,8 +218,8 @@ impl<C: Cache> SessionStore for CachedStore<C> {
         self.database.clear_expired().await
     }
 
-    async fn clear_some(&self, limit: u32) -> Result<u64, Error> {
-        self.database.clear_some(limit).await
+    async fn clear_some(&self, limit: u32, after: Option<SystemTime>) -> Result<Cleared, Error> {
+        self.database.clear_some(limit, after).await
     }
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {

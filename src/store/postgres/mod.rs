@@ -16,7 +16,9 @@ use self::{
     connection::Connections,
     sql::{Sql, Table},
 };
-use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, parameters::Parameters, text};
+use super::{
+    Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, parameters::Parameters, text,
+};
 use crate::{
     Error, SessionKey,
     codec::{
@@ -246,19 +248,16 @@ impl SessionStore for PostgresStore {
     /// In batches of 1,000, leaving out what others have locked, so that no lock lasts and several hosts may do
     /// it at once.
     async fn clear_expired(&self) -> Result<u64, Error> {
-        let mut total = 0;
-        loop {
-            let cleared = self.clear_some(text::BATCH).await?;
-            total += cleared;
-            if cleared < u64::from(text::BATCH) {
-                return Ok(total);
-            }
-        }
+        text::clear_all(self).await
     }
 
-    async fn clear_some(&self, limit: u32) -> Result<u64, Error> {
-        let params: [&(dyn ToSql + Sync); 2] = [&SystemTime::now(), &i64::from(limit)];
-        self.execute("clear expired sessions", &self.sql.clear_some, &params).await
+    async fn clear_some(&self, limit: u32, after: Option<SystemTime>) -> Result<Cleared, Error> {
+        let params: [&(dyn ToSql + Sync); 3] = [&SystemTime::now(), &i64::from(limit), &after];
+        let rows = self.connections.query("clear expired sessions", &self.sql.clear_some, &params).await?;
+        let Some(row) = rows.first() else { return Ok(Cleared::default()) };
+        let (sessions, until): (i64, _) =
+            (row.try_get(0).map_err(other_columns)?, row.try_get(1).map_err(other_columns)?);
+        Ok(Cleared { sessions: sessions.unsigned_abs(), until })
     }
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {

@@ -73,10 +73,15 @@ impl Sql {
             ),
             delete: format!("DELETE FROM {t} WHERE session_key = $1"),
             exists: format!("SELECT 1 FROM {t} WHERE session_key = $1"),
-            // The outer condition is looked at again on a row that was renewed in between.
+            // The lower bound spares the index what earlier batches left dead in it. The outer condition is looked at
+            // again on a row that was renewed in between.
             clear_some: format!(
-                "DELETE FROM {t} WHERE expire_date < $1 AND session_key IN (SELECT session_key FROM {t} \
-                 WHERE expire_date < $1 ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED)"
+                "WITH expired AS MATERIALIZED (SELECT session_key FROM {t} \
+                 WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
+                 ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
+                 cleared AS (DELETE FROM {t} AS s USING expired \
+                 WHERE s.session_key = expired.session_key AND s.expire_date < $1 RETURNING s.expire_date) \
+                 SELECT count(*), max(expire_date) FROM cleared"
             ),
             page: format!(
                 "SELECT session_key, session_data, expire_date FROM {t} \
