@@ -16,7 +16,7 @@ use actix_django_session::{
     Error, PostgresStore, SecretKey, Session, SessionKey,
     store::{AnyStore, Loaded, MemoryStore, Outcome, Seen, SessionData, SessionStore, Sweeper},
 };
-use support::postgres::Database;
+use support::{gate::Gated, postgres::Database};
 
 async fn session_of(store: &AnyStore, user: Option<&str>) -> SessionKey {
     let session = Session::create(store);
@@ -184,4 +184,28 @@ async fn sweepers_of_two_instances_clear_every_row_once() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("there are expired rows left");
+}
+
+/// While all are looked at, one of them gets another key.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_session_that_is_renamed_meanwhile_is_ended_too() {
+    let database = Database::fresh();
+    let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
+    store.create_table().await.unwrap();
+    let gate = Gated::new(store.clone());
+    let gated: AnyStore = gate.clone().into();
+    let key = session_of(&gated, Some("7")).await;
+    gate.close("page");
+    let ending = {
+        let gated = gated.clone();
+        actix_web::rt::spawn(async move { gated.end_sessions_of_user("7", None).await })
+    };
+    gate.reached().await;
+    let session = Session::open(&store, &key).await.unwrap();
+    session.cycle_key().unwrap();
+    session.save().await.unwrap();
+    gate.open();
+    assert_eq!(ending.await.unwrap().unwrap(), 1);
+    assert_eq!(database.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
 }

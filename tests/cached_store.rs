@@ -311,3 +311,100 @@ async fn what_cannot_be_read_in_the_cache_is_read_from_the_row() {
         assert_ne!(now, Reply::Text(value.to_vec()), "and it is mended");
     }
 }
+
+/// Somebody else fills the cache while a save is under way: what he filled is older than the row afterwards.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn what_another_filled_during_a_save_does_not_stay() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    let session = Session::open(&site.gated, &key).await.unwrap();
+    session.insert("n", &2).unwrap();
+    // It stops after its look at the row, before it writes; the other saves what was there already.
+    let saving = session.clone();
+    let saved = site.in_between("load", async move { saving.save().await }, async || {
+        let second = Session::open(&site.other, &key).await.unwrap();
+        second.set_modified().unwrap();
+        second.save().await.unwrap();
+    });
+    saved.await.unwrap();
+    assert_eq!(n(&site.other, &key).await, Some(2));
+}
+
+/// A request for the end of a session is dropped half-way, and a reader comes in between.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_logout_that_is_dropped_half_way_leaves_nothing_in_the_cache() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    site.gate.close("delete");
+    let (store, ended) = (site.gated.clone(), key.clone());
+    let logout = actix_web::rt::spawn(async move { store.delete(&ended).await });
+    site.gate.reached().await;
+    logout.abort();
+    assert_eq!(site.rows(), "0");
+    assert!(!site.is_in_cache(&key));
+    assert!(matches!(site.other.load(&key).await.unwrap(), Loaded::Missing));
+}
+
+/// Who ends his process must know that it is not done.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn check_says_that_ended_sessions_are_still_in_the_cache() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    site.redis.pause();
+    assert!(site.other.delete(&key).await.unwrap());
+    let error = site.other.check().await.unwrap_err();
+    assert!(error.is_store() && error.to_string().contains("sessions that ended"), "{error}");
+    site.redis.resume();
+    site.other.check().await.unwrap();
+    assert!(!site.is_in_cache(&key));
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_cache_that_comes_back_to_thousands_of_outdated_values_is_used_again() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    site.redis.pause();
+    for n in 0..3000 {
+        let gone = SessionKey::parse(&format!("gone{n:08}")).unwrap();
+        assert!(!site.other.delete(&gone).await.unwrap());
+    }
+    site.redis.resume();
+    site.other.check().await.unwrap();
+    site.database.query("ALTER TABLE django_session RENAME TO elsewhere");
+    assert_eq!(n(&site.other, &key).await, Some(1), "from the cache");
+}
+
+/// A connection over which no answer comes any more is replaced, although the store waits less long than the cache itself.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_dead_connection_to_the_cache_is_replaced() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    assert_eq!(n(&site.other, &key).await, Some(1));
+    let id = site.redis.command(&["CLIENT", "LIST", "TYPE", "normal"]).text();
+    let before: Vec<String> =
+        id.lines().filter(|line| line.contains("actix-django-session")).map(str::to_owned).collect();
+    assert!(!before.is_empty());
+    site.redis.pause();
+    assert_eq!(n(&site.other, &key).await, Some(1), "from the row");
+    site.redis.resume();
+    for _ in 0..200 {
+        n(&site.other, &key).await;
+        let now = site.redis.command(&["CLIENT", "LIST", "TYPE", "normal"]).text();
+        let id = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let old: Vec<String> = before.iter().map(|line| id(line)).collect();
+        if now
+            .lines()
+            .filter(|line| line.contains("actix-django-session"))
+            .any(|line| !old.contains(&id(line)))
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the same connections are used");
+}

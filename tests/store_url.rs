@@ -8,7 +8,7 @@ use actix_django_session::{
     Error, SecretKey, Session,
     store::{self, AnyStore},
 };
-use support::{postgres::Database, proc::TempDir};
+use support::{postgres::Database, proc::TempDir, redis::Redis};
 
 async fn open(url: &str) -> Result<AnyStore, Error> {
     store::open(url, SecretKey::new("a secret")).await
@@ -85,6 +85,9 @@ async fn what_cannot_be_is_refused_by_name() {
         ("mysql://localhost/db", "no store has this kind of URL"),
         ("memory:?maxsessions=10", "\"maxsessions\""),
         ("memory:?max_sessions=ten", "max_sessions"),
+        ("memory:?max_sessions=1&max_sessions=2", "twice"),
+        ("redis://localhost?serializer=json&serializer=pickle", "twice"),
+        ("file:///tmp/%ff", "not UTF-8"),
         ("memory:here", "nothing but parameters"),
         ("cookie:?max_age=-1", "max_age"),
         ("cookie:?age=1", "\"age\""),
@@ -115,8 +118,22 @@ async fn no_error_tells_a_password() {
         "redis://:hunter2@127.0.0.1:1/0?deadline=0.5",
         "cached:redis://:hunter2@localhost",
         "mysql://user:hunter2@localhost",
+        "redis://user:60?hunter2@localhost/0",
+        "memory:?hunter2=1",
+        "postgres://user:60?hunter2@localhost/db",
     ] {
         let error = open(url).await.unwrap_err();
         assert!(!format!("{error:?} {}", error.with_causes()).contains("hunter2"), "{url}");
     }
+}
+
+/// Django and we must write the same name for a prefix with a plus in it.
+#[actix_web::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn what_is_the_drivers_reaches_it_as_it_was_written() {
+    let redis = Redis::start(&[]);
+    let store = open(&format!("{}?prefix=a+b%3Ac&serializer=json", redis.url())).await.unwrap();
+    works(&store).await;
+    let names = redis.command(&["KEYS", "*"]);
+    assert!(names.array()[0].text().starts_with("a+b:c:1:django.contrib.sessions.cache"), "{names:?}");
 }

@@ -148,9 +148,10 @@ impl Session {
     /// key known from before is worth nothing. At commit the row is renamed by one statement; a request
     /// that fails with a 5xx has renamed nothing.
     pub fn cycle_key(&self) -> Result<(), Error> {
+        let row = self.state().row.key().cloned();
+        let key = self.shared.store.draw_key(row.as_ref()); // which may take its time
         let mut state = self.state();
         state.refuse_if_closed()?;
-        let key = self.shared.store.draw_key(state.row.key());
         state.change_key(Some(key));
         Ok(())
     }

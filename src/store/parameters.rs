@@ -2,25 +2,35 @@
 
 use std::{str::FromStr, time::Duration};
 
+use percent_encoding::percent_decode_str;
+
 use crate::Error;
 
-/// What stands behind the question mark.
-pub(super) struct Parameters(Vec<(String, String)>);
+/// What stands behind the question mark, each piece as it was written.
+pub(super) struct Parameters(Vec<String>);
 
 impl Parameters {
     /// The URL before the question mark, and what is behind it.
     pub(super) fn of(url: &str) -> (&str, Self) {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        (address, Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+        let pieces = query.split('&').filter(|piece| !piece.is_empty());
+        (address, Self(pieces.map(str::to_owned).collect()))
     }
 
+    /// Errors if it is there twice, or cannot be that.
     pub(super) fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Error> {
-        let Some(at) = self.0.iter().position(|(found, _)| found == name) else { return Ok(None) };
-        let (_, value) = self.0.swap_remove(at);
-        let value = value.parse();
+        let mut found = self.0.extract_if(.., |piece| name_of(piece) == name);
+        let (first, second) = (found.next(), found.next());
+        drop(found);
+        if second.is_some() {
+            return Err(Error::configuration(format!("the URL has its parameter {name} twice")));
+        }
+        let Some(piece) = first else { return Ok(None) };
+        let value = piece.split_once('=').map_or("", |(_, value)| value);
+        let value = percent_decode_str(value).decode_utf8().ok().and_then(|value| value.parse().ok());
         value
             .map(Some)
-            .map_err(|_| Error::configuration(format!("the URL's parameter {name} cannot be that")))
+            .ok_or_else(|| Error::configuration(format!("the URL's parameter {name} cannot be that")))
     }
 
     pub(super) fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Error> {
@@ -33,26 +43,26 @@ impl Parameters {
 
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn split_off(&mut self, names: &[&str]) -> Self {
-        let (taken, left) =
-            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| names.contains(&&**name));
-        self.0 = left;
-        Self(taken)
+        Self(self.0.extract_if(.., |piece| names.contains(&name_of(piece))).collect())
     }
 
+    /// The URL with what is left.
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn put_back(self, address: &str) -> String {
-        if self.0.is_empty() {
-            return address.to_owned();
-        }
-        // The driver decodes percents and no plus.
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.0).finish();
-        format!("{address}?{}", query.replace('+', "%20"))
+        if self.0.is_empty() { address.to_owned() } else { format!("{address}?{}", self.0.join("&")) }
     }
 
     /// Errors about the first that nobody has taken.
     pub(super) fn end(self, what: &str, known: &[&str]) -> Result<(), Error> {
-        let Some((name, _)) = self.0.first() else { return Ok(()) };
+        let Some(piece) = self.0.first() else { return Ok(()) };
+        // Anything else could be a part of a password with a question mark in it.
+        let plain = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let name = Some(name_of(piece)).filter(plain).map_or(String::new(), |name| format!(" {name:?}"));
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        Err(Error::configuration(format!("a {what} URL has no parameter {name:?}: it may have {known}")))
+        Err(Error::configuration(format!("a {what} URL has no parameter{name}: it may have {known}")))
     }
+}
+
+fn name_of(piece: &str) -> &str {
+    piece.split_once('=').map_or(piece, |(name, _)| name)
 }

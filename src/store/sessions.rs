@@ -5,6 +5,9 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::SystemTime};
 use super::{AnyStore, SessionData};
 use crate::{Error, SessionKey, codec::json};
 
+/// Looks at all sessions before it is given up to end those of a user who makes new ones all the time.
+const PASSES: usize = 10;
+
 /// Where Django's login keeps who the user is.
 const USER: &str = "_auth_user_id";
 
@@ -122,7 +125,9 @@ impl AnyStore {
 
     /// Ends all sessions of a user, but for the one to keep: "log out everywhere". Tells how many.
     ///
-    /// Looks at every session of the store; a table without a column for the user has no quicker way.
+    /// Looks at every session of the store, again and again until there is none left: one may get another key meanwhile.
+    /// A table without a column for the user has no quicker way. Sessions that cannot be read are nobody's. If one
+    /// cannot be ended, the others are, and the answer is the error.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -136,12 +141,23 @@ impl AnyStore {
     /// # Ok(()) }
     /// ```
     pub async fn end_sessions_of_user(&self, user_id: &str, keep: Option<&SessionKey>) -> Result<u64, Error> {
-        let mut ended = 0;
-        for key in self.sessions_of_user(user_id).await? {
-            if Some(&key) != keep {
-                ended += u64::from(self.delete(&key).await?);
+        let (mut ended, mut failure) = (0, None);
+        for _ in 0..PASSES {
+            let mut keys = self.sessions_of_user(user_id).await?;
+            keys.retain(|key| Some(key) != keep);
+            if keys.is_empty() {
+                break;
+            }
+            for key in keys {
+                match self.delete(&key).await {
+                    Ok(there) => ended += u64::from(there),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if failure.is_some() {
+                break;
             }
         }
-        Ok(ended)
+        failure.map_or(Ok(ended), Err)
     }
 }

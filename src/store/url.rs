@@ -93,7 +93,7 @@ async fn sqlite(url: &str, codec: Codec) -> Result<SqliteStore, Error> {
     let (address, parameters) = Parameters::of(url);
     parameters.end("sqlite:", &[])?;
     match address.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() => SqliteStore::open(decoded(path), codec).await,
+        Some(path) if !path.is_empty() => SqliteStore::open(decoded(path)?, codec).await,
         _ => Err(Error::configuration(
             "an SQLite URL has the form sqlite://db.sqlite3 or sqlite:///var/db.sqlite3",
         )),
@@ -109,7 +109,7 @@ async fn file(url: &str, codec: Codec) -> Result<FileStore, Error> {
     let directory = directory.ok_or_else(|| {
         Error::configuration("a file URL has the form file:///var/sessions, with a whole path")
     })?;
-    let mut store = FileStore::open(decoded(directory), codec).await?;
+    let mut store = FileStore::open(decoded(directory)?, codec).await?;
     if let Some(name) = name {
         store = store.cookie_name(&name)?;
     }
@@ -190,6 +190,7 @@ fn nothing_but(rest: &str, scheme: &str) -> Result<(), Error> {
     Err(Error::configuration(format!("a {scheme} URL has nothing but parameters after the colon")))
 }
 
-fn decoded(path: &str) -> String {
-    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
+fn decoded(path: &str) -> Result<String, Error> {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8();
+    path.map(Into::into).map_err(|_| Error::configuration("the URL's path is not UTF-8"))
 }

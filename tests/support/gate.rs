@@ -105,7 +105,7 @@ impl SessionStore for Gated {
     }
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
-        self.store.page(cursor).await
+        self.pass("page", self.store.page(cursor).await).await
     }
 
     fn patience(&self) -> Duration {

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     /// beside a busy site; it takes longer. Ended at any moment, it has done what it has done: run it again to go on.
     /// Ctrl-C ends it after the running batch, a second one at once.
     ///
-    /// Needs no secret key.
+    /// Needs no secret key, but for sessions in files.
     #[command(after_long_help = "\
 Examples:
   django-session clearsessions

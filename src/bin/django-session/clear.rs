@@ -27,6 +27,11 @@ const VACUUM_EVERY: u64 = 1_000_000;
 const COUNTING: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(site: &Site, args: &ClearArgs, out: &mut Out) -> Result<Exit, Failure> {
+    if site.needs_secret_to_clear()? {
+        return Err(Failure::text(
+            "a session file says itself when it ends: give the secret key, to read it",
+        ));
+    }
     let store = site.store_without_secret().await?;
     let database = site.database().await?;
     if args.dry_run {

@@ -21,23 +21,28 @@ pub(crate) async fn run(
     full_keys: bool,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
+    let mut used = None;
     let (revoked, exit) = if args.all {
         if !args.yes && !confirmed()? {
             return Err(Failure::text("nothing was revoked"));
         }
-        let store = site.store_without_secret().await?;
+        let store = used.insert(site.store_without_secret().await?);
         let database = if site.has_cache() { None } else { site.database().await? };
         let revoked = match &database {
             Some(database) => every_row(database).await?,
-            None => every_session(&store).await?,
+            None => every_session(store).await?,
         };
         (revoked, Exit::Done)
     } else if let Some(user) = &args.user {
-        of_user(&site.store().await?, user).await?
+        of_user(used.insert(site.store().await?), user).await?
     } else {
-        by_key(&site.store_without_secret().await?, &args.keys, full_keys).await?
+        by_key(used.insert(site.store_without_secret().await?), &args.keys, full_keys).await?
     };
     out.line(format_args!("revoked {}", counted(revoked, "session")))?;
+    if let Some(store) = used.filter(|_| site.has_cache()) {
+        // What the cache has not heard, it would show to a visitor; and nobody remembers it after us.
+        store.check().await?;
+    }
     Ok(exit)
 }
 

@@ -135,6 +135,11 @@ impl Site {
         }
     }
 
+    /// Whether sessions say themselves when they end, so that nobody without the secret knows.
+    pub(crate) fn needs_secret_to_clear(&self) -> Result<bool, Failure> {
+        Ok(self.url()?.starts_with("file:") && !self.has_secret())
+    }
+
     /// A connection of our own, if the sessions are in PostgreSQL; of `cached:`, to the database.
     ///
     /// To be called after the store was opened, which explains what can be wrong with a URL.

@@ -34,14 +34,18 @@ impl Format {
 
     /// Compressed or not.
     pub(in crate::store) fn load(&self, value: &[u8]) -> Result<SessionData, Error> {
-        let bytes = match value.first() {
-            Some(&ZLIB) => compress::inflate(value, self.max_session_bytes)?,
-            _ if value.len() > self.max_session_bytes => {
-                return Err(Error::too_large(value.len(), self.max_session_bytes));
+        let limit = self.max_session_bytes;
+        if value.first() == Some(&ZLIB) {
+            match compress::inflate(value, limit) {
+                // Another serializer's bytes may begin so too.
+                Err(error) if !error.is_too_large() => {}
+                inflated => return self.serializer.loads(inflated?, limit),
             }
-            _ => value.to_vec(),
-        };
-        self.serializer.loads(bytes, self.max_session_bytes)
+        }
+        if value.len() > limit {
+            return Err(Error::too_large(value.len(), limit));
+        }
+        self.serializer.loads(value.to_vec(), limit)
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Django's `KEY_PREFIX` of this engine.
 const PREFIX: &str = "django.contrib.sessions.cache";
 
+/// That of the other engine, which begins with ours.
+const OTHER: &str = "_db";
+
 /// How many keys are drawn to find one near an old one. In a Redis Cluster one of 16,384 is.
 const DRAWS: usize = 1 << 20;
 
@@ -146,6 +149,11 @@ impl<C: Cache> SessionStore for CacheStore<C> {
         keys.find(|key| self.cache.is_near(&old, &name(key))).unwrap_or_else(SessionKey::generate)
     }
 
+    /// None that would name a session of the other engine.
+    fn parse_key(&self, text: &str) -> Option<SessionKey> {
+        SessionKey::parse(text).filter(|key| !is_others(key))
+    }
+
     fn patience(&self) -> std::time::Duration {
         self.cache.deadline()
     }
@@ -164,13 +172,18 @@ impl<C: Cache> SessionStore for CacheStore<C> {
         let entries = try_join_all(names.iter().map(|name| self.cache.get(name))).await?;
         let mut sessions = Vec::with_capacity(names.len());
         for (name, entry) in names.iter().zip(entries) {
-            let key = name.strip_prefix(PREFIX).and_then(SessionKey::parse);
+            let key = name.strip_prefix(PREFIX).and_then(|key| self.parse_key(key));
             let (Some(key), Some(entry)) = (key, entry) else { continue };
             let data = self.format.load(&entry.value).map_err(Arc::new);
             sessions.push(Listed { key, expires: entry.expires, data });
         }
         Ok(Page { sessions, next: next.map(Cursor::new) })
     }
+}
+
+/// `…sessions.cache` and `d_db…` are `…sessions.cached_db` and `…`.
+fn is_others(key: &SessionKey) -> bool {
+    key.as_str().strip_prefix('d').is_some_and(|rest| rest.starts_with(OTHER))
 }
 
 fn name(key: &SessionKey) -> String {

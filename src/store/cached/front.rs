@@ -7,7 +7,8 @@
 use std::{
     collections::BTreeSet,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -44,6 +45,9 @@ struct Health {
     resting_until: Option<Instant>,
     /// What is to be removed as soon as the cache is back.
     outdated: BTreeSet<String>,
+    /// Somebody is at it.
+    removing: bool,
+    overflowed: bool,
 }
 
 /// What the cache says of a session.
@@ -111,8 +115,14 @@ impl<C: Cache> Front<C> {
             }
             Ok(false)
         };
-        let held = self.ask(cleared).await == Ok(true);
-        Lease { name, value: held.then_some(value) }
+        match self.ask(cleared).await {
+            Ok(held) => Lease { name, value: held.then_some(value) },
+            Err(Away) => {
+                // Before the row changes: whoever is stopped in between leaves nothing outdated in the cache.
+                self.remember(name.clone());
+                Lease { name, value: None }
+            }
+        }
     }
 
     /// After a look into the database: what was found, unless it changed meanwhile.
@@ -124,10 +134,12 @@ impl<C: Cache> Front<C> {
 
     /// After a change in the database: fills, or else makes sure that nothing older stays.
     pub(super) async fn put(&self, lease: Lease, data: &SessionData, expires: SystemTime) {
-        match lease.value.is_some() {
-            true => self.fill(lease, data, expires).await,
-            false => self.remove(lease.name).await,
+        if let (Some(held), Ok(value)) = (&lease.value, self.format.dump(data))
+            && let Ok(Replaced::Done) = self.ask(self.cache.replace(&lease.name, held, &value, expires)).await
+        {
+            return;
         }
+        self.remove(lease.name).await;
     }
 
     /// A new session, whose key nobody else knows yet.
@@ -154,39 +166,45 @@ impl<C: Cache> Front<C> {
 
     async fn remove(&self, name: String) {
         if self.ask(self.cache.delete(&name)).await.is_err() {
-            let mut health = self.health();
-            if health.outdated.len() < REMEMBERED {
-                health.outdated.insert(name);
-            } else {
-                tracing::error!(
-                    "the cache is away for long: an outdated session may come out of it afterwards"
-                );
-            }
+            self.remember(name);
         }
     }
 
-    /// Asks the cache, within the deadline. If it failed lately it is not asked; once it is back, what
-    /// became outdated meanwhile goes first.
+    /// A value that is to be removed once the cache is back: until then, nothing is read from it.
+    fn remember(&self, name: String) {
+        let mut health = self.health();
+        if health.outdated.len() < REMEMBERED {
+            health.outdated.insert(name);
+        } else if !mem::replace(&mut health.overflowed, true) {
+            tracing::error!("the cache is away for long: outdated sessions may come out of it afterwards");
+        }
+        if !mem::replace(&mut health.removing, true) {
+            let (cache, health) = (self.cache.clone(), Arc::downgrade(&self.health));
+            tokio::spawn(remove_outdated(cache, health));
+        }
+    }
+
+    /// Waits until nothing outdated is left in the cache; false if that takes too long.
+    pub(super) async fn is_clean(&self) -> bool {
+        for _ in 0..40 {
+            if !self.health().removing {
+                return true;
+            }
+            tokio::time::sleep(REST / 8).await;
+        }
+        false
+    }
+
+    /// Asks the cache, within the deadline; not if it failed lately, or holds what is outdated.
     async fn ask<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Away> {
-        let outdated: Vec<String> = {
+        {
             let health = self.health();
-            if health.resting_until.is_some_and(|until| Instant::now() < until) {
+            if health.removing || health.resting_until.is_some_and(|until| Instant::now() < until) {
                 return Err(Away);
             }
-            health.outdated.iter().cloned().collect()
-        };
-        let whole = async {
-            if !outdated.is_empty() {
-                try_join_all(outdated.iter().map(|name| self.cache.delete(name))).await?;
-                self.health().outdated.retain(|name| !outdated.contains(name));
-            }
-            work.await
-        };
-        let failure = match tokio::time::timeout(self.deadline, whole).await {
-            Ok(Ok(answer)) => {
-                self.health().resting_until = None;
-                return Ok(answer);
-            }
+        }
+        let failure = match tokio::time::timeout(self.deadline, work).await {
+            Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => error.with_causes(),
             Err(_) => format!("no answer within {:?}", self.deadline),
         };
@@ -210,6 +228,28 @@ impl<C: Cache> Front<C> {
         }
         let blanks = (0..64).map(|bit| [b' ', b'\t', b'\n', b'\r'][(random >> (2 * bit)) as usize % 4]);
         JSON_NULL.iter().copied().chain(blanks).collect()
+    }
+}
+
+/// Tries until nothing outdated is left, or nobody uses the store any more.
+async fn remove_outdated<C: Cache>(cache: Arc<C>, health: Weak<Mutex<Health>>) {
+    loop {
+        let some: Vec<String> = {
+            let Some(health) = health.upgrade() else { return };
+            let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
+            if health.outdated.is_empty() {
+                (health.removing, health.overflowed, health.resting_until) = (false, false, None);
+                return;
+            }
+            health.outdated.iter().take(200).cloned().collect()
+        };
+        let removed = try_join_all(some.iter().map(|name| cache.delete(name))).await;
+        if removed.is_err() {
+            tokio::time::sleep(REST).await;
+        } else if let Some(health) = health.upgrade() {
+            let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
+            health.outdated.retain(|name| !some.contains(name));
+        }
     }
 }
 

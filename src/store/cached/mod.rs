@@ -21,7 +21,8 @@ use crate::{Error, SessionKey, codec::Serializer};
 /// ended it. (Django's own readers can, as they always could; then the cache shows it until its time has come.)
 ///
 /// A cache that fails or does not answer in time never fails a request. It is left alone for a second, the log says so,
-/// and what became outdated meanwhile is removed from it when it is back.
+/// and what became outdated meanwhile is removed from it when it is back, before anything is read from it. (This
+/// process remembers what; [`check`](SessionStore::check) tells whether it still has to.)
 ///
 /// ```
 /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -35,8 +36,9 @@ pub struct CachedStore<C> {
     database: AnyStore,
 }
 
-/// Marks a [`Seen`] that came from the cache. No text of a database begins so.
+/// What a [`Seen`] begins with: the value that was in the cache, or what the database compares.
 const FROM_CACHE: u8 = 0;
+const FROM_DATABASE: u8 = 1;
 
 impl<C: Cache> CachedStore<C> {
     /// Sessions of `database`, with `cache` in front of it, where they are pickled as Django does it (JSON without the
@@ -75,7 +77,11 @@ impl<C: Cache> CachedStore<C> {
 
     /// What the row is compared with, if the session was seen in the cache: the row, as long as it holds the same.
     async fn seen_in_database(&self, key: &SessionKey, seen: &Seen) -> Result<Result<Seen, Outcome>, Error> {
-        let [FROM_CACHE, value @ ..] = seen.as_bytes() else { return Ok(Ok(seen.clone())) };
+        let value = match seen.as_bytes() {
+            [FROM_CACHE, value @ ..] => value,
+            [FROM_DATABASE, seen @ ..] => return Ok(Ok(Seen::new(seen))),
+            _ => return Ok(Ok(seen.clone())),
+        };
         Ok(match self.database.load(key).await? {
             Loaded::Found(row) => {
                 // As the cache would hold it: objects of Python's that look alike are not the same.
@@ -113,7 +119,7 @@ impl<C: Cache> SessionStore for CachedStore<C> {
     async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
         let lease = match self.front.look(key).await {
             Found::Data(data, entry) => {
-                let seen = Seen::new([&[FROM_CACHE], &*entry.value].concat());
+                let seen = marked(FROM_CACHE, &entry.value);
                 return Ok(Loaded::Found(Record { data, seen, expires: entry.expires }));
             }
             Found::Nothing => Some(self.front.lease(key).await),
@@ -126,7 +132,10 @@ impl<C: Cache> SessionStore for CachedStore<C> {
             (Some(lease), _) => self.front.give_up(lease).await,
             (None, _) => {}
         }
-        Ok(loaded)
+        Ok(match loaded {
+            Loaded::Found(record) => Loaded::Found(of_database(record)),
+            other => other,
+        })
     }
 
     async fn create(
@@ -139,7 +148,7 @@ impl<C: Cache> SessionStore for CachedStore<C> {
         if let Outcome::Saved(_) = outcome {
             self.front.add(key, data, expires).await;
         }
-        Ok(outcome)
+        Ok(outcome_of_database(outcome))
     }
 
     async fn update(
@@ -156,7 +165,7 @@ impl<C: Cache> SessionStore for CachedStore<C> {
             Err(error) => Err(error),
         };
         self.settle(key, lease, &outcome, data, expires).await;
-        outcome
+        outcome.map(outcome_of_database)
     }
 
     async fn rename(
@@ -179,13 +188,12 @@ impl<C: Cache> SessionStore for CachedStore<C> {
         } else {
             self.settle(key, lease, &outcome, data, expires).await;
         }
-        outcome
+        outcome.map(outcome_of_database)
     }
 
-    /// First the cache, so that a process that dies in between leaves nothing there; and again afterwards, since others
-    /// may have filled it from the row in between.
+    /// First the cache gets a lease, so that nobody fills it and a process that dies in between leaves nothing there.
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.front.forget(key).await;
+        let _lease = self.front.clear(key, None).await;
         let deleted = self.database.delete(key).await?;
         self.front.forget(key).await;
         Ok(deleted)
@@ -207,10 +215,18 @@ impl<C: Cache> SessionStore for CachedStore<C> {
         self.database.patience()
     }
 
-    /// Of the database. A cache that does not answer is a warning in the log.
+    /// Of the database; a cache that does not answer is an error in the log. It is one for the caller if sessions
+    /// that have ended may still be in it.
     async fn check(&self) -> Result<(), Error> {
         self.front.check().await;
-        self.database.check().await
+        self.database.check().await?;
+        if self.front.is_clean().await {
+            return Ok(());
+        }
+        Err(Error::store(
+            "the cache is away, and sessions that ended meanwhile may come out of it when it is back: \
+             keep this process running until then, or flush the cache",
+        ))
     }
 
     /// In the database. A cache forgets by itself.
@@ -224,6 +240,24 @@ impl<C: Cache> SessionStore for CachedStore<C> {
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
         self.database.page(cursor).await
+    }
+}
+
+fn marked(origin: u8, seen: &[u8]) -> Seen {
+    Seen::new([&[origin], seen].concat())
+}
+
+fn of_database(record: Record) -> Record {
+    Record { seen: marked(FROM_DATABASE, record.seen.as_bytes()), ..record }
+}
+
+fn outcome_of_database(outcome: Outcome) -> Outcome {
+    let mark = |seen: Seen| marked(FROM_DATABASE, seen.as_bytes());
+    match outcome {
+        Outcome::Saved(seen) => Outcome::Saved(mark(seen)),
+        Outcome::SavedAs(key, seen) => Outcome::SavedAs(key, mark(seen)),
+        Outcome::Changed(record) => Outcome::Changed(of_database(record)),
+        other => other,
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BinaryHeap,
     fs::{self, File, ReadDir},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -65,9 +66,13 @@ impl Clearing {
     }
 }
 
-/// Removes a session if its time has come; whether it was removed.
+/// Removes a session if its time has come; whether it was removed. Not what cannot be read: that has no time of its
+/// own that we know.
 fn clear_session(inner: &Inner, key: &SessionKey) -> Result<bool, Trouble> {
-    let over = |content| inner.dated(content).1 <= SystemTime::now();
+    let over = |content| {
+        let (data, expires) = inner.dated(content);
+        data.is_ok() && expires <= SystemTime::now()
+    };
     let Some(content) = inner.disk.read(key)? else { return Ok(false) };
     if !over(content) {
         return Ok(false);
@@ -154,7 +159,12 @@ pub(super) fn page(inner: &Inner, after: String) -> Result<(Vec<Listed>, Option<
                 let (data, expires) = inner.dated(content);
                 sessions.push(Listed { key, expires, data: data.map(|(data, _)| data) });
             }
-            Err(trouble) => return Err(trouble),
+            // It is there, and neither it nor those after it may be passed over in silence.
+            Err(trouble) => {
+                let error = trouble.explain("read a session", &inner.disk.dir);
+                let expires = SystemTime::now() + inner.cookie_age;
+                sessions.push(Listed { key, expires, data: Err(Arc::new(error)) });
+            }
         }
     }
     let next = (ahead.more || !ahead.names.is_empty()).then(|| ahead.after.clone());

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex as Lock, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{Pipeline, ServerErrorKind, Value};
@@ -44,6 +44,32 @@ type Shared = Arc<Mutex<Option<Connection>>>;
 /// The server that is being asked, and over what.
 type InUse = (Address, Option<Connection>);
 
+/// Somebody waits for an answer, and may leave before the deadline: because he has one of his own, or because a visitor left.
+struct Waiting<'a> {
+    client: &'a Client,
+    in_use: Lock<Option<InUse>>,
+    since: Instant,
+}
+
+/// Who leaves sooner says nothing about the server.
+const SLOW: Duration = Duration::from_millis(200);
+
+impl Waiting<'_> {
+    fn take(&self) -> Option<InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some((server, connection)) = self.take()
+            && self.since.elapsed() >= SLOW
+        {
+            self.client.despair(&server, connection.as_ref());
+        }
+    }
+}
+
 /// What Redis said, none of it a refusal.
 pub(super) struct Answer {
     pub(super) values: Vec<Value>,
@@ -67,21 +93,26 @@ impl Client {
 
     /// Asks within the deadline; again if the connection was lost, or the key is elsewhere.
     pub(super) async fn ask(&self, deadline: Duration, request: Request) -> Result<Answer, Failure> {
-        let in_use = Lock::default();
-        let answer = within(deadline, self.attempts(request, deadline, &in_use)).await;
-        let Err(Failure::TooLate(..)) = answer else { return answer };
-        let in_use: Option<InUse> = in_use.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some((server, connection)) = in_use else { return answer };
-        self.suspect(&server);
+        let waiting = Waiting { client: self, in_use: Lock::default(), since: Instant::now() };
+        let answer = within(deadline, self.attempts(request, deadline, &waiting.in_use)).await;
+        let in_use = waiting.take();
+        let (Err(Failure::TooLate(..)), Some((server, connection))) = (&answer, in_use) else {
+            return answer;
+        };
+        self.despair(&server, connection.as_ref());
         Err(match connection {
-            Some(connection) => {
-                // It may never answer again, and the next one would wait for that.
-                connection.give_up();
-                Failure::TooLate(Some(server), deadline)
-            }
+            Some(_) => Failure::TooLate(Some(server), deadline),
             None if self.target.tls.is_some() => Failure::NoTls(server, deadline),
             None => Failure::TooLate(Some(server), deadline),
         })
+    }
+
+    /// It may never answer again, and the next one would wait for that.
+    fn despair(&self, server: &Address, connection: Option<&Connection>) {
+        self.suspect(server);
+        if let Some(connection) = connection {
+            connection.give_up();
+        }
     }
 
     async fn attempts(
