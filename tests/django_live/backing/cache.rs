@@ -114,9 +114,12 @@ pub(super) fn values(redis: &Redis, prefix: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     for name in redis.command(&["KEYS", &format!("{prefix}*")]).array() {
         let name = name.text();
-        let expires = redis.command(&["PEXPIRETIME", &name]).int();
         // It may have gone while this looks at it.
         let Reply::Text(stored) = redis.command(&["GET", &name]) else { continue };
+        let expires = redis.command(&["PEXPIRETIME", &name]).int();
+        if expires == -2 {
+            continue;
+        }
         let expires = UNIX_EPOCH + Duration::from_millis(u64::try_from(expires).expect("a value that ends"));
         rows.push(Row { key: name[prefix.len()..].to_owned(), stored, expires });
     }
