@@ -98,6 +98,13 @@ impl Error {
         Self::new(Kind::TooLarge, text, None)
     }
 
+    /// The same error for somebody else whom it concerns too.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn again(&self) -> Self {
+        let cause = self.source().map(|cause| Cause::from(cause.to_string()));
+        Self::new(self.0.kind, self.0.text.clone(), cause)
+    }
+
     /// A value cannot be stored, or not be read. `text` must not quote it. For authors of serializers.
     pub fn value(text: impl Into<String>) -> Self {
         Self::new(Kind::Value, text, None)

@@ -87,6 +87,23 @@ impl LazySession {
         Ok(session.clone())
     }
 
+    /// Ends the session without loading it: one statement, at commit, instead of two. See [`Session::flush`].
+    pub async fn flush(&self) -> Result<(), Error> {
+        let lazy = &*self.0;
+        let ended = lazy.loaded.get_or_try_init(|| async {
+            let (store, policy) = (lazy.store.clone(), lazy.settings.expiry());
+            Ok::<_, Error>(match &lazy.presented {
+                Presented::Key(key) => Session::unseen(store, policy, key),
+                Presented::Nothing | Presented::Impossible => Session::empty(store, policy),
+            })
+        });
+        let session = ended.await?;
+        if self.is_closed() {
+            session.close();
+        }
+        session.flush()
+    }
+
     /// The session if it has been loaded already.
     pub fn loaded(&self) -> Option<Session> {
         self.0.loaded.get().cloned()

@@ -91,7 +91,11 @@ impl SessionMiddleware {
         if session.has_nothing_to_keep() {
             return Ok(()); // an unreadable row keeps its cookie
         }
-        session.commit(settings.save_every_request).await?;
+        if modified || settings.touch_interval.is_zero() {
+            session.commit(settings.save_every_request).await?;
+        } else if !session.touch(settings.touch_interval).await? {
+            return Ok(());
+        }
         set_cookie(&session, settings, response)
     }
 }

@@ -1,6 +1,9 @@
 //! Saving: compare, then set; and if another writer was faster, make the changes again on what is there.
 
-use std::{mem, time::SystemTime};
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Session, expiry, queue,
@@ -89,6 +92,32 @@ impl Session {
         if needed { self.save().await } else { Ok(()) }
     }
 
+    /// Lets a session that nobody changed live on, unless that was done within the interval. Whether it did.
+    pub(crate) async fn touch(&self, interval: Duration) -> Result<bool, Error> {
+        let _one_at_a_time = self.shared.saving.lock().await;
+        let (row, until) = {
+            let state = self.state();
+            (state.row.clone(), self.expires(&state.data))
+        };
+        let Row::Stored { key, seen, expires } = row else { return Ok(false) };
+        if until.duration_since(expires).unwrap_or_default() < interval {
+            return Ok(false);
+        }
+        let (key, seen) = match self.shared.store.touch(&key, &seen, expires, until).await? {
+            Outcome::Saved(seen) => (key, seen),
+            Outcome::SavedAs(key, seen) => (key, seen),
+            Outcome::Gone => return Err(Error::interrupted()),
+            // Another writer has let it live on.
+            _ => return Ok(true),
+        };
+        let mut state = self.state();
+        if state.row.key() == state.key.as_ref() {
+            state.key = Some(key.clone());
+        }
+        state.row = Row::Stored { key, seen, expires: until };
+        Ok(true)
+    }
+
     /// The row and the data as they are in the store afterwards.
     async fn carry_out(&self, plan: Plan) -> Result<(Row, SessionData), Error> {
         let Plan { row, key, data, changes, flushed } = plan;
@@ -106,7 +135,7 @@ impl Session {
                 }
                 Ok(saved)
             }
-            Row::Stored { key: old, seen } => {
+            Row::Stored { key: old, seen, .. } => {
                 if key.is_none() && data.is_empty() {
                     self.shared.store.delete(&old).await?;
                     return Ok((Row::None, data));
@@ -130,9 +159,10 @@ impl Session {
     ) -> Result<(Row, SessionData), Error> {
         let mut key = key.unwrap_or_else(|| self.draw_key(None));
         for _ in 0..ATTEMPTS {
-            match self.shared.store.create(&key, &data, self.expires(&data)).await? {
-                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
-                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen }, data)),
+            let expires = self.expires(&data);
+            match self.shared.store.create(&key, &data, expires).await? {
+                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen, expires }, data)),
+                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen, expires }, data)),
                 _ => key = self.draw_key(None),
             }
         }
@@ -154,6 +184,14 @@ impl Session {
             if attempt > 0 && turn.is_none() {
                 turn = Some(queue::in_line(&old).await);
             }
+            // While this waited, others of this process stored something.
+            if let Some((latest, stored)) = turn.as_mut().and_then(|turn| turn.take())
+                && latest != seen
+            {
+                seen = latest;
+                data = stored;
+                changes.iter().try_for_each(|change| change.apply(&mut data))?;
+            }
             let expires = self.expires(&data);
             let outcome = if key == old {
                 store.update(&old, &seen, &data, expires).await?
@@ -161,8 +199,13 @@ impl Session {
                 store.rename(&old, &seen, &key, &data, expires).await?
             };
             match outcome {
-                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen }, data)),
-                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen }, data)),
+                Outcome::Saved(seen) => {
+                    if let Some(turn) = turn.as_mut().filter(|_| key == old) {
+                        **turn = Some((seen.clone(), data.clone()));
+                    }
+                    return Ok((Row::Stored { key, seen, expires }, data));
+                }
+                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen, expires }, data)),
                 Outcome::KeyTaken => key = self.draw_key(Some(&old)),
                 Outcome::Changed(record) => {
                     data = record.data;
@@ -190,6 +233,6 @@ impl Session {
     }
 
     fn expires(&self, data: &SessionData) -> SystemTime {
-        expiry::date(data, self.shared.policy, SystemTime::now())
+        expiry::stored_date(data, self.shared.policy, SystemTime::now())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         SessionData,
         expiry::{self, Own, own},
         json,
-        time::{isoformat, micros},
+        time::{from_micros, isoformat, micros},
     },
     settings::Policy,
 };
@@ -82,6 +82,20 @@ pub(crate) fn date(data: &SessionData, policy: Policy, now: SystemTime) -> Syste
     expiry::date(data, policy.cookie_age, now)
 }
 
+/// As [`date`], for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say so.
+pub(crate) fn stored_date(data: &SessionData, policy: Policy, now: SystemTime) -> SystemTime {
+    let exact = date(data, policy, now);
+    if !policy.coarse || matches!(own(data), Own::Date(_)) {
+        return exact;
+    }
+    let step = (age(data, policy, now) / 100.0) as i64 * 1_000_000;
+    if step <= 0 {
+        return exact;
+    }
+    let steps = micros(exact).saturating_add(step - 1).div_euclid(step);
+    from_micros(steps.saturating_mul(step))
+}
+
 /// Whether the cookie ends with the browser. Django's `get_expire_at_browser_close`.
 pub(crate) fn at_browser_close(data: &SessionData, policy: Policy) -> bool {
     match own(data) {
@@ -96,7 +110,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::codec::{expiry::EXPIRY_KEY, time::from_micros};
+    use crate::codec::expiry::EXPIRY_KEY;
 
     /// What real Django answered: made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {
@@ -146,6 +160,7 @@ mod tests {
             let policy = |expire_at_browser_close| Policy {
                 cookie_age: Duration::from_secs(1_209_600),
                 expire_at_browser_close,
+                coarse: false,
             };
             // Where Django answers 500, or has a time without a zone, we have an answer of our own.
             let no_answer = |v: &Value| v.get("error").is_some() || v.get("naive").is_some();

@@ -18,7 +18,7 @@ use crate::{
     Error, SessionKey, SessionSettings,
     codec::{SessionData, expiry::EXPIRY_KEY},
     settings::Policy,
-    store::{AnyStore, Loaded, MemoryStore},
+    store::{AnyStore, Loaded, MemoryStore, Seen},
 };
 
 const TEST_COOKIE: (&str, &str) = ("testcookie", "worked"); // Django's names
@@ -104,6 +104,12 @@ impl Session {
 
     pub(crate) fn empty(store: AnyStore, policy: Policy) -> Self {
         Self::from_state(store, policy, State::new(Row::None, SessionData::default()))
+    }
+
+    /// One whose row nobody has looked at, to be flushed.
+    pub(crate) fn unseen(store: AnyStore, policy: Policy, key: &SessionKey) -> Self {
+        let row = Row::Stored { key: key.clone(), seen: Seen::new(""), expires: SystemTime::UNIX_EPOCH };
+        Self::from_state(store, policy, State::new(row, SessionData::default()))
     }
 
     pub(crate) async fn load(store: AnyStore, policy: Policy, key: &SessionKey) -> Result<Self, Error> {

@@ -1,6 +1,6 @@
 //! What a session holds in memory: the dictionary, Django's flags, and the journal of changes.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use crate::{
     Error, SessionKey,
@@ -15,6 +15,7 @@ pub(super) enum Row {
     Stored {
         key: SessionKey,
         seen: Seen,
+        expires: SystemTime,
     },
     /// Somebody else's until proven otherwise: never overwritten.
     Unreadable(SessionKey),
@@ -31,7 +32,9 @@ impl Row {
     /// The same row, as seen at no time: the next save has to look at it again.
     pub(super) fn outdated(&self) -> Self {
         match self {
-            Self::Stored { key, .. } => Self::Stored { key: key.clone(), seen: Seen::new("") },
+            Self::Stored { key, expires, .. } => {
+                Self::Stored { key: key.clone(), seen: Seen::new(""), expires: *expires }
+            }
             other => other.clone(),
         }
     }
@@ -128,7 +131,7 @@ impl State {
     }
 
     pub(super) fn stored(key: SessionKey, record: Record) -> Self {
-        Self::new(Row::Stored { key, seen: record.seen }, record.data)
+        Self::new(Row::Stored { key, seen: record.seen, expires: record.expires }, record.data)
     }
 
     /// The one door for every change: refused after the response has begun, applied, flagged, noted.

@@ -97,6 +97,8 @@ erase! {
     rename(
         key: &'a SessionKey, seen: &'a Seen, new_key: &'a SessionKey, data: &'a SessionData, expires: SystemTime
     ) -> Outcome;
+    /// See [`SessionStore::touch`].
+    touch(key: &'a SessionKey, seen: &'a Seen, was: SystemTime, expires: SystemTime) -> Outcome;
     /// See [`SessionStore::delete`].
     delete(key: &'a SessionKey) -> bool;
     /// See [`SessionStore::exists`].

@@ -88,6 +88,25 @@ pub trait SessionStore: Send + Sync + 'static {
         expires: SystemTime,
     ) -> impl Future<Output = Result<Outcome, Error>> + Send;
 
+    /// Moves the end of a live session that still ends at `was`, and nothing else. Default: a load and an update.
+    fn touch(
+        &self,
+        key: &SessionKey,
+        seen: &Seen,
+        was: SystemTime,
+        expires: SystemTime,
+    ) -> impl Future<Output = Result<Outcome, Error>> + Send {
+        let _ = was;
+        async move {
+            match self.load(key).await? {
+                Loaded::Found(record) if record.seen == *seen => {
+                    self.update(key, seen, &record.data, expires).await
+                }
+                now_there => Ok(text::refused(now_there)),
+            }
+        }
+    }
+
     /// Ends a session, expired or not. Whether it was there; that it was not is no error.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 

@@ -68,6 +68,12 @@ pub(super) struct Lease {
     value: Option<Vec<u8>>,
 }
 
+impl Lease {
+    pub(super) fn is_held(&self) -> bool {
+        self.value.is_some()
+    }
+}
+
 impl<C: Cache> Front<C> {
     pub(super) fn new(cache: C) -> Self {
         let (format, health) = (Format::default(), Arc::default());

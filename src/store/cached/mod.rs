@@ -75,12 +75,17 @@ impl<C: Cache> CachedStore<C> {
         self
     }
 
-    /// What the row is compared with, if the session was seen in the cache: the row, as long as it holds the same.
-    async fn seen_in_database(&self, key: &SessionKey, seen: &Seen) -> Result<Result<Seen, Outcome>, Error> {
+    /// What the row is compared with, if the session was seen in the cache: the row, as long as it holds the same. Then
+    /// also when the row ends, which the cache does not know exactly.
+    async fn seen_in_database(
+        &self,
+        key: &SessionKey,
+        seen: &Seen,
+    ) -> Result<Result<(Seen, Option<SystemTime>), Outcome>, Error> {
         let value = match seen.as_bytes() {
             [FROM_CACHE, value @ ..] => value,
-            [FROM_DATABASE, seen @ ..] => return Ok(Ok(Seen::new(seen))),
-            _ => return Ok(Ok(seen.clone())),
+            [FROM_DATABASE, seen @ ..] => return Ok(Ok((Seen::new(seen), None))),
+            _ => return Ok(Ok((seen.clone(), None))),
         };
         Ok(match self.database.load(key).await? {
             Loaded::Found(row) => {
@@ -89,7 +94,7 @@ impl<C: Cache> CachedStore<C> {
                 let same =
                     |cached: SessionData| Ok::<_, Error>(format.dump(&cached)? == format.dump(&row.data)?);
                 match format.load(value).and_then(same) {
-                    Ok(true) => Ok(row.seen),
+                    Ok(true) => Ok((row.seen, Some(row.expires))),
                     _ => Err(Outcome::Changed(row)),
                 }
             }
@@ -160,7 +165,7 @@ impl<C: Cache> SessionStore for CachedStore<C> {
     ) -> Result<Outcome, Error> {
         let lease = self.front.clear(key, cached(seen)).await;
         let outcome = match self.seen_in_database(key, seen).await {
-            Ok(Ok(seen)) => self.database.update(key, &seen, data, expires).await,
+            Ok(Ok((seen, _))) => self.database.update(key, &seen, data, expires).await,
             Ok(Err(refused)) => Ok(refused),
             Err(error) => Err(error),
         };
@@ -178,7 +183,7 @@ impl<C: Cache> SessionStore for CachedStore<C> {
     ) -> Result<Outcome, Error> {
         let lease = self.front.clear(key, cached(seen)).await;
         let outcome = match self.seen_in_database(key, seen).await {
-            Ok(Ok(seen)) => self.database.rename(key, &seen, new_key, data, expires).await,
+            Ok(Ok((seen, _))) => self.database.rename(key, &seen, new_key, data, expires).await,
             Ok(Err(refused)) => Ok(refused),
             Err(error) => Err(error),
         };
@@ -187,6 +192,27 @@ impl<C: Cache> SessionStore for CachedStore<C> {
             self.front.add(new_key, data, expires).await;
         } else {
             self.settle(key, lease, &outcome, data, expires).await;
+        }
+        outcome.map(outcome_of_database)
+    }
+
+    /// The next reader fills the cache.
+    async fn touch(
+        &self,
+        key: &SessionKey,
+        seen: &Seen,
+        was: SystemTime,
+        expires: SystemTime,
+    ) -> Result<Outcome, Error> {
+        let lease = self.front.clear(key, cached(seen)).await;
+        let outcome = match self.seen_in_database(key, seen).await {
+            Ok(Ok((seen, exactly))) => self.database.touch(key, &seen, exactly.unwrap_or(was), expires).await,
+            Ok(Err(refused)) => Ok(refused),
+            Err(error) => Err(error),
+        };
+        match lease.is_held() {
+            true => self.front.give_up(lease).await,
+            false => self.front.forget(key).await,
         }
         outcome.map(outcome_of_database)
     }

@@ -1,6 +1,6 @@
 //! Connections: from a pool, each operation under a deadline, a lost connection replaced once.
 
-use std::{error::Error as StdError, future::Future, time::Duration};
+use std::{collections::HashSet, error::Error as StdError, future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, error::SqlState, types::ToSql};
@@ -9,11 +9,25 @@ use crate::Error;
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
+/// Connections of one runtime.
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
     pub(super) deadline: Duration,
 }
+
+/// Where connections come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// Each runtime makes its own: a connection is driven by the runtime that opened it, and one that crosses
+    /// over to another costs two changes of threads a statement, and waits when its own is busy.
+    Own(Box<Config>),
+    /// The application's.
+    Shared(Pool),
+}
+
+/// Connections of a runtime: one for each lane, and some for what goes by itself.
+const CONNECTIONS: usize = 8;
 
 /// A statement as it is sent: prepared, or a script of several.
 enum Statement<'a> {
@@ -47,6 +61,24 @@ impl Statement<'_> {
     }
 }
 
+/// The rows that a statement changed.
+pub(super) struct ChangedRows {
+    rows: Vec<Row>,
+    pub(super) repeated: bool,
+}
+
+impl ChangedRows {
+    /// Which of these keys.
+    pub(super) fn among<'a>(&self, keys: &[&'a str]) -> Result<HashSet<&'a str>, Error> {
+        let mut changed = HashSet::with_capacity(self.rows.len());
+        for row in &self.rows {
+            let key: &str = row.try_get(0).map_err(super::other_columns)?;
+            changed.extend(keys.iter().find(|known| **known == key));
+        }
+        Ok(changed)
+    }
+}
+
 /// How many rows a statement changed.
 pub(super) struct Changed {
     pub(super) rows: u64,
@@ -57,8 +89,8 @@ pub(super) struct Changed {
     pub(super) repeated: bool,
 }
 
-impl Connections {
-    pub(super) fn to(url: &str) -> Result<Self, Error> {
+impl Source {
+    pub(super) fn of(url: &str) -> Result<Self, Error> {
         let mut config: Config = url.parse().map_err(|cause| {
             Error::configuration(format!(
                 "the database URL is not of the form postgres://user:password@host:port/database{}",
@@ -71,26 +103,51 @@ impl Connections {
                  and use PostgresStore::from_pool",
             ));
         }
-        let deadline = Duration::from_secs(5);
         if config.get_connect_timeout().is_none() {
-            let _ = config.connect_timeout(deadline);
+            let _ = config.connect_timeout(DEADLINE);
         }
         if config.get_application_name().is_none() {
             let _ = config.application_name("actix-django-session");
         }
-        let manager =
-            Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-        let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let pool = Pool::builder(manager)
-            .max_size(4 * processors)
+        Ok(Self::Own(Box::new(config)))
+    }
+}
+
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a statement failed.
+pub(super) struct Failure {
+    /// The database itself said no, and would to this statement again.
+    pub(super) refused: bool,
+    pub(super) error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { refused: false, error }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+impl Connections {
+    /// For the runtime on which this is called.
+    pub(super) fn new(source: &Source, deadline: Duration) -> Result<Self, Error> {
+        let config = match source {
+            Source::Shared(pool) => return Ok(Self { pool: pool.clone(), deadline }),
+            Source::Own(config) => config,
+        };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config((**config).clone(), NoTls, recycling))
+            .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|cause| Error::store_caused_by("cannot make a pool of connections", cause))?;
         Ok(Self { pool, deadline })
-    }
-
-    pub(super) fn from_pool(pool: Pool) -> Self {
-        Self { pool, deadline: Duration::from_secs(5) }
     }
 
     /// One round trip, to see that somebody answers.
@@ -113,7 +170,23 @@ impl Connections {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Error> {
-        self.run(what, Statement::Query(sql, params)).await.map(|(answer, _)| answer.found)
+        let (answer, _) = self.run(what, Statement::Query(sql, params)).await?;
+        Ok(answer.found)
+    }
+
+    /// A statement that changes many rows and tells which, by the key in its first column.
+    pub(super) async fn change(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<ChangedRows, Failure> {
+        let (answer, repeated) = self.run(what, Statement::Query(sql, params)).await?;
+        if answer.duplicate {
+            let error = Error::store(format!("cannot {what}: a key is taken"));
+            return Err(Failure { refused: true, error });
+        }
+        Ok(ChangedRows { rows: answer.found, repeated })
     }
 
     pub(super) async fn execute(
@@ -128,11 +201,12 @@ impl Connections {
 
     /// Several statements in one message, for DDL.
     pub(super) async fn script(&self, sql: &str) -> Result<(), Error> {
-        self.run("create the table of sessions", Statement::Script(sql)).await.map(drop)
+        self.run("create the table of sessions", Statement::Script(sql)).await?;
+        Ok(())
     }
 
     /// Runs a statement within the deadline; again if its connection was lost. The flag says so.
-    async fn run(&self, what: &'static str, statement: Statement<'_>) -> Result<(Answer, bool), Error> {
+    async fn run(&self, what: &'static str, statement: Statement<'_>) -> Result<(Answer, bool), Failure> {
         let attempts = async {
             let mut repeated = false;
             loop {
@@ -151,7 +225,8 @@ impl Connections {
                         if !lost(&error) {
                             lease.give_back();
                         }
-                        return Err(explain(what, error));
+                        let refused = error.as_db_error().is_some() && !lost(&error);
+                        return Err(Failure { refused, error: explain(what, error) });
                     }
                 }
             }
@@ -169,11 +244,12 @@ impl Connections {
     async fn within_deadline<T>(
         &self,
         what: &'static str,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
             let deadline = self.deadline;
-            Err(Error::store(format!("cannot {what}: the database did not answer within {deadline:?}")))
+            Err(Error::store(format!("cannot {what}: the database did not answer within {deadline:?}"))
+                .into())
         })
     }
 }

@@ -1,7 +1,10 @@
 //! The `django_session` table in PostgreSQL. Django's `db` engine.
 
 mod connection;
+mod lane;
+mod rows;
 mod sql;
+mod worker;
 
 use std::{
     fmt,
@@ -13,8 +16,10 @@ use deadpool_postgres::Pool;
 use tokio_postgres::types::ToSql;
 
 use self::{
-    connection::Connections,
+    connection::{DEADLINE, Source},
+    rows::{New, Replaced, Replacement},
     sql::{Sql, Table},
+    worker::{Worker, Workers},
 };
 use super::{
     Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, parameters::Parameters, text,
@@ -30,7 +35,9 @@ use crate::{
 /// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and with other
 /// services. Cheap to clone.
 ///
-/// Every operation is one statement and one round trip. Nothing is created or altered unless
+/// Every operation is one statement and one round trip. What is asked while another statement is on its way travels
+/// together with what others ask, so that many requests cost the database little more than one. Each runtime (worker
+/// of actix) has connections of its own. Nothing is created or altered unless
 /// [`create_table`](Self::create_table) is called.
 ///
 /// ```no_run
@@ -43,9 +50,8 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct PostgresStore {
-    connections: Connections,
+    workers: Arc<Workers>,
     codec: Codec,
-    sql: Arc<Sql>,
 }
 
 /// What a URL may say beside what the driver understands.
@@ -78,11 +84,11 @@ impl PostgresStore {
     /// parameters of ours: `table`, `schema`, `deadline` (seconds).
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
-    /// when they are needed, at most four for each processor. Errors if the URL or the secret cannot be right
+    /// when they are needed, at most eight for each worker of actix, mostly two. Errors if the URL or the secret cannot be right
     /// or the server does not answer.
     pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
         let (url, options) = Options::split_off(url)?;
-        let mut store = Self::new(Connections::to(&url)?, codec)?;
+        let mut store = Self::new(Source::of(&url)?, codec)?;
         if options.table.is_some() || options.schema.is_some() {
             let table = options.table.as_deref().unwrap_or(sql::TABLE);
             store = store.table(table, options.schema.as_deref())?;
@@ -90,7 +96,7 @@ impl PostgresStore {
         if let Some(deadline) = options.deadline {
             store = store.deadline(deadline);
         }
-        store.connections.check().await?;
+        store.here()?.connections.check().await?;
         Ok(store)
     }
 
@@ -98,13 +104,24 @@ impl PostgresStore {
     ///
     /// The pool's `wait` timeout does not matter: each operation has its [`deadline`](Self::deadline).
     pub fn from_pool(pool: Pool, codec: impl Into<Codec>) -> Result<Self, Error> {
-        Self::new(Connections::from_pool(pool), codec)
+        Self::new(Source::Shared(pool), codec)
     }
 
-    fn new(connections: Connections, codec: impl Into<Codec>) -> Result<Self, Error> {
+    fn new(source: Source, codec: impl Into<Codec>) -> Result<Self, Error> {
         let codec = codec.into();
         codec.check()?;
-        Ok(Self { connections, codec, sql: Arc::new(Sql::new(&Table::default())) })
+        let sql = Arc::new(Sql::new(&Table::default()));
+        Ok(Self { workers: Arc::new(Workers::new(source, DEADLINE, sql)), codec })
+    }
+
+    /// With other settings, and so with workers of its own.
+    fn with(self, deadline: Duration, sql: Arc<Sql>) -> Self {
+        let workers = Workers::new(self.workers.source.clone(), deadline, sql);
+        Self { workers: Arc::new(workers), ..self }
+    }
+
+    fn here(&self) -> Result<Arc<Worker>, Error> {
+        self.workers.here()
     }
 
     /// Uses another table than `django_session`, or one in a schema.
@@ -114,46 +131,24 @@ impl PostgresStore {
     /// let store = store.table("django_session", Some("accounts"))?;
     /// # Ok(()) }
     /// ```
-    pub fn table(mut self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
-        self.sql = Arc::new(Sql::new(&Table::new(name, schema)?));
-        Ok(self)
+    pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
+        let (deadline, table) = (self.workers.deadline, Table::new(name, schema)?);
+        Ok(self.with(deadline, Arc::new(Sql::new(&table))))
     }
 
     /// How long one operation may take, from waiting for a connection to the answer. Default: 5 seconds.
     /// After that it is an error that answers 503.
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.connections.deadline = deadline;
-        self
+    pub fn deadline(self, deadline: Duration) -> Self {
+        let sql = self.workers.sql.clone();
+        self.with(deadline, sql)
     }
 
     /// Creates the table and its indexes, as Django's migration does. A table that is there stays as it is.
     ///
     /// A Django site that comes later needs `manage.py migrate --fake-initial` to accept it.
     pub async fn create_table(&self) -> Result<(), Error> {
-        self.connections.script(&self.sql.create_table).await
-    }
-
-    async fn execute(
-        &self,
-        what: &'static str,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        self.connections.execute(what, sql, params).await.map(|answer| answer.rows)
-    }
-
-    /// The row under `key`, expired or not if `now` is none.
-    async fn row(&self, key: &SessionKey, now: SystemTime) -> Result<Option<(String, SystemTime)>, Error> {
-        let params: [&(dyn ToSql + Sync); 2] = [&key.as_str(), &now];
-        let row = self.connections.query_opt("load a session", &self.sql.load, &params).await?;
-        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose().map_err(other_columns)
-    }
-
-    /// Whether the row under `key` is exactly what a statement of ours wrote whose answer was lost.
-    async fn is_ours(&self, key: &SessionKey, text: &str, expires: SystemTime) -> Result<bool, Error> {
-        let row = self.row(key, SystemTime::UNIX_EPOCH).await?;
-        Ok(row.is_some_and(|(there, until)| there == text && until == expires))
+        self.here()?.connections.script(&self.workers.sql.create_table).await
     }
 
     async fn replace(
@@ -164,30 +159,28 @@ impl PostgresStore {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Outcome, Error> {
-        let (text, expires) = (self.codec.encode(data)?, to_precision(expires));
-        let (what, now) = ("save a session", SystemTime::now());
-        let same_key: [&(dyn ToSql + Sync); 5] = [&key.as_str(), &seen.as_str(), &now, &text, &expires];
-        let other_key: [&(dyn ToSql + Sync); 6] =
-            [&key.as_str(), &seen.as_str(), &now, &text, &expires, &new_key.as_str()];
-        let answer = if key == new_key {
-            self.connections.execute(what, &self.sql.update, &same_key).await
-        } else {
-            self.connections.execute(what, &self.sql.rename, &other_key).await
-        };
-        let answer = answer?;
-        if answer.duplicate {
-            return Ok(Outcome::KeyTaken);
-        }
-        if answer.rows == 1 || (answer.repeated && self.is_ours(new_key, &text, expires).await?) {
-            return Ok(Outcome::Saved(Seen::new(text)));
-        }
-        Ok(text::refused(self.load(key).await?))
+        let new = self.new_row(new_key, data, expires)?;
+        let text = new.text.clone();
+        let replacement = Replacement { key: key.clone(), seen: seen.clone(), new };
+        let lane = &self.here()?.replaces;
+        Ok(match lane.ask("save a session", replacement, self.workers.deadline).await? {
+            Replaced::Done => Outcome::Saved(Seen::new(&*text)),
+            Replaced::Taken => Outcome::KeyTaken,
+            Replaced::There(content) => text::refused(text::loaded(&self.codec, content)),
+        })
+    }
+
+    fn new_row(&self, key: &SessionKey, data: &SessionData, expires: SystemTime) -> Result<New, Error> {
+        let text = self.codec.encode(data)?.into();
+        Ok(New { key: key.clone(), text, expires: to_precision(expires) })
     }
 }
 
 impl SessionStore for PostgresStore {
     async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        Ok(text::loaded(&self.codec, self.row(key, SystemTime::now()).await?))
+        let lane = &self.here()?.loads;
+        let content = lane.ask("load a session", key.clone(), self.workers.deadline).await?;
+        Ok(text::loaded(&self.codec, content))
     }
 
     async fn create(
@@ -196,11 +189,10 @@ impl SessionStore for PostgresStore {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Outcome, Error> {
-        let (text, expires) = (self.codec.encode(data)?, to_precision(expires));
-        let params: [&(dyn ToSql + Sync); 3] = [&key.as_str(), &text, &expires];
-        let answer = self.connections.execute("create a session", &self.sql.create, &params).await?;
-        let created = answer.rows == 1 || (answer.repeated && self.is_ours(key, &text, expires).await?);
-        Ok(if created { Outcome::Saved(Seen::new(text)) } else { Outcome::KeyTaken })
+        let new = self.new_row(key, data, expires)?;
+        let (text, lane) = (new.text.clone(), &self.here()?.creates);
+        let created = lane.ask("create a session", new, self.workers.deadline).await?;
+        Ok(if created { Outcome::Saved(Seen::new(&*text)) } else { Outcome::KeyTaken })
     }
 
     async fn update(
@@ -224,23 +216,41 @@ impl SessionStore for PostgresStore {
         self.replace(key, seen, new_key, data, expires).await
     }
 
+    /// The expiry alone is compared and sent.
+    async fn touch(
+        &self,
+        key: &SessionKey,
+        seen: &Seen,
+        was: SystemTime,
+        expires: SystemTime,
+    ) -> Result<Outcome, Error> {
+        let params: [&(dyn ToSql + Sync); 4] =
+            [&key.as_str(), &was, &to_precision(expires), &SystemTime::now()];
+        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.touch);
+        let changed = connections.execute("save a session", sql, &params).await?;
+        if changed.rows == 1 || changed.repeated {
+            return Ok(Outcome::Saved(seen.clone()));
+        }
+        Ok(text::refused(self.load(key).await?))
+    }
+
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        let answer = self.connections.execute("delete a session", &self.sql.delete, &[&key.as_str()]).await?;
-        Ok(answer.rows == 1 || answer.repeated)
+        self.here()?.deletes.ask("delete a session", key.clone(), self.workers.deadline).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        let params: [&(dyn ToSql + Sync); 1] = [&key.as_str()];
-        Ok(self.connections.query_opt("look for a session", &self.sql.exists, &params).await?.is_some())
+        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.exists);
+        Ok(connections.query_opt("look for a session", sql, &[&key.as_str()]).await?.is_some())
     }
 
     fn patience(&self) -> Duration {
-        self.connections.deadline
+        self.workers.deadline
     }
 
     async fn check(&self) -> Result<(), Error> {
-        for statement in &self.sql.check {
-            self.execute("check the table of sessions", statement, &[&"", &""]).await?;
+        let worker = self.here()?;
+        for statement in &self.workers.sql.check {
+            worker.connections.execute("check the table of sessions", statement, &[&"", &""]).await?;
         }
         Ok(())
     }
@@ -253,7 +263,8 @@ impl SessionStore for PostgresStore {
 
     async fn clear_some(&self, limit: u32, after: Option<SystemTime>) -> Result<Cleared, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&SystemTime::now(), &i64::from(limit), &after];
-        let rows = self.connections.query("clear expired sessions", &self.sql.clear_some, &params).await?;
+        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.clear_some);
+        let rows = connections.query("clear expired sessions", sql, &params).await?;
         let Some(row) = rows.first() else { return Ok(Cleared::default()) };
         let (sessions, until): (i64, _) =
             (row.try_get(0).map_err(other_columns)?, row.try_get(1).map_err(other_columns)?);
@@ -263,7 +274,8 @@ impl SessionStore for PostgresStore {
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let after = cursor.map_or("", Cursor::as_str);
         let params: [&(dyn ToSql + Sync); 2] = [&after, &i64::from(text::PAGE)];
-        let rows = self.connections.query("list the sessions", &self.sql.page, &params).await?;
+        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.page);
+        let rows = connections.query("list the sessions", sql, &params).await?;
         let rows: Result<Vec<_>, tokio_postgres::Error> =
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect();
         Ok(text::page(&self.codec, rows.map_err(other_columns)?))

@@ -43,9 +43,15 @@ fn quote(identifier: &str) -> String {
 
 pub(super) struct Sql {
     pub(super) load: String,
+    pub(super) load_many: String,
+    pub(super) create_many: String,
+    pub(super) update_many: String,
+    pub(super) rename_many: String,
+    pub(super) delete_many: String,
     pub(super) create: String,
     pub(super) update: String,
     pub(super) rename: String,
+    pub(super) touch: String,
     pub(super) delete: String,
     pub(super) exists: String,
     pub(super) clear_some: String,
@@ -59,9 +65,44 @@ impl Sql {
     pub(super) fn new(table: &Table) -> Self {
         let t = table.quoted();
         let compare = "session_key = $1 AND session_data = $2 AND expire_date > $3";
+        // Whoever locks several rows locks them in the order of their keys, so that no two wait for each other.
+        let locked = |strength: &str| {
+            format!(
+                "WITH locked AS (SELECT session_key FROM {t} WHERE session_key = ANY($1) \
+                 AND expire_date > $5 ORDER BY session_key FOR {strength})"
+            )
+        };
+        let batch = "locked.session_key = n.key AND s.session_key = n.key AND s.session_data = n.seen \
+                     AND s.expire_date > $5";
         Self {
             load: format!(
-                "SELECT session_data, expire_date FROM {t} WHERE session_key = $1 AND expire_date > $2"
+                "SELECT session_key, session_data, expire_date FROM {t} \
+                 WHERE session_key = $1 AND expire_date > $2"
+            ),
+            load_many: format!(
+                "SELECT session_key, session_data, expire_date FROM {t} \
+                 WHERE session_key = ANY($1) AND expire_date > $2"
+            ),
+            create_many: format!(
+                "INSERT INTO {t} (session_key, session_data, expire_date) SELECT * \
+                 FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS n (key, data, expires) ORDER BY key \
+                 ON CONFLICT DO NOTHING RETURNING session_key"
+            ),
+            update_many: format!(
+                "{} UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires \
+                 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS n (key, seen, data, expires), \
+                 locked WHERE {batch} RETURNING s.session_key",
+                locked("NO KEY UPDATE")
+            ),
+            rename_many: format!(
+                "{} UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires, session_key = n.new_key \
+                 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $6::text[]) \
+                 AS n (key, seen, data, expires, new_key), locked WHERE {batch} RETURNING n.key",
+                locked("UPDATE")
+            ),
+            delete_many: format!(
+                "DELETE FROM {t} WHERE session_key IN (SELECT session_key FROM {t} WHERE session_key = ANY($1) \
+                 ORDER BY session_key FOR UPDATE) RETURNING session_key"
             ),
             create: format!(
                 "INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3) \
@@ -71,12 +112,15 @@ impl Sql {
             rename: format!(
                 "UPDATE {t} SET session_data = $4, expire_date = $5, session_key = $6 WHERE {compare}"
             ),
+            touch: format!(
+                "UPDATE {t} SET expire_date = $3 WHERE session_key = $1 AND expire_date = $2 AND expire_date > $4"
+            ),
             delete: format!("DELETE FROM {t} WHERE session_key = $1"),
             exists: format!("SELECT 1 FROM {t} WHERE session_key = $1"),
             // The lower bound spares the index what earlier batches left dead in it. The outer condition is looked at
             // again on a row that was renewed in between.
             clear_some: format!(
-                "WITH expired AS MATERIALIZED (SELECT session_key FROM {t} \
+                "WITH expired AS (SELECT session_key FROM {t} \
                  WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
                  ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
                  cleared AS (DELETE FROM {t} AS s USING expired \

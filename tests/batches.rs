@@ -1,0 +1,233 @@
+//! What many ask of PostgreSQL at once travels together, and each gets an answer of his own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use actix_django_session::{
+    PostgresStore, SecretKey, SessionKey,
+    store::{Loaded, Outcome, Seen, SessionData, SessionStore},
+};
+use futures_util::future::join_all;
+use support::postgres::{Database, PrivateServer};
+
+const MANY: usize = 300;
+
+async fn store(url: &str) -> PostgresStore {
+    let store = PostgresStore::connect(url, SecretKey::new("a secret")).await.unwrap();
+    store.create_table().await.unwrap();
+    store
+}
+
+fn data(n: usize) -> SessionData {
+    SessionData::from_json(format!(r#"{{"n":{n}}}"#)).unwrap()
+}
+
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(3600)
+}
+
+fn saved(outcome: Outcome) -> Seen {
+    match outcome {
+        Outcome::Saved(seen) => seen,
+        other => panic!("not saved: {other:?}"),
+    }
+}
+
+async fn n(store: &PostgresStore, key: &SessionKey) -> Option<String> {
+    match store.load(key).await.unwrap() {
+        Loaded::Found(record) => Some(record.data.get_json("n").unwrap().to_owned()),
+        Loaded::Missing => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn created(store: &PostgresStore, count: usize) -> (Vec<SessionKey>, Vec<Seen>) {
+    let keys: Vec<SessionKey> = (0..count).map(|_| SessionKey::generate()).collect();
+    let created = keys
+        .iter()
+        .enumerate()
+        .map(async |(n, key)| saved(store.create(key, &data(n), later()).await.unwrap()));
+    let seen = join_all(created).await;
+    (keys, seen)
+}
+
+/// Statements that the server ran, of those that begin so.
+fn statements(log: &str, beginning: &str) -> usize {
+    log.lines().filter(|line| line.contains("execute ") && line.contains(&format!(": {beginning}"))).count()
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn many_at_once_are_few_statements() {
+    let server = PrivateServer::start(&[("log_statement", "all")]);
+    let store = store(&server.url()).await;
+    let (keys, seen) = created(&store, MANY).await;
+    let found = join_all(keys.iter().map(|key| n(&store, key))).await;
+    assert!(found.iter().enumerate().all(|(at, n)| *n == Some(at.to_string())), "each its own");
+    let updates = keys.iter().zip(&seen).enumerate();
+    let updates =
+        updates.map(async |(n, (key, seen))| store.update(key, seen, &data(n + 1000), later()).await);
+    join_all(updates).await.into_iter().for_each(|outcome| drop(saved(outcome.unwrap())));
+    let deleted = join_all(keys.iter().map(|key| store.delete(key))).await;
+    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+
+    let log = server.log();
+    for (beginning, at_most) in [("INSERT", 5), ("SELECT session_key", 5), ("WITH locked", 5), ("DELETE", 5)]
+    {
+        let count = statements(&log, beginning);
+        assert!((1..=at_most).contains(&count), "{beginning}: {count} statements for {MANY}");
+    }
+    assert_eq!(server.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
+}
+
+/// In one batch: one that is right, one that was changed, one that is gone, one that cannot be read.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn each_of_a_batch_has_its_own_outcome() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    let (keys, seen) = created(&store, 40).await;
+    let sql = |sql: &str, n: usize| database.query(&sql.replace("KEY", keys[n].as_str()));
+    saved(store.update(&keys[1], &seen[1], &data(77), later()).await.unwrap());
+    sql("DELETE FROM django_session WHERE session_key = 'KEY'", 2);
+    sql("UPDATE django_session SET session_data = 'garbage' WHERE session_key = 'KEY'", 3);
+    sql("UPDATE django_session SET expire_date = now() - interval '1 s' WHERE session_key = 'KEY'", 4);
+    let taken = keys[5].clone();
+    let renamed = SessionKey::generate();
+    let outcomes = join_all(keys.iter().zip(&seen).enumerate().map(async |(n, (key, seen))| {
+        let new_key = match n {
+            6 => &taken,
+            7 => &renamed,
+            _ => key,
+        };
+        store.rename(key, seen, new_key, &data(n + 1000), later()).await.unwrap()
+    }))
+    .await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        match (n, outcome) {
+            (1, Outcome::Changed(record)) => assert_eq!(record.data.get_json("n"), Some("77")),
+            (2 | 4, Outcome::Gone) | (3, Outcome::Unreadable(_)) | (6, Outcome::KeyTaken) => {}
+            (0 | 5 | 7.., Outcome::Saved(_)) => {}
+            (n, other) => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(n(&store, &keys[0]).await.as_deref(), Some("1000"));
+    assert_eq!(n(&store, &keys[6]).await.as_deref(), Some("6"), "refused alone");
+    assert_eq!((n(&store, &keys[7]).await, n(&store, &renamed).await.as_deref()), (None, Some("1007")));
+}
+
+/// A row that the server itself refuses does not take its neighbours with it.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn one_that_the_server_refuses_fails_alone() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    database.query("ALTER TABLE django_session ADD CHECK (session_key <> 'forbidden0')");
+    let (mut keys, seen) = created(&store, 20).await;
+    let forbidden = SessionKey::parse("forbidden0").unwrap();
+    keys.insert(7, forbidden.clone());
+    let fresh: Vec<SessionKey> = keys
+        .iter()
+        .map(|key| if *key == forbidden { forbidden.clone() } else { SessionKey::generate() })
+        .collect();
+    let outcomes = join_all(fresh.iter().map(async |key| store.create(key, &data(1), later()).await)).await;
+    for (key, outcome) in fresh.iter().zip(outcomes) {
+        match outcome {
+            Ok(Outcome::Saved(_)) => assert_ne!(*key, forbidden),
+            Err(error) => assert!(error.is_store() && *key == forbidden, "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let outcomes = keys.iter().filter(|key| **key != forbidden).zip(&seen).enumerate();
+    let outcomes = join_all(outcomes.map(async |(n, (key, seen))| {
+        let new = if n == 3 { &forbidden } else { key };
+        store.rename(key, seen, new, &data(2), later()).await
+    }))
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
+    assert!(outcomes[3].is_err());
+}
+
+/// Two saves of one session that wait together are two statements, and the second sees the first.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn two_saves_of_one_session_never_meet_in_a_batch() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    let (keys, seen) = created(&store, 1).await;
+    let saves = (0..50).map(async |n| store.update(&keys[0], &seen[0], &data(n + 1), later()).await);
+    let outcomes: Vec<Outcome> = join_all(saves).await.into_iter().map(|outcome| outcome.unwrap()).collect();
+    let saved = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Saved(_))).count();
+    assert_eq!(saved, 1, "all of them had seen the same");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Saved(_) | Outcome::Changed(_))));
+}
+
+/// Those who left before it was their turn have asked for nothing, and those who stay are answered.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn who_leaves_takes_nobody_along() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    let (keys, seen) = created(&store, MANY).await;
+    let handles: Vec<_> = keys
+        .iter()
+        .zip(&seen)
+        .enumerate()
+        .map(|(n, (key, seen))| {
+            let (store, key, seen) = (store.clone(), key.clone(), seen.clone());
+            actix_web::rt::spawn(async move { store.update(&key, &seen, &data(n + 1000), later()).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for handle in handles.iter().step_by(2) {
+        handle.abort();
+    }
+    for (n, handle) in handles.into_iter().enumerate() {
+        match handle.await {
+            Ok(outcome) => drop(saved(outcome.unwrap())),
+            Err(left) => assert!(left.is_cancelled() && n % 2 == 0),
+        }
+    }
+    for (at, key) in keys.iter().enumerate() {
+        let now: usize = n(&store, key).await.unwrap().parse().unwrap();
+        assert!(now == at + 1000 || (at % 2 == 0 && now == at), "{at}: {now}");
+    }
+}
+
+/// Writers on several runtimes save the same sessions in opposite orders, beside a sweeper.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn batches_of_several_workers_do_not_wait_for_each_other_for_ever() {
+    let server = PrivateServer::start(&[("deadlock_timeout", "100ms"), ("max_connections", "60")]);
+    let url = server.url();
+    let keys: Vec<SessionKey> =
+        actix_web::rt::System::new().block_on(async { created(&store(&url).await, 100).await.0 });
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (url, mut keys) = (url.clone(), keys.clone());
+            if writer % 2 == 1 {
+                keys.reverse();
+            }
+            std::thread::spawn(move || {
+                actix_web::rt::System::new().block_on(async move {
+                    let store = store(&url).await;
+                    for _ in 0..30 {
+                        join_all(keys.iter().map(async |key| {
+                            let Loaded::Found(record) = store.load(key).await.unwrap() else {
+                                panic!("gone")
+                            };
+                            store.update(key, &record.seen, &record.data, later()).await.unwrap();
+                        }))
+                        .await;
+                        store.clear_expired().await.unwrap();
+                    }
+                });
+            })
+        })
+        .collect();
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert!(!server.log().contains("deadlock detected"), "{}", server.log());
+}
