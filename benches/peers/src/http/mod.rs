@@ -1,0 +1,123 @@
+//! The whole benchmark over HTTP: starts everybody, gives them their turns, writes down what was seen.
+
+mod memory;
+mod statements;
+mod throughput;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    contender::{Contender, Keeps, Running},
+    machine,
+    options::Options,
+    postgres::Postgres,
+    process::WorkDir,
+    redis::Redis,
+    report, rows, svg,
+    workload::Workload,
+};
+
+/// What all measurements share.
+pub struct Stage<'a> {
+    options: &'a Options,
+    /// Those of the options that start.
+    contenders: Vec<&'static Contender>,
+    // In this order: the databases end before their files go.
+    postgres: Postgres,
+    redis: Option<Redis>,
+    dir: WorkDir,
+}
+
+impl Stage<'_> {
+    fn start(&self, contender: &Contender) -> Result<Running> {
+        contender.start(&self.options.target, self.dir.path(), &self.postgres, self.redis.as_ref())
+    }
+
+    /// Those that do such a thing, by the order of the report.
+    fn takes_part(&self, workload: Workload) -> impl Iterator<Item = &'static Contender> {
+        self.contenders.iter().copied().filter(move |contender| contender.takes_part(workload))
+    }
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    // 10,000 connections are as many files; the servers inherit it.
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files)?;
+
+    let results = options.target.join("bench");
+    fs::create_dir_all(&results)?;
+    let mut stage = prepare(options)?;
+    let machine = machine::describe(options, stage.dir.path(), &stage.postgres, stage.redis.as_ref())?;
+    print!("{}", report::machine(&machine));
+    let (mut running, mut absent) = (Vec::new(), Vec::new());
+    for &contender in &options.contenders {
+        println!("  {:<22}{}", contender.name, contender.what);
+        match stage.start(contender) {
+            Ok(server) => running.push((contender, server)),
+            Err(error) => absent.push(format!("{} does not start: {error}", contender.name)),
+        }
+    }
+    say(&absent);
+    stage.contenders = running.iter().map(|(contender, _)| *contender).collect();
+
+    let figures = throughput::measure(&stage, running)?;
+    let statements = wanted(options, Workload::Statements, || statements::measure(&stage))?;
+    let memory = wanted(options, Workload::Memory, || memory::measure(&stage))?;
+
+    print!("{}", report::throughput(&figures));
+    print!("{}", report::rows("what the database does for a request", &statements::COLUMNS, &statements));
+    let title = "memory of the server by open keep-alive connections, MiB";
+    print!("{}", report::rows(title, &memory::COLUMNS, &memory));
+    say(&absent);
+    let all = json!({
+        "machine": machine,
+        "absent": absent,
+        "cells": figures.json(),
+        "statements": statements,
+        "memory": memory,
+    });
+    write(&results, "http.json", &serde_json::to_string_pretty(&all)?)?;
+    for (name, picture) in svg::pictures(&figures) {
+        write(&results, &name, &picture)?;
+    }
+    Ok(())
+}
+
+fn prepare(options: &Options) -> Result<Stage<'_>> {
+    let dir = WorkDir::new()?;
+    let postgres = Postgres::start(dir.path())?;
+    rows::fill(&postgres, options.rows)?;
+    let needs_redis = options.contenders.iter().any(|contender| contender.keeps == Keeps::Redis);
+    let redis = needs_redis.then(|| Redis::start(dir.path())).and_then(|redis| {
+        redis.inspect_err(|error| println!("no Redis, so nobody who needs it: {error}")).ok()
+    });
+    if let Some(redis) = &redis {
+        redis.fill(options.rows)?;
+    }
+    Ok(Stage { options, contenders: Vec::new(), postgres, redis, dir })
+}
+
+fn say(absent: &[String]) {
+    for line in absent {
+        println!("\nNOT MEASURED: {line}");
+    }
+}
+
+fn wanted(options: &Options, workload: Workload, measure: impl FnOnce() -> Result<Value>) -> Result<Value> {
+    if options.workloads.contains(&workload) { measure() } else { Ok(json!([])) }
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
+    let path: PathBuf = dir.join(name);
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The load: clients that ask as fast as they are answered, in one thread, and check every answer.
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::Sender,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use crate::{Result, client::Client, workload::Workload};
+
+/// A turn of one contender.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    pub port: u16,
+    pub workload: Workload,
+    pub clients: usize,
+    /// Whether visitors have a session to begin with.
+    pub session: bool,
+    /// Bytes of cart in it.
+    pub bytes: usize,
+    /// Before anything is counted.
+    pub warm_up: Duration,
+    pub time: Duration,
+}
+
+/// When requests are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub begin: Instant,
+    pub end: Instant,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Right answers that came inside the window: the times that they took, in microseconds.
+    pub micros: Vec<u32>,
+    /// Wrong answers and none at all, with the number of times.
+    pub errors: BTreeMap<String, u64>,
+    /// Increments of the hot session that were confirmed and are not there.
+    pub lost: Option<i64>,
+}
+
+// A server that has not answered for so long after the end never will.
+const GRACE: Duration = Duration::from_secs(10);
+
+struct Visitor {
+    client: Client,
+    user: String,
+    count: u64,
+    seen: Seen,
+}
+
+/// Runs a turn, and tells as soon as it is known when requests are counted.
+pub fn run(turn: &Turn, window: &Sender<Window>) -> Result<Seen> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut visitors = Vec::new();
+        for n in 0..turn.clients {
+            visitors.push(Visitor::arrive(turn, n).await?);
+        }
+        if turn.workload == Workload::Hot {
+            let (cookie, user) = (visitors[0].client.cookie.clone(), visitors[0].user.clone());
+            for visitor in &mut visitors {
+                visitor.client.cookie.clone_from(&cookie);
+                visitor.user.clone_from(&user);
+            }
+        }
+        let begin = Instant::now() + turn.warm_up;
+        let counted = Window { begin, end: begin + turn.time };
+        window.send(counted)?;
+        let (mut tasks, workload) = (JoinSet::new(), turn.workload);
+        for visitor in visitors {
+            tasks.spawn(visitor.stay(workload, counted));
+        }
+        let mut visitors = Vec::new();
+        let deadline = tokio::time::Instant::from_std(counted.end + GRACE);
+        let late = tokio::time::timeout_at(deadline, async {
+            while let Some(visitor) = tasks.join_next().await {
+                visitors.extend(visitor);
+            }
+        });
+        let late = late.await.is_err();
+        let mut seen = Seen::default();
+        if late {
+            seen.errors.insert("no answer".to_owned(), (turn.clients - visitors.len()) as u64);
+        }
+        check_the_end(turn, &mut visitors, &mut seen).await?;
+        for visitor in visitors {
+            seen.micros.extend(visitor.seen.micros);
+            for (error, times) in visitor.seen.errors {
+                *seen.errors.entry(error).or_default() += times;
+            }
+        }
+        Ok(seen)
+    })
+}
+
+/// Looks whether the sessions are what their visitors were told.
+async fn check_the_end(turn: &Turn, visitors: &mut [Visitor], seen: &mut Seen) -> Result<()> {
+    match turn.workload {
+        Workload::Hot => {
+            let told: u64 = visitors.iter().map(|visitor| visitor.count).sum();
+            if let Some(visitor) = visitors.first_mut() {
+                let answer = visitor.client.ask("GET", "/read").await?;
+                let there = answer.body.rsplit(' ').next().and_then(|count| count.parse::<i64>().ok());
+                let there = there.ok_or("the hot session cannot be read")?;
+                seen.lost = Some(i64::try_from(told)? - there);
+            }
+        }
+        Workload::Read | Workload::Write | Workload::Create => {
+            for visitor in visitors {
+                let expected = format!("{} {}", visitor.user, visitor.count);
+                let answer = visitor.client.ask("GET", "/read").await?;
+                if answer.body != expected {
+                    let wrong = format!("at the end {} {:?}, not {expected:?}", answer.status, answer.body);
+                    *seen.errors.entry(wrong).or_default() += 1;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Visitor {
+    /// Comes, and gets a session if it takes one to begin with.
+    async fn arrive(turn: &Turn, n: usize) -> Result<Self> {
+        let mut client = Client::connect(turn.port).await?;
+        let user = format!("{:06}", 100_000 + n);
+        if turn.session {
+            let answer = client.ask("POST", &format!("/create/{user}/{}", turn.bytes)).await?;
+            if answer.status != 200 || answer.body != format!("{user} 0") || !answer.set_cookie {
+                return Err(format!("create answers {} {:?}", answer.status, answer.body).into());
+            }
+        }
+        Ok(Self { client, user, count: 0, seen: Seen::default() })
+    }
+
+    async fn stay(mut self, workload: Workload, window: Window) -> Self {
+        let (method, path) = match workload {
+            Workload::Write | Workload::Hot => ("POST", "/write".to_owned()),
+            Workload::Create => ("POST", format!("/create/{}/0", self.user)),
+            Workload::Untouched => ("GET", "/untouched".to_owned()),
+            _ => ("GET", "/read".to_owned()),
+        };
+        let mut expected = String::new();
+        loop {
+            let start = Instant::now();
+            if start >= window.end {
+                return self;
+            }
+            if workload == Workload::Create {
+                self.client.cookie.clear();
+            }
+            let counts = matches!(workload, Workload::Write | Workload::Hot);
+            if expected.is_empty() || counts {
+                expected.clear();
+                match workload {
+                    Workload::Untouched => expected.push_str("ok"),
+                    // Whose turn it was is not known.
+                    Workload::Hot => expected.push_str(&self.user),
+                    _ => expected = format!("{} {}", self.user, self.count + u64::from(counts)),
+                }
+            }
+            let wrong = match self.client.ask(method, &path).await {
+                Ok(answer) => {
+                    let body = match workload {
+                        Workload::Hot => answer.body.split(' ').next().unwrap_or_default(),
+                        _ => answer.body,
+                    };
+                    let right = answer.status == 200
+                        && body == expected
+                        && (answer.set_cookie || workload != Workload::Create);
+                    (!right).then(|| format!("{} {:?}", answer.status, answer.body))
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            let end = Instant::now();
+            match wrong {
+                None => {
+                    self.count += u64::from(counts);
+                    if (window.begin..=window.end).contains(&end) {
+                        self.seen.micros.push(u32::try_from((end - start).as_micros()).unwrap_or(u32::MAX));
+                    }
+                }
+                Some(wrong) => {
+                    *self.seen.errors.entry(wrong).or_default() += 1;
+                    // What a server that is in trouble left on the connection is not the next answer.
+                    if self.client.connect_again().await.is_err() {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What to measure, and for how long.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    Result,
+    contender::{self, Contender},
+    workload::Workload,
+};
+
+/// The command line.
+#[derive(Debug)]
+pub struct Options {
+    /// Where figures, pictures and Django's virtual environment go.
+    pub target: PathBuf,
+    pub quick: bool,
+    /// How often every contender has its turn at everything.
+    pub rounds: usize,
+    /// How long a turn is measured.
+    pub time: Duration,
+    pub clients: Vec<usize>,
+    pub workloads: Vec<Workload>,
+    pub contenders: Vec<&'static Contender>,
+    /// Sessions in the table before anything is measured.
+    pub rows: usize,
+}
+
+/// What `--help` says.
+pub const HELP: &str = "options:
+  --quick             ends in three minutes: 3 rounds of half a second, fewer numbers of clients
+  --rounds N          default 5
+  --seconds S         of each turn; default 3
+  --clients A,B,…     default 1,16,64,256
+  --workloads A,B,…   of read, write, create, untouched, hot, sizes, statements, memory
+  --only A,B,…        of the contenders that the output names
+  --rows N            sessions in the table beforehand; default 100000";
+
+impl Options {
+    pub fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self {
+            target: PathBuf::from("target"),
+            quick: arguments.iter().any(|argument| argument == "--quick"),
+            rounds: 5,
+            time: Duration::from_secs(3),
+            clients: vec![1, 16, 64, 256],
+            workloads: Workload::ALL.to_vec(),
+            contenders: contender::ALL.iter().collect(),
+            rows: 100_000,
+        };
+        if options.quick {
+            options.rounds = 3;
+            options.time = Duration::from_millis(500);
+            options.clients = vec![1, 64];
+        }
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value\n{HELP}"));
+            match argument.as_str() {
+                "--quick" => {}
+                "--target" => options.target = value()?.into(),
+                "--rounds" => options.rounds = number(value()?)?.max(1),
+                "--rows" => options.rows = number(value()?)?,
+                "--seconds" => options.time = seconds(value()?)?,
+                "--clients" => options.clients = value()?.split(',').map(number).collect::<Result<_>>()?,
+                "--workloads" => {
+                    options.workloads = value()?.split(',').map(Workload::named).collect::<Result<_>>()?;
+                }
+                "--only" => {
+                    options.contenders = value()?.split(',').map(contender::named).collect::<Result<_>>()?;
+                }
+                _ => return Err(format!("{argument} is not known\n{HELP}").into()),
+            }
+        }
+        if options.clients.contains(&0) {
+            return Err("--clients: there is no load without a client".into());
+        }
+        Ok(options)
+    }
+}
+
+fn number(text: &str) -> Result<usize> {
+    text.parse().map_err(|_| format!("{text:?} is no number").into())
+}
+
+fn seconds(text: &str) -> Result<Duration> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if (0.1..=600.0).contains(&seconds) => Ok(time),
+        _ => Err(format!("{text:?}: a turn takes 0.1 to 600 seconds").into()),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the clients do.
+
+use crate::Result;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Reads two keys of the client's own session.
+    Read,
+    /// Adds one to a counter in the client's own session.
+    Write,
+    /// Comes without a cookie and leaves with a new session.
+    Create,
+    /// Sends a session's cookie to a handler that has no use for it.
+    Untouched,
+    /// Adds one to a counter in the session that all clients share.
+    Hot,
+    /// Reads and writes sessions of growing size.
+    Sizes,
+    /// Counts the statements behind a request, the WAL behind a save and the updates without index work.
+    Statements,
+    /// Memory of the server with idle connections.
+    Memory,
+}
+
+impl Workload {
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::Untouched,
+        Self::Hot,
+        Self::Sizes,
+        Self::Statements,
+        Self::Memory,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Create => "create",
+            Self::Untouched => "untouched",
+            Self::Hot => "hot",
+            Self::Sizes => "sizes",
+            Self::Statements => "statements",
+            Self::Memory => "memory",
+        }
+    }
+
+    pub fn named(name: &str) -> Result<Self> {
+        let all = Self::ALL.iter();
+        let found = all.copied().find(|workload| workload.name() == name);
+        found.ok_or_else(|| format!("there is no workload {name:?}").into())
+    }
+
+    /// Whether it is measured by how many requests are answered.
+    pub fn is_throughput(self) -> bool {
+        !matches!(self, Self::Sizes | Self::Statements | Self::Memory)
+    }
+
+    /// Whom the others are compared with.
+    pub fn reference(self) -> &'static str {
+        if self == Self::Untouched { "bare" } else { "floor" }
+    }
+
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Read => "two keys of the client's own session are read",
+            Self::Write => "a counter in the client's own session is incremented",
+            Self::Create => "no cookie comes in, a new session goes out",
+            Self::Untouched => "the session's cookie comes in, the handler does not use the session",
+            Self::Hot => "all clients increment a counter in one session",
+            Self::Sizes => "sessions of growing size are read and written",
+            Self::Statements => "what the database does for a request",
+            Self::Memory => "memory of the server by idle keep-alive connections",
+        }
+    }
+}
