@@ -19,7 +19,7 @@ pub(crate) fn launch(benchmark: &str) -> ExitCode {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = env::current_dir().map_or(target.clone(), |here| here.join(target));
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["run", "--release", "--locked", "--quiet", "--manifest-path"])
+        .args(["run", "--release", "--quiet", "--manifest-path"])
         .arg(root.join("benches/peers/Cargo.toml"))
         .arg("--target-dir")
         .arg(target.join("bench-peers"))
