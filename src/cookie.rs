@@ -1,6 +1,6 @@
 //! The session cookie: found in a request's headers, written into a response's.
 
-use std::time::{Duration, SystemTime};
+use std::{fmt::Write, time::SystemTime};
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue, HttpDate};
 use cookie::SameSite;
@@ -65,34 +65,40 @@ fn set_cookie_at(
     now: SystemTime,
 ) -> HeaderValue {
     let name = &settings.cookie_name;
-    let mut line = format!("{name}={}", value.map_or_else(|| "\"\"".to_owned(), quote));
-    let mut add = |attribute: &str| {
-        line.push_str("; ");
-        line.push_str(attribute);
-    };
+    // As long as most are, so that it is not moved while it grows.
+    let mut line = String::with_capacity(192);
+    line.push_str(name);
+    line.push('=');
+    match value {
+        Some(value) => push_quoted(&mut line, value),
+        None => line.push_str("\"\""),
+    }
     if let Some(domain) = settings.cookie_domain.as_ref().filter(|domain| !domain.is_empty()) {
-        add(&format!("Domain={domain}"));
+        line.push_str("; Domain=");
+        line.push_str(domain);
     }
     let (age, expires) = match value {
         Some(_) => (age, age.map(|age| later(now, age))),
         None => (Some(0.0), Some(SystemTime::UNIX_EPOCH)),
     };
+    // Writing to a String cannot fail.
     if let Some(expires) = expires {
-        add(&format!("expires={}", http_date(expires)));
+        let _ = write!(line, "; expires={}", http_date(expires));
     }
     if settings.cookie_httponly && value.is_some() {
-        add("HttpOnly");
+        line.push_str("; HttpOnly");
     }
     if let Some(age) = age {
-        add(&format!("Max-Age={}", age as i64));
+        let _ = write!(line, "; Max-Age={}", age as i64);
     }
     if !settings.cookie_path.is_empty() {
-        add(&format!("Path={}", settings.cookie_path));
+        line.push_str("; Path=");
+        line.push_str(&settings.cookie_path);
     }
     match settings.cookie_samesite {
-        Some(SameSite::Lax) => add("SameSite=Lax"),
-        Some(SameSite::Strict) => add("SameSite=Strict"),
-        Some(SameSite::None) => add("SameSite=None"),
+        Some(SameSite::Lax) => line.push_str("; SameSite=Lax"),
+        Some(SameSite::Strict) => line.push_str("; SameSite=Strict"),
+        Some(SameSite::None) => line.push_str("; SameSite=None"),
         None => {}
     }
     let secure = match value {
@@ -105,19 +111,19 @@ fn set_cookie_at(
         }
     };
     if secure {
-        add("Secure");
+        line.push_str("; Secure");
     }
     // Settings are checked when they are given, the value is quoted: nothing here can be refused.
-    HeaderValue::from_str(&line).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::try_from(line).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Python's `http.cookies._quote`. Session keys of Django's own making never need it.
-fn quote(value: &str) -> String {
+fn push_quoted(out: &mut String, value: &str) {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&b);
     if value.bytes().all(legal) && !value.is_empty() {
-        return value.to_owned();
+        out.push_str(value);
+        return;
     }
-    let mut out = String::with_capacity(value.len() + 2);
     out.push('"');
     for byte in value.bytes() {
         match byte {
@@ -129,20 +135,23 @@ fn quote(value: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 fn later(now: SystemTime, seconds: f64) -> SystemTime {
     from_micros(micros(now).saturating_add((seconds * 1e6) as i64))
 }
 
-fn http_date(time: SystemTime) -> String {
-    // `HttpDate` writes no year before 1970; a browser takes any past date as "delete".
-    HttpDate::from(time.max(SystemTime::UNIX_EPOCH + Duration::ZERO)).to_string()
+fn http_date(time: SystemTime) -> HttpDate {
+    // It writes no year before 1970; a browser takes any past date as "delete".
+    HttpDate::from(time.max(SystemTime::UNIX_EPOCH))
 }
 
 /// Adds `Cookie` to `Vary`. Django's `patch_vary_headers(response, ("Cookie",))`.
 pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::VARY) {
+        headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
+        return;
+    }
     let present: Vec<String> = headers
         .get_all(header::VARY)
         .flat_map(|line| {
@@ -167,6 +176,8 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::http::header::HeaderName;
     use serde_json::Value;
 
@@ -249,7 +260,9 @@ mod tests {
     fn values_are_quoted_as_python_quotes_them() {
         for v in vectors("quote") {
             if v["value"].as_str().is_some_and(str::is_ascii) {
-                assert_eq!(quote(v["value"].as_str().unwrap()), v["written"].as_str().unwrap(), "{v}");
+                let mut written = String::new();
+                push_quoted(&mut written, v["value"].as_str().unwrap());
+                assert_eq!(written, v["written"].as_str().unwrap(), "{v}");
             }
         }
     }
