@@ -1,23 +1,42 @@
 //! zlib, bounded on the way in.
 
+use std::cell::RefCell;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::Error;
 
-/// A zlib stream at Django's level, or nothing if zlib does not want to.
+/// zlib's quickest. Sessions of 4 KB become 1.3 KB by it, and 0.9 KB by Django's 6, which takes three times as
+/// long; of 64 KB 16 KB and 10 KB, in seven times as long.
+const LEVEL: Compression = Compression::fast();
+
+thread_local! {
+    /// Making one takes as long as compressing a small session: each thread keeps its own.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(LEVEL, true));
+    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+}
+
+/// A zlib stream, or nothing if zlib does not want to.
 pub(crate) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(payload.len() + 64); // zlib's own bound for what does not shrink
-    let status = Compress::new(Compression::new(6), true)
-        .compress_vec(payload, &mut out, FlushCompress::Finish)
-        .ok()?;
-    (status == Status::StreamEnd).then_some(out)
+    let status = COMPRESS.with_borrow_mut(|zlib| {
+        zlib.reset();
+        zlib.compress_vec(payload, &mut out, FlushCompress::Finish)
+    });
+    (status.ok()? == Status::StreamEnd).then_some(out)
 }
 
 /// The payload of a whole zlib stream of at most `limit` bytes. What follows the stream is ignored.
 pub(crate) fn inflate(stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    DECOMPRESS.with_borrow_mut(|zlib| {
+        zlib.reset(true);
+        inflate_by(zlib, stream, limit)
+    })
+}
+
+fn inflate_by(zlib: &mut Decompress, stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
     let broken = || Error::unreadable("the session data is not a valid zlib stream");
-    let mut zlib = Decompress::new(true);
-    let mut out = Vec::with_capacity(stream.len().saturating_mul(4).clamp(256, 64 * 1024));
+    let mut out = Vec::with_capacity(stream.len().saturating_mul(5).clamp(256, 64 * 1024));
     loop {
         let rest = stream.get(zlib.total_in() as usize..).unwrap_or_default();
         let before = (zlib.total_in(), zlib.total_out());
@@ -43,7 +62,7 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let bomb = deflate(&vec![b' '; 8 << 20]).unwrap();
-        assert!(bomb.len() < 10_000);
+        assert!(bomb.len() < 100_000);
         assert!(inflate(&bomb, 1 << 20).unwrap_err().is_too_large());
         assert_eq!(inflate(&bomb, 8 << 20).unwrap().len(), 8 << 20);
     }

@@ -34,6 +34,8 @@ pub struct SessionData {
 struct Member {
     /// The text between the key's quotes.
     key: Text,
+    /// Whether that is the key itself.
+    plain: bool,
     value: Text,
 }
 
@@ -71,7 +73,7 @@ impl SessionData {
         let source = text.into();
         let members = scan::scan_object(&source)?
             .into_iter()
-            .map(|(key, value)| Member { key: Text::Read(key), value: Text::Read(value) })
+            .map(|member| Member::new(&source, Text::Read(member.key), Text::Read(member.value)))
             .collect();
         Ok(Self { source, members })
     }
@@ -79,8 +81,9 @@ impl SessionData {
     /// Of keys (the text between the quotes) and values. Ranges are of `source`.
     #[cfg(feature = "pickle")]
     pub(super) fn from_parts(source: String, members: impl IntoIterator<Item = (Text, Text)>) -> Self {
-        let members = members.into_iter().map(|(key, value)| Member { key, value }).collect();
-        Self { source: source.into(), members }
+        let source: Arc<str> = source.into();
+        let members = members.into_iter().map(|(key, value)| Member::new(&source, key, value)).collect();
+        Self { source, members }
     }
 
     #[cfg(feature = "pickle")]
@@ -131,9 +134,10 @@ impl SessionData {
                     member.value = Text::New(value);
                 }
             }
-            None => self
-                .members
-                .push(Member { key: Text::New(json::escape_key(key).into()), value: Text::New(value) }),
+            None => {
+                let key = Text::New(json::escape_key(key).into());
+                self.members.push(Member::new(&self.source, key, Text::New(value)));
+            }
         }
     }
 
@@ -191,12 +195,12 @@ impl SessionData {
         let mut index = 0;
         members.retain(|member| {
             index += 1;
-            index <= start || !member.has_name() || !json::key_is(text(source, &member.key), key)
+            index <= start || !member.is(source, key)
         });
     }
 
     fn is(&self, member: &Member, key: &str) -> bool {
-        member.has_name() && json::key_is(self.text(&member.key), key)
+        member.is(&self.source, key)
     }
 
     #[cfg(feature = "pickle")]
@@ -221,6 +225,16 @@ fn text<'a>(source: &'a str, of: &'a Text) -> &'a str {
 }
 
 impl Member {
+    fn new(source: &str, key: Text, value: Text) -> Self {
+        let plain = !text(source, &key).contains('\\');
+        Self { key, plain, value }
+    }
+
+    fn is(&self, source: &str, key: &str) -> bool {
+        let raw = text(source, &self.key);
+        self.has_name() && if self.plain { raw == key } else { json::unescape(raw) == key }
+    }
+
     /// In a pickle a key may be anything. One that is no string is Python's alone: nobody here can name it.
     fn has_name(&self) -> bool {
         !matches!(self.key, Text::Python(_))
@@ -237,6 +251,20 @@ impl fmt::Debug for SessionData {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_recognised_however_it_was_escaped() {
+        let mut data = SessionData::from_json(r#"{"\u00E9\/":1,"a\\b":2,"\ud800":3}"#).unwrap();
+        assert_eq!(
+            ["é/", r"a\b", "a\\b", "\u{fffe}"].map(|key| data.get_json(key)),
+            [Some("1"), Some("2"), Some("2"), None]
+        );
+        assert!(data.get_json(r"\u00E9\/").is_none());
+        data.set_json("é/", "4").unwrap();
+        data.set_json("\"", "5").unwrap();
+        data.set_json("\"", "6").unwrap();
+        assert_eq!(data.to_json(), r#"{"\u00E9\/":4,"a\\b":2,"\ud800":3,"\"":6}"#);
+    }
 
     #[test]
     fn duplicates_stay_until_their_key_is_touched() {

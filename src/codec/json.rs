@@ -5,11 +5,6 @@ use std::{borrow::Cow, io};
 use serde::{Serialize, de::DeserializeOwned, de::IntoDeserializer};
 use serde_json::ser::Formatter;
 
-/// Whether the text between a key's quotes means `wanted`.
-pub(super) fn key_is(raw: &str, wanted: &str) -> bool {
-    if raw.contains('\\') { unescape(raw) == wanted } else { raw == wanted }
-}
-
 /// What the text between a key's quotes means. A lone surrogate, which Rust cannot hold, becomes U+FFFD.
 pub(super) fn unescape(raw: &str) -> Cow<'_, str> {
     if !raw.contains('\\') {
@@ -198,11 +193,5 @@ mod tests {
     #[test]
     fn strings_are_ascii_with_lower_case_escapes() {
         assert_eq!(to_json("a\u{7f}é\u{1f600}\n/\"").unwrap(), r#""a\u007f\u00e9\ud83d\ude00\n/\"""#);
-    }
-
-    #[test]
-    fn a_key_is_recognised_however_it_was_escaped() {
-        assert!(key_is(r"\u00E9\/", "é/"));
-        assert!(!key_is(r"\ud800", "\u{fffe}"));
     }
 }

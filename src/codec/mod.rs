@@ -157,9 +157,7 @@ impl Codec {
         }
         text.push(':');
         push_base62(&mut text, time);
-        let signature = self.0.signer.sign(&text);
-        text.push(':');
-        text.push_str(&signature);
+        self.0.signer.sign(&mut text);
         Ok(text)
     }
 
@@ -228,15 +226,17 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Appends the Unix time in base 62. A clock before 1970 counts as 1970.
 fn push_base62(text: &mut String, time: SystemTime) {
     let mut rest = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut digits = Vec::with_capacity(6);
+    let mut digits = [0; 11]; // 62^11 is more than 2^64
+    let mut first = digits.len();
     loop {
-        digits.push(char::from(BASE62[(rest % 62) as usize]));
+        first -= 1;
+        digits[first] = BASE62[(rest % 62) as usize];
         rest /= 62;
         if rest == 0 {
             break;
         }
     }
-    text.extend(digits.iter().rev());
+    text.extend(digits[first..].iter().copied().map(char::from));
 }
 
 /// The time that a stamp says. Django reads it even where no age limit needs it, and so must it be there.

@@ -4,88 +4,104 @@ use std::ops::Range;
 
 use crate::Error;
 
-/// Where a member's key (without its quotes) and value stand in the text.
-pub(super) type Member = (Range<usize>, Range<usize>);
+/// Where a member stands in the text.
+pub(super) struct Member {
+    /// Without its quotes.
+    pub(super) key: Range<usize>,
+    pub(super) value: Range<usize>,
+}
 
 /// The members of a JSON object, in their order, duplicates included.
 pub(super) fn scan_object(text: &str) -> Result<Vec<Member>, Error> {
-    let mut scan = Scanner { bytes: text.as_bytes(), at: 0 };
-    scan.blanks();
-    if scan.peek() != Some(b'{') {
+    let mut scan = Scanner::new(text);
+    if scan.next() != Some(b'{') {
         return Err(Error::unreadable("the session data is not a JSON object"));
     }
-    scan.at += 1;
+    scan.skip(1);
     let mut members = Vec::with_capacity(8);
-    scan.blanks();
-    if scan.take(b'}') {
-        scan.end()?;
-        return Ok(members);
+    if scan.next() == Some(b'}') {
+        scan.skip(1);
+        return scan.end(members);
     }
     loop {
         let key = scan.key()?;
         scan.blanks();
-        let start = scan.at;
+        let start = scan.at();
         scan.value()?;
-        members.push((key, start..scan.at));
-        scan.blanks();
-        if scan.take(b'}') {
-            scan.end()?;
-            return Ok(members);
+        members.push(Member { key, value: start..scan.at() });
+        match scan.next() {
+            Some(b',') => scan.skip(1),
+            Some(b'}') => {
+                scan.skip(1);
+                return scan.end(members);
+            }
+            _ => return Err(scan.bad()),
         }
-        scan.expect(b',')?;
     }
 }
 
 /// Errors unless `text` is one JSON value in Python's eyes.
 pub(super) fn check_value(text: &str) -> Result<(), Error> {
-    let mut scan = Scanner { bytes: text.as_bytes(), at: 0 };
+    let mut scan = Scanner::new(text);
     scan.value()?;
-    scan.end()
+    scan.end(())
 }
 
 struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    all: &'a [u8],
+    rest: &'a [u8],
 }
 
-impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { all: text.as_bytes(), rest: text.as_bytes() }
     }
 
-    fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
+    fn at(&self) -> usize {
+        self.all.len() - self.rest.len()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Error> {
-        if self.take(byte) { Ok(()) } else { Err(self.bad()) }
-    }
-
+    #[cold]
     fn bad(&self) -> Error {
-        Error::unreadable(format!("the session data is not valid JSON at byte {}", self.at))
+        Error::unreadable(format!("the session data is not valid JSON at byte {}", self.at()))
     }
 
+    /// Goes on by so many bytes, which the caller has seen.
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    #[inline]
     fn blanks(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
         }
     }
 
-    fn end(&mut self) -> Result<(), Error> {
+    /// The next byte that is no blank.
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
         self.blanks();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.bad()) }
+        self.rest.first().copied()
     }
 
-    /// `"key" :`, answering where the key's text stands.
+    /// Errors unless only blanks are left.
+    fn end<T>(&mut self, found: T) -> Result<T, Error> {
+        if self.next().is_none() { Ok(found) } else { Err(self.bad()) }
+    }
+
+    /// A key with its colon; where it stands without its quotes.
     fn key(&mut self) -> Result<Range<usize>, Error> {
-        self.blanks();
-        let start = self.at + 1;
+        if self.next() != Some(b'"') {
+            return Err(self.bad());
+        }
+        let start = self.at() + 1;
         self.string()?;
-        let key = start..self.at - 1;
-        self.blanks();
-        self.expect(b':')?;
+        let key = start..self.at() - 1;
+        if self.next() != Some(b':') {
+            return Err(self.bad());
+        }
+        self.skip(1);
         Ok(key)
     }
 
@@ -93,26 +109,23 @@ impl Scanner<'_> {
     fn value(&mut self) -> Result<(), Error> {
         let mut open: Vec<u8> = Vec::new();
         loop {
-            self.blanks();
-            match self.peek() {
+            match self.next() {
                 Some(b'{') => {
-                    self.at += 1;
-                    self.blanks();
-                    if self.peek() != Some(b'}') {
+                    self.skip(1);
+                    if self.next() != Some(b'}') {
                         open.push(b'}');
                         self.key()?;
                         continue;
                     }
-                    self.at += 1;
+                    self.skip(1);
                 }
                 Some(b'[') => {
-                    self.at += 1;
-                    self.blanks();
-                    if self.peek() != Some(b']') {
+                    self.skip(1);
+                    if self.next() != Some(b']') {
                         open.push(b']');
                         continue;
                     }
-                    self.at += 1;
+                    self.skip(1);
                 }
                 Some(b'"') => self.string()?,
                 _ => self.number_or_word()?,
@@ -120,83 +133,113 @@ impl Scanner<'_> {
             // A value has ended: close what ends with it, then go on to the next one.
             loop {
                 let Some(&close) = open.last() else { return Ok(()) };
-                self.blanks();
-                if self.take(close) {
+                let next = self.next();
+                if next == Some(close) {
+                    self.skip(1);
                     open.pop();
-                } else {
-                    self.expect(b',')?;
+                } else if next == Some(b',') {
+                    self.skip(1);
                     if close == b'}' {
                         self.key()?;
                     }
                     break;
+                } else {
+                    return Err(self.bad());
                 }
             }
         }
     }
 
+    /// A string, whose first quote the caller has seen.
     fn string(&mut self) -> Result<(), Error> {
-        self.expect(b'"')?;
+        let mut rest = self.rest.get(1..).unwrap_or_default();
         loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
+            rest = skip_plain(rest);
+            rest = match rest {
+                [b'"', rest @ ..] => {
+                    self.rest = rest;
                     return Ok(());
                 }
-                Some(b'\\') => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                        Some(b'u') => {
-                            let digits = self.bytes.get(self.at + 1..self.at + 5);
-                            if !digits.is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)) {
-                                return Err(self.bad());
-                            }
-                            self.at += 5;
-                        }
-                        _ => return Err(self.bad()),
-                    }
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => rest,
+                [b'\\', b'u', a, b, c, d, rest @ ..]
+                    if [a, b, c, d].iter().all(|hex| hex.is_ascii_hexdigit()) =>
+                {
+                    rest
                 }
-                Some(0..0x20) | None => return Err(self.bad()),
-                Some(_) => self.at += 1,
+                _ => {
+                    self.rest = rest;
+                    return Err(self.bad());
+                }
             }
         }
     }
 
     fn number_or_word(&mut self) -> Result<(), Error> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        for word in ["null", "true", "false", "NaN", "Infinity", "-Infinity"] {
-            if rest.starts_with(word.as_bytes()) {
-                self.at += word.len();
-                return Ok(());
+        let word: &[u8] = match self.rest {
+            [b'n', ..] => b"null",
+            [b't', ..] => b"true",
+            [b'f', ..] => b"false",
+            [b'N', ..] => b"NaN",
+            [b'I', ..] => b"Infinity",
+            [b'-', b'I', ..] => b"-Infinity",
+            _ => return self.number(),
+        };
+        match self.rest.strip_prefix(word) {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(())
             }
+            None => Err(self.bad()),
         }
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        // As Python's pattern: a fraction or exponent that is not whole is not part of the number,
-        // and what is left of it then fails as trailing text.
-        let before = self.at;
-        if self.take(b'.') && self.digits().is_err() {
-            self.at = before;
-        }
-        let before = self.at;
-        if self.take(b'e') || self.take(b'E') {
-            let _sign = self.take(b'+') || self.take(b'-');
-            if self.digits().is_err() {
-                self.at = before;
-            }
-        }
-        Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), Error> {
-        let start = self.at;
-        while self.peek().is_some_and(|b| b.is_ascii_digit()) {
-            self.at += 1;
+    /// As Python's pattern: a fraction or exponent that is not whole is not part of the number, and what is left of it then
+    /// fails as trailing text.
+    fn number(&mut self) -> Result<(), Error> {
+        let whole = self.rest.strip_prefix(b"-").unwrap_or(self.rest);
+        let Some(mut rest) = whole.strip_prefix(b"0").or_else(|| digits(whole)) else {
+            return Err(self.bad());
+        };
+        if let Some(fraction) = rest.strip_prefix(b".").and_then(digits) {
+            rest = fraction;
         }
-        if self.at > start { Ok(()) } else { Err(self.bad()) }
+        if let [b'e' | b'E', exponent @ ..] = rest {
+            let exponent = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
+            rest = digits(exponent).unwrap_or(rest);
+        }
+        self.rest = rest;
+        Ok(())
     }
+}
+
+/// What follows the digits, if there is one.
+fn digits(text: &[u8]) -> Option<&[u8]> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.get(count..).filter(|_| count > 0)
+}
+
+/// From the next quote, backslash or control character on.
+#[inline]
+fn skip_plain(mut text: &[u8]) -> &[u8] {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is less than `bound`. Wrong only above one that is right.
+    let less = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
+    let is = |word: u64, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    while let Some((eight, rest)) = text.split_first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        let special = less(word, 0x20) | is(word, b'"') | is(word, b'\\');
+        if special != 0 {
+            return text.get(special.trailing_zeros() as usize / 8..).unwrap_or_default();
+        }
+        text = rest;
+    }
+    while let [byte, rest @ ..] = text
+        && !matches!(byte, 0..0x20 | b'"' | b'\\')
+    {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -212,5 +255,26 @@ mod tests {
             assert!(check_value(bad).is_err(), "{bad}");
         }
         check_value(&format!("{}{}", "[".repeat(200_000), "]".repeat(200_000))).unwrap();
+    }
+
+    /// Strings are read eight bytes at a time: wherever a special byte stands, it is seen.
+    #[test]
+    fn strings_end_where_they_end() {
+        for length in 0..40 {
+            let text = "\u{e9}x~ ".repeat(10).chars().take(length).collect::<String>();
+            let string = format!("\"{text}\"");
+            assert!(check_value(&string).is_ok(), "{string}");
+            assert!(check_value(&format!("{string}\"")).is_err(), "what comes after it is not a part of it");
+            for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
+                let with =
+                    |inserted: &str| check_value(&format!("\"{}{inserted}{}\"", &text[..at], &text[at..]));
+                for good in ["\\\\", "\\\"", "\\u00e9", "\u{7f}", "\u{80}"] {
+                    assert!(with(good).is_ok(), "{good:?} at {at} of {string}");
+                }
+                for bad in ["\"", "\0", "\n", "\u{1f}", "\\x", "\\u00g0"] {
+                    assert!(with(bad).is_err(), "{bad:?} at {at} of {string}");
+                }
+            }
+        }
     }
 }

@@ -63,9 +63,8 @@ impl Serializer for JsonSerializer {
 
 /// Django reads the payload's bytes as latin-1, so raw UTF-8 in it is two characters, not one.
 fn from_latin1(bytes: Vec<u8>) -> String {
-    match String::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => text,
-        Ok(text) => text.bytes().map(char::from).collect(),
-        Err(error) => error.into_bytes().into_iter().map(char::from).collect(),
+    if bytes.is_ascii() {
+        return String::from_utf8(bytes).unwrap_or_default(); // ASCII is UTF-8
     }
+    bytes.into_iter().map(char::from).collect()
 }
