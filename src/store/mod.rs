@@ -223,6 +223,12 @@ impl Seen {
         Self(state.as_ref().into())
     }
 
+    /// As [`new`](Self::new), of a text that is shared already.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn of_text(text: Arc<str>) -> Self {
+        Self(text.into())
+    }
+
     /// What the store compares.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -163,7 +163,7 @@ impl SessionStore for SqliteStore {
         });
         let row = row.await?.map(|(text, expires)| {
             // Django's text is an ISO date. It was late enough, whatever it is.
-            (text, fromisoformat(&expires).unwrap_or_else(SystemTime::now))
+            (text.into(), fromisoformat(&expires).unwrap_or_else(SystemTime::now))
         });
         Ok(text::loaded(&self.0.codec, row))
     }

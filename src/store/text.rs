@@ -33,10 +33,10 @@ pub(super) const PAGE: u32 = 500;
 
 /// A row's text and expiry as a load's answer.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(super) fn loaded(codec: &Codec, row: Option<(String, SystemTime)>) -> Loaded {
+pub(super) fn loaded(codec: &Codec, row: Option<(Arc<str>, SystemTime)>) -> Loaded {
     let Some((text, expires)) = row else { return Loaded::Missing };
     match codec.decode(&text) {
-        Ok(data) => Loaded::Found(Record { data, seen: Seen::new(text), expires }),
+        Ok(data) => Loaded::Found(Record { data, seen: Seen::of_text(text), expires }),
         Err(error) => Loaded::Unreadable(Arc::new(error)),
     }
 }

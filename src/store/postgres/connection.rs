@@ -1,10 +1,11 @@
 //! Connections: from a pool, each operation under a deadline, a lost connection replaced once.
 
-use std::{collections::HashSet, error::Error as StdError, future::Future, time::Duration};
+use std::{error::Error as StdError, future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, error::SqlState, types::ToSql};
 
+use super::lane::Failure;
 use crate::Error;
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -14,6 +15,8 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(super) struct Connections {
     pool: Pool,
     pub(super) deadline: Duration,
+    /// Whether all of them have [`PLANS`].
+    pub(super) planned: bool,
 }
 
 /// Where connections come from.
@@ -25,6 +28,11 @@ pub(super) enum Source {
     /// The application's.
     Shared(Pool),
 }
+
+/// Each statement has one plan, whatever the size of the table: rows are looked up by their keys, in the order of
+/// these. So batches of several connections lock rows in one order and need not lock them beforehand.
+const PLANS: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+                     -c plan_cache_mode=force_generic_plan -c jit=off";
 
 /// Connections of a runtime: one for each lane, and some for what goes by itself.
 const CONNECTIONS: usize = 8;
@@ -61,22 +69,10 @@ impl Statement<'_> {
     }
 }
 
-/// The rows that a statement changed.
+/// The rows that a statement changed, each with its key in the first column.
 pub(super) struct ChangedRows {
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     pub(super) repeated: bool,
-}
-
-impl ChangedRows {
-    /// Which of these keys.
-    pub(super) fn among<'a>(&self, keys: &[&'a str]) -> Result<HashSet<&'a str>, Error> {
-        let mut changed = HashSet::with_capacity(self.rows.len());
-        for row in &self.rows {
-            let key: &str = row.try_get(0).map_err(super::other_columns)?;
-            changed.extend(keys.iter().find(|known| **known == key));
-        }
-        Ok(changed)
-    }
 }
 
 /// How many rows a statement changed.
@@ -109,36 +105,19 @@ impl Source {
         if config.get_application_name().is_none() {
             let _ = config.application_name("actix-django-session");
         }
+        let options = config.get_options().map_or(PLANS.to_owned(), |theirs| format!("{theirs} {PLANS}"));
+        let _ = config.options(&options);
         Ok(Self::Own(Box::new(config)))
     }
 }
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why a statement failed.
-pub(super) struct Failure {
-    /// The database itself said no, and would to this statement again.
-    pub(super) refused: bool,
-    pub(super) error: Error,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { refused: false, error }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
-
 impl Connections {
     /// For the runtime on which this is called.
     pub(super) fn new(source: &Source, deadline: Duration) -> Result<Self, Error> {
         let config = match source {
-            Source::Shared(pool) => return Ok(Self { pool: pool.clone(), deadline }),
+            Source::Shared(pool) => return Ok(Self { pool: pool.clone(), deadline, planned: false }),
             Source::Own(config) => config,
         };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -147,7 +126,7 @@ impl Connections {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|cause| Error::store_caused_by("cannot make a pool of connections", cause))?;
-        Ok(Self { pool, deadline })
+        Ok(Self { pool, deadline, planned: true })
     }
 
     /// One round trip, to see that somebody answers.
@@ -184,7 +163,7 @@ impl Connections {
         let (answer, repeated) = self.run(what, Statement::Query(sql, params)).await?;
         if answer.duplicate {
             let error = Error::store(format!("cannot {what}: a key is taken"));
-            return Err(Failure { refused: true, error });
+            return Err(Failure { of_a_row: true, unsure: repeated, error });
         }
         Ok(ChangedRows { rows: answer.found, repeated })
     }
@@ -225,8 +204,8 @@ impl Connections {
                         if !lost(&error) {
                             lease.give_back();
                         }
-                        let refused = error.as_db_error().is_some() && !lost(&error);
-                        return Err(Failure { refused, error: explain(what, error) });
+                        let of_a_row = is_of_a_row(&error);
+                        return Err(Failure { of_a_row, unsure: repeated, error: explain(what, error) });
                     }
                 }
             }
@@ -288,6 +267,13 @@ fn lost(error: &tokio_postgres::Error) -> bool {
     error.is_closed()
         || error.code().is_some_and(|code| shutting_down.contains(code))
         || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
+/// The database would carry out the rest of the batch: what is in one of its rows, or who holds one, is in the way.
+fn is_of_a_row(error: &tokio_postgres::Error) -> bool {
+    // Data exceptions, constraints, deadlocks and the like, limits, and what a trigger raises.
+    let classes = ["22", "23", "40", "54", "P0"];
+    error.code().is_some_and(|code| classes.iter().any(|class| code.code().starts_with(class)))
 }
 
 /// A new key that is taken.

@@ -25,7 +25,7 @@ const WAITING: usize = 16 * 1024;
 
 /// What a lane's batches are made of and who carries them out.
 pub(super) trait Work: Send + Sync + 'static {
-    type Question: Send + 'static;
+    type Question: Send + Sync + 'static;
     type Answer: Send + 'static;
 
     /// What must be in a batch only once; nothing if it does not matter.
@@ -37,11 +37,39 @@ pub(super) trait Work: Send + Sync + 'static {
         0
     }
 
+    /// Answers a question by itself. `unsure` if it was part of a batch that may have been carried out.
+    fn one(
+        &self,
+        question: &Self::Question,
+        unsure: bool,
+    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+
     /// An answer for each question, in their order.
-    fn carry_out(
+    fn many(
         &self,
         batch: &[Self::Question],
-    ) -> impl Future<Output = Vec<Result<Self::Answer, Error>>> + Send;
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, Failure>> + Send;
+}
+
+/// Why a batch has no answers.
+pub(super) struct Failure {
+    /// Because of a row in it, so that the others succeed without that one.
+    pub(super) of_a_row: bool,
+    /// It may have been carried out all the same: its first answer was lost.
+    pub(super) unsure: bool,
+    pub(super) error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { of_a_row: false, unsure: false, error }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
 }
 
 struct Job<W: Work> {
@@ -103,10 +131,28 @@ async fn drive<W: Work>(work: Arc<W>, mut receiver: mpsc::Receiver<Job<W>>) {
         if questions.is_empty() {
             continue;
         }
-        let results = work.carry_out(&questions).await;
+        let results = carry_out(&*work, &questions).await;
         for (result, answer) in results.into_iter().zip(answers) {
             let _ = answer.send(result); // whoever asked may have left
         }
+    }
+}
+
+/// An answer for each question, in their order.
+async fn carry_out<W: Work>(work: &W, batch: &[W::Question]) -> Vec<Result<W::Answer, Error>> {
+    if let [question] = batch {
+        return vec![work.one(question, false).await];
+    }
+    match work.many(batch).await {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(Failure { of_a_row: true, unsure, .. }) => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for question in batch {
+                answers.push(work.one(question, unsure).await);
+            }
+            answers
+        }
+        Err(failure) => batch.iter().map(|_| Err(failure.error.again())).collect(),
     }
 }
 

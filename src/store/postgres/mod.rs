@@ -164,7 +164,7 @@ impl PostgresStore {
         let replacement = Replacement { key: key.clone(), seen: seen.clone(), new };
         let lane = &self.here()?.replaces;
         Ok(match lane.ask("save a session", replacement, self.workers.deadline).await? {
-            Replaced::Done => Outcome::Saved(Seen::new(&*text)),
+            Replaced::Done => Outcome::Saved(Seen::of_text(text)),
             Replaced::Taken => Outcome::KeyTaken,
             Replaced::There(content) => text::refused(text::loaded(&self.codec, content)),
         })
@@ -192,7 +192,7 @@ impl SessionStore for PostgresStore {
         let new = self.new_row(key, data, expires)?;
         let (text, lane) = (new.text.clone(), &self.here()?.creates);
         let created = lane.ask("create a session", new, self.workers.deadline).await?;
-        Ok(if created { Outcome::Saved(Seen::new(&*text)) } else { Outcome::KeyTaken })
+        Ok(if created { Outcome::Saved(Seen::of_text(text)) } else { Outcome::KeyTaken })
     }
 
     async fn update(

@@ -46,6 +46,8 @@ pub(super) struct Sql {
     pub(super) load_many: String,
     pub(super) create_many: String,
     pub(super) update_many: String,
+    /// The same for connections of any plan.
+    pub(super) update_many_locked: String,
     pub(super) rename_many: String,
     pub(super) delete_many: String,
     pub(super) create: String,
@@ -69,11 +71,17 @@ impl Sql {
         let locked = |strength: &str| {
             format!(
                 "WITH locked AS (SELECT session_key FROM {t} WHERE session_key = ANY($1) \
-                 AND expire_date > $5 ORDER BY session_key FOR {strength})"
+                 AND expire_date > $5 ORDER BY session_key COLLATE \"C\" FOR {strength}) "
             )
         };
-        let batch = "locked.session_key = n.key AND s.session_key = n.key AND s.session_data = n.seen \
-                     AND s.expire_date > $5";
+        let batch = "s.session_key = n.key AND s.session_data = n.seen AND s.expire_date > $5";
+        let update_many = |beginning: &str, end: &str| {
+            format!(
+                "{beginning}UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires \
+                 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS n (key, seen, data, expires) \
+                 {end} RETURNING s.session_key"
+            )
+        };
         Self {
             load: format!(
                 "SELECT session_key, session_data, expire_date FROM {t} \
@@ -83,31 +91,28 @@ impl Sql {
                 "SELECT session_key, session_data, expire_date FROM {t} \
                  WHERE session_key = ANY($1) AND expire_date > $2"
             ),
+            // No `ON CONFLICT`: it would look for each key beforehand, and keys are random.
             create_many: format!(
                 "INSERT INTO {t} (session_key, session_data, expire_date) SELECT * \
-                 FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS n (key, data, expires) ORDER BY key \
-                 ON CONFLICT DO NOTHING RETURNING session_key"
+                 FROM unnest($1::text[], $2::text[], $3::timestamptz[])"
             ),
-            update_many: format!(
-                "{} UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires \
-                 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS n (key, seen, data, expires), \
-                 locked WHERE {batch} RETURNING s.session_key",
-                locked("NO KEY UPDATE")
+            update_many: update_many("", &format!("WHERE {batch}")),
+            update_many_locked: update_many(
+                &locked("NO KEY UPDATE"),
+                &format!(", locked WHERE locked.session_key = n.key AND {batch}"),
             ),
             rename_many: format!(
-                "{} UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires, session_key = n.new_key \
+                "{}UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires, session_key = n.new_key \
                  FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $6::text[]) \
-                 AS n (key, seen, data, expires, new_key), locked WHERE {batch} RETURNING n.key",
+                 AS n (key, seen, data, expires, new_key), locked WHERE locked.session_key = n.key AND {batch} \
+                 RETURNING n.key",
                 locked("UPDATE")
             ),
             delete_many: format!(
                 "DELETE FROM {t} WHERE session_key IN (SELECT session_key FROM {t} WHERE session_key = ANY($1) \
-                 ORDER BY session_key FOR UPDATE) RETURNING session_key"
+                 ORDER BY session_key COLLATE \"C\" FOR UPDATE) RETURNING session_key"
             ),
-            create: format!(
-                "INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3) \
-                 ON CONFLICT DO NOTHING"
-            ),
+            create: format!("INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3)"),
             update: format!("UPDATE {t} SET session_data = $4, expire_date = $5 WHERE {compare}"),
             rename: format!(
                 "UPDATE {t} SET session_data = $4, expire_date = $5, session_key = $6 WHERE {compare}"
