@@ -99,7 +99,6 @@ impl Error {
     }
 
     /// The same error for somebody else whom it concerns too.
-    #[cfg(feature = "postgres")]
     pub(crate) fn again(&self) -> Self {
         let cause = self.source().map(|cause| Cause::from(cause.to_string()));
         Self::new(self.0.kind, self.0.text.clone(), cause)

@@ -2,11 +2,13 @@
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    Session, expiry, queue,
+    Session, expiry,
+    group::{Group, Saved},
     state::{Change, Row, push},
 };
 use crate::{
@@ -25,7 +27,7 @@ struct Plan {
     row: Row,
     key: Option<SessionKey>,
     data: SessionData,
-    changes: Vec<Change>,
+    changes: Arc<Vec<Change>>,
     flushed: bool,
 }
 
@@ -53,7 +55,8 @@ impl Session {
                 return Ok(());
             }
             let newer = mem::take(&mut state.journal);
-            newer.into_iter().for_each(|change| push(&mut state.saving, change));
+            let saving = Arc::make_mut(&mut state.saving);
+            newer.into_iter().for_each(|change| push(saving, change));
             let plan = Plan {
                 row: state.row.clone(),
                 key: state.key.clone(),
@@ -65,7 +68,7 @@ impl Session {
         };
         let (row, data) = self.carry_out(plan).await?;
         let mut state = self.state();
-        state.saving.clear();
+        state.saving = Arc::default();
         state.saved = Some(changes);
         if state.key_changes == key_changes {
             // Unless a clone flushed or cycled it meanwhile, this is now the session.
@@ -140,9 +143,18 @@ impl Session {
                     self.shared.store.delete(&old).await?;
                     return Ok((Row::None, data));
                 }
-                let new_key = key.unwrap_or_else(|| self.draw_key(Some(&old)));
                 let patience = self.shared.store.patience();
-                let work = self.replace_row(old, seen, new_key, data, &changes, flushed);
+                let work = async {
+                    match key {
+                        Some(key) if key == old && !flushed => {
+                            self.update_row(old, seen, data, changes).await
+                        }
+                        key => {
+                            let key = key.unwrap_or_else(|| self.draw_key(Some(&old)));
+                            self.replace_row(old, seen, key, data, &changes, flushed).await
+                        }
+                    }
+                };
                 tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
                     Err(Error::store(format!(
                         "cannot save a session: it did not come about within {patience:?}"
@@ -169,6 +181,34 @@ impl Session {
         Err(Error::store(format!("the store says that {ATTEMPTS} random keys in a row are taken")))
     }
 
+    /// Changes what the session holds, and neither its key nor where it began.
+    async fn update_row(
+        &self,
+        key: SessionKey,
+        seen: Seen,
+        data: SessionData,
+        changes: Arc<Vec<Change>>,
+    ) -> Result<(Row, SessionData), Error> {
+        let (store, group) = (&self.shared.store, Group::new(&self.shared.store, &key));
+        let mut latest = None;
+        if !group.has_met() {
+            let expires = self.expires(&data);
+            match store.update(&key, &seen, &data, expires).await? {
+                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen, expires }, data)),
+                Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen, expires }, data)),
+                Outcome::Gone => return Err(Error::interrupted()),
+                Outcome::Unreadable(error) => return self.begin_beside(&error, None, data).await,
+                Outcome::Changed(record) => latest = Some((record.seen, record.data)),
+                Outcome::KeyTaken => {} // no new key was asked for
+            }
+        }
+        match group.save(changes, self.shared.policy, latest).await? {
+            Saved::Done(row, data) => Ok((row, data)),
+            Saved::Unreadable(error) => self.begin_beside(&error, None, data).await,
+        }
+    }
+
+    /// Changes the key, or begins anew after a flush.
     async fn replace_row(
         &self,
         old: SessionKey,
@@ -178,20 +218,9 @@ impl Session {
         changes: &[Change],
         flushed: bool,
     ) -> Result<(Row, SessionData), Error> {
-        let store = &self.shared.store;
-        let mut turn = queue::behind_others(&old).await;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 && turn.is_none() {
-                turn = Some(queue::in_line(&old).await);
-            }
-            // While this waited, others of this process stored something.
-            if let Some((latest, stored)) = turn.as_mut().and_then(|turn| turn.take())
-                && latest != seen
-            {
-                seen = latest;
-                data = stored;
-                changes.iter().try_for_each(|change| change.apply(&mut data))?;
-            }
+        let (store, group) = (&self.shared.store, Group::new(&self.shared.store, &old));
+        let mut turn = if group.has_met() { group.turn().await } else { None };
+        for _ in 0..ATTEMPTS {
             let expires = self.expires(&data);
             let outcome = if key == old {
                 store.update(&old, &seen, &data, expires).await?
@@ -199,15 +228,13 @@ impl Session {
                 store.rename(&old, &seen, &key, &data, expires).await?
             };
             match outcome {
-                Outcome::Saved(seen) => {
-                    if let Some(turn) = turn.as_mut().filter(|_| key == old) {
-                        **turn = Some((seen.clone(), data.clone()));
-                    }
-                    return Ok((Row::Stored { key, seen, expires }, data));
-                }
+                Outcome::Saved(seen) => return Ok((Row::Stored { key, seen, expires }, data)),
                 Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen, expires }, data)),
                 Outcome::KeyTaken => key = self.draw_key(Some(&old)),
                 Outcome::Changed(record) => {
+                    if turn.is_none() {
+                        turn = group.turn().await;
+                    }
                     data = record.data;
                     seen = record.seen;
                     changes.iter().try_for_each(|change| change.apply(&mut data))?;
@@ -216,8 +243,7 @@ impl Session {
                 Outcome::Gone if flushed => return self.insert_row(Some(key), data).await,
                 Outcome::Gone => return Err(Error::interrupted()),
                 Outcome::Unreadable(error) => {
-                    tracing::warn!("Session data corrupted: {error}");
-                    let saved = self.insert_row((key != old).then_some(key), data).await?;
+                    let saved = self.begin_beside(&error, (key != old).then_some(key), data).await?;
                     if flushed {
                         store.delete(&old).await?;
                     }
@@ -226,6 +252,17 @@ impl Session {
             }
         }
         Err(Error::store(format!("another writer of the same session was faster {ATTEMPTS} times in a row")))
+    }
+
+    /// Another writer stored something that we cannot read: it stays, and what we have becomes a new session.
+    async fn begin_beside(
+        &self,
+        unreadable: &Error,
+        key: Option<SessionKey>,
+        data: SessionData,
+    ) -> Result<(Row, SessionData), Error> {
+        tracing::warn!("Session data corrupted: {unreadable}");
+        self.insert_row(key, data).await
     }
 
     fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {

@@ -3,7 +3,7 @@
 mod commit;
 mod dictionary;
 mod expiry;
-mod queue;
+mod group;
 mod state;
 
 use std::{

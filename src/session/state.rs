@@ -96,7 +96,7 @@ pub(super) struct State {
     pub(super) key: Option<SessionKey>,
     pub(super) data: SessionData,
     /// Changes that a save has in hand. They come back if it fails or is dropped half-way.
-    pub(super) saving: Vec<Change>,
+    pub(super) saving: Arc<Vec<Change>>,
     /// Changes since.
     pub(super) journal: Vec<Change>,
     /// `flush` was called: whatever the row holds must go, and that it is gone already is no surprise.
@@ -118,7 +118,7 @@ impl State {
             key: row.key().cloned(),
             row,
             data,
-            saving: Vec::new(),
+            saving: Arc::default(),
             journal: Vec::new(),
             flushed: false,
             accessed: false,

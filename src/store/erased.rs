@@ -31,6 +31,11 @@ impl<S: SessionStore> From<S> for AnyStore {
 }
 
 impl AnyStore {
+    /// What its clones have in common with it, and no other store has at the same time.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>().addr()
+    }
+
     /// See [`SessionStore::patience`].
     pub fn patience(&self) -> Duration {
         self.0.patience()

@@ -18,6 +18,7 @@ mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod sweeper;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod text;
 mod url;
 
@@ -102,7 +103,7 @@ pub trait SessionStore: Send + Sync + 'static {
                 Loaded::Found(record) if record.seen == *seen => {
                     self.update(key, seen, &record.data, expires).await
                 }
-                now_there => Ok(text::refused(now_there)),
+                now_there => Ok(now_there.refused()),
             }
         }
     }
@@ -181,6 +182,17 @@ pub enum Loaded {
     /// Something is there that this store's codec cannot read: signed with another secret, damaged, too
     /// large. It may be somebody else's and must not be overwritten. The error says why.
     Unreadable(Arc<Error>),
+}
+
+impl Loaded {
+    /// The answer to a compare-and-set that changed nothing, from what is there now.
+    pub(crate) fn refused(self) -> Outcome {
+        match self {
+            Self::Found(record) => Outcome::Changed(record),
+            Self::Missing => Outcome::Gone,
+            Self::Unreadable(error) => Outcome::Unreadable(error),
+        }
+    }
 }
 
 /// How a create, update or rename ended.

@@ -143,7 +143,7 @@ impl SqliteStore {
         match changed.await? {
             None => Ok(Outcome::KeyTaken),
             Some(1) => Ok(saved),
-            Some(_) => Ok(text::refused(self.load(key).await?)),
+            Some(_) => Ok(self.load(key).await?.refused()),
         }
     }
 }

@@ -1,20 +1,14 @@
 //! What the engines share that keep Django's signed text in a row.
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use std::{sync::Arc, time::SystemTime};
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-use super::{Cursor, Listed, Page, Record, Seen};
-use super::{Loaded, Outcome};
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use super::{Cursor, Listed, Loaded, Page, Record, Seen};
 use crate::{SessionKey, codec::Codec};
 
 /// Expired sessions cleared by one statement, where nobody says how many.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const BATCH: u32 = 1000;
 
 /// Clears batch after batch.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) async fn clear_all(store: &impl super::SessionStore) -> Result<u64, crate::Error> {
     let (mut total, mut after) = (0, None);
     loop {
@@ -28,11 +22,9 @@ pub(super) async fn clear_all(store: &impl super::SessionStore) -> Result<u64, c
 }
 
 /// Sessions of a page.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) const PAGE: u32 = 500;
 
 /// A row's text and expiry as a load's answer.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn loaded(codec: &Codec, row: Option<(Arc<str>, SystemTime)>) -> Loaded {
     let Some((text, expires)) = row else { return Loaded::Missing };
     match codec.decode(&text) {
@@ -41,17 +33,7 @@ pub(super) fn loaded(codec: &Codec, row: Option<(Arc<str>, SystemTime)>) -> Load
     }
 }
 
-/// The answer to a compare-and-set that changed nothing, from what is there now.
-pub(super) fn refused(now_there: Loaded) -> Outcome {
-    match now_there {
-        Loaded::Found(record) => Outcome::Changed(record),
-        Loaded::Missing => Outcome::Gone,
-        Loaded::Unreadable(error) => Outcome::Unreadable(error),
-    }
-}
-
 /// A page from its rows in the order of their keys, each with its text and expiry.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn page(codec: &Codec, rows: Vec<(String, String, SystemTime)>) -> Page {
     let full = rows.len() >= PAGE as usize;
     let next = rows.last().filter(|_| full).map(|(key, ..)| Cursor::new(key.as_str()));

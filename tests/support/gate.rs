@@ -23,6 +23,7 @@ pub struct Gated {
 #[derive(Debug, Default)]
 struct Gate {
     operation: Mutex<Option<&'static str>>,
+    carried_out: Mutex<Vec<String>>,
     reached: Notify,
     open: Notify,
 }
@@ -47,7 +48,13 @@ impl Gated {
         self.gate.open.notify_one();
     }
 
+    /// How often it was carried out.
+    pub fn count(&self, operation: &str) -> usize {
+        self.gate.carried_out.lock().unwrap().iter().filter(|one| *one == operation).count()
+    }
+
     async fn pass<T>(&self, operation: &str, answer: T) -> T {
+        self.gate.carried_out.lock().unwrap().push(operation.to_owned());
         let stop = self.gate.operation.lock().unwrap().take_if(|wanted| *wanted == operation).is_some();
         if stop {
             self.gate.reached.notify_one();

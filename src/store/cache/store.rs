@@ -85,7 +85,7 @@ impl<C: Cache> CacheStore<C> {
             Replaced::Done => Outcome::Saved(Seen::new(value)),
             Replaced::Taken => Outcome::KeyTaken,
             Replaced::Gone => Outcome::Gone,
-            Replaced::Changed(entry) => crate::store::text::refused(self.loaded(Some(entry))),
+            Replaced::Changed(entry) => self.loaded(Some(entry)).refused(),
         }
     }
 }

@@ -25,7 +25,7 @@ use self::{
     place::Placed,
     trouble::Trouble,
 };
-use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
+use super::{Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore};
 use crate::{Error, SessionKey, codec::Codec};
 
 /// Threads at once that wait for the disk.
@@ -164,7 +164,7 @@ impl FileStore {
             let Some(old) = inner.disk.lock(&key, until)? else { return Ok(Outcome::Gone) };
             match inner.loaded(Some(inner.disk.read_from(&old)?)) {
                 Loaded::Found(record) if record.seen == seen => {}
-                other => return Ok(text::refused(other)),
+                other => return Ok(other.refused()),
             }
             let mut new = inner.disk.write(&new_key, &text, modified, until)?;
             let placed = if new_key == key {
@@ -175,7 +175,7 @@ impl FileStore {
             Ok(match placed? {
                 Placed::Done => Outcome::Saved(Seen::new(text)),
                 Placed::Taken => Outcome::KeyTaken,
-                Placed::Changed => text::refused(inner.loaded(inner.disk.read(&key)?)),
+                Placed::Changed => inner.loaded(inner.disk.read(&key)?).refused(),
                 Placed::Gone => Outcome::Gone,
             })
         });

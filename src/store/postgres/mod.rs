@@ -166,7 +166,7 @@ impl PostgresStore {
         Ok(match lane.ask("save a session", replacement, self.workers.deadline).await? {
             Replaced::Done => Outcome::Saved(Seen::of_text(text)),
             Replaced::Taken => Outcome::KeyTaken,
-            Replaced::There(content) => text::refused(text::loaded(&self.codec, content)),
+            Replaced::There(content) => text::loaded(&self.codec, content).refused(),
         })
     }
 
@@ -231,7 +231,7 @@ impl SessionStore for PostgresStore {
         if changed.rows == 1 || changed.repeated {
             return Ok(Outcome::Saved(seen.clone()));
         }
-        Ok(text::refused(self.load(key).await?))
+        Ok(self.load(key).await?.refused())
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
