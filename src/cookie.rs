@@ -148,9 +148,14 @@ fn http_date(time: SystemTime) -> HttpDate {
 
 /// Adds `Cookie` to `Vary`. Django's `patch_vary_headers(response, ("Cookie",))`.
 pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::VARY) {
-        headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
-        return;
+    let mut lines = headers.get_all(header::VARY);
+    match (lines.next(), lines.next()) {
+        (None, _) => {
+            headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
+            return;
+        }
+        (Some(line), None) if line == "Cookie" => return,
+        _ => {}
     }
     let present: Vec<String> = headers
         .get_all(header::VARY)

@@ -22,7 +22,7 @@ use ::base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
-use self::signing::Signer;
+use self::{compress::Aim, signing::Signer};
 pub use self::{
     data::SessionData,
     serializer::{JsonSerializer, Serializer},
@@ -58,6 +58,7 @@ struct Inner {
     signer: Signer,
     serializer: Arc<dyn Serializer>,
     compress_from: usize,
+    aim: Aim,
     read_legacy: bool,
     max_session_bytes: usize,
 }
@@ -74,6 +75,7 @@ impl Codec {
             signer,
             serializer: Arc::new(JsonSerializer),
             compress_from: COMPRESS_FROM,
+            aim: Aim::Quick,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
@@ -116,6 +118,11 @@ impl Codec {
         self.change(|inner| inner.compress_from = bytes)
     }
 
+    /// As small as Django makes it, in all sizes.
+    pub(crate) fn compress_well(self) -> Self {
+        self.compress_from(0).change(|inner| inner.aim = Aim::Small)
+    }
+
     pub(crate) fn size_limit(&self) -> usize {
         self.0.max_session_bytes
     }
@@ -145,8 +152,9 @@ impl Codec {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
         let mut text = String::with_capacity(payload.len() * 4 / 3 + 64);
-        let compressed =
-            (payload.len() >= self.0.compress_from).then(|| compress::deflate(&payload)).flatten();
+        let compressed = (payload.len() >= self.0.compress_from)
+            .then(|| compress::deflate(&payload, self.0.aim))
+            .flatten();
         match compressed {
             // Django's own bound: worth it from two bytes on, as the mark takes one.
             Some(shorter) if shorter.len() + 1 < payload.len() => {

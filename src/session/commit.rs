@@ -143,25 +143,23 @@ impl Session {
                     self.shared.store.delete(&old).await?;
                     return Ok((Row::None, data));
                 }
-                let patience = self.shared.store.patience();
-                let work = async {
-                    match key {
-                        Some(key) if key == old && !flushed => {
-                            self.update_row(old, seen, data, changes).await
-                        }
-                        key => {
-                            let key = key.unwrap_or_else(|| self.draw_key(Some(&old)));
-                            self.replace_row(old, seen, key, data, &changes, flushed).await
-                        }
+                match key {
+                    Some(key) if key == old && !flushed => self.update_row(old, seen, data, changes).await,
+                    key => {
+                        let key = key.unwrap_or_else(|| self.draw_key(Some(&old)));
+                        self.with_patience(self.replace_row(old, seen, key, data, &changes, flushed)).await
                     }
-                };
-                tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
-                    Err(Error::store(format!(
-                        "cannot save a session: it did not come about within {patience:?}"
-                    )))
-                })
+                }
             }
         }
+    }
+
+    /// For what may take more than one operation.
+    async fn with_patience<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let patience = self.shared.store.patience();
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            Err(Error::store(format!("cannot save a session: it did not come about within {patience:?}")))
+        })
     }
 
     async fn insert_row(
@@ -202,7 +200,7 @@ impl Session {
                 Outcome::KeyTaken => {} // no new key was asked for
             }
         }
-        match group.save(changes, self.shared.policy, latest).await? {
+        match self.with_patience(group.save(changes, self.shared.policy, latest)).await? {
             Saved::Done(row, data) => Ok((row, data)),
             Saved::Unreadable(error) => self.begin_beside(&error, None, data).await,
         }

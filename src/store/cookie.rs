@@ -48,7 +48,7 @@ impl CookieStore {
         let codec: Codec = codec.into();
         codec.check()?;
         // Every byte of a cookie travels with every request.
-        let codec = codec.engine_class(CLASS).compress_from(0);
+        let codec = codec.engine_class(CLASS).compress_well();
         Ok(Self { codec, max_age: Duration::from_secs(14 * 24 * 3600) })
     }
 

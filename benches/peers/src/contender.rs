@@ -35,7 +35,10 @@ pub struct Contender {
 
 pub const OURS: &str = "actix-django-session";
 
-pub const ALL: [Contender; 7] = [
+/// Ours with a setting that matters where sessions are saved again.
+pub const COARSE: &str = "coarse-expiry";
+
+pub const ALL: [Contender; 8] = [
     Contender { name: "bare", keeps: Keeps::Nothing, what: "actix-web that does nothing" },
     Contender {
         name: "floor",
@@ -43,6 +46,7 @@ pub const ALL: [Contender; 7] = [
         what: "by hand: actix-web, deadpool-postgres, no signature",
     },
     Contender { name: OURS, keeps: Keeps::Postgres, what: "this crate: PostgresStore::connect" },
+    Contender { name: COARSE, keeps: Keeps::Postgres, what: "this crate with coarse_expiry(true)" },
     Contender {
         name: "actix-session-redis",
         keeps: Keeps::Redis,
@@ -66,6 +70,8 @@ pub fn named(name: &str) -> Result<&'static Contender> {
 impl Contender {
     pub fn takes_part(&self, workload: Workload) -> bool {
         match workload {
+            Workload::Write | Workload::Hot | Workload::Statements if self.name == COARSE => true,
+            _ if self.name == COARSE => false,
             Workload::Untouched => true,
             // Every browser has its own copy of such a session: there is nothing to share, nor to count.
             Workload::Hot => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),

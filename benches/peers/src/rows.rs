@@ -8,14 +8,13 @@ use crate::{Result, content, postgres::Postgres};
 // What was there beforehand has this end, and nothing else has.
 const FOREVER: &str = "2099-01-01";
 
-// Django's own DDL, the floor's, and tower-sessions' (which makes no index on the date).
+// Django's own DDL, the same for the floor, and tower-sessions' (which makes no index on the date).
 const TABLES: &str = r#"
     CREATE TABLE django_session (session_key varchar(40) NOT NULL PRIMARY KEY, session_data text NOT NULL,
         expire_date timestamp with time zone NOT NULL);
     CREATE INDEX django_session_session_key_c0390e0f_like ON django_session (session_key varchar_pattern_ops);
     CREATE INDEX django_session_expire_date_a5c62663 ON django_session (expire_date);
-    CREATE TABLE floor_session (key text PRIMARY KEY, data text NOT NULL, expires timestamptz NOT NULL);
-    CREATE INDEX floor_session_expires ON floor_session (expires);
+    CREATE TABLE floor_session (LIKE django_session INCLUDING ALL);
     CREATE SCHEMA tower_sessions;
     CREATE TABLE tower_sessions.session (id text PRIMARY KEY NOT NULL, data bytea NOT NULL,
         expiry_date timestamptz NOT NULL);
@@ -24,7 +23,7 @@ const TABLES: &str = r#"
 /// Each table with its column of the date.
 const DATES: [(&str, &str); 3] = [
     ("django_session", "expire_date"),
-    ("floor_session", "expires"),
+    ("floor_session", "expire_date"),
     ("tower_sessions.session", "expiry_date"),
 ];
 

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     Error,
-    codec::{Serializer, SessionData, compress},
+    codec::{
+        Serializer, SessionData,
+        compress::{self, Aim},
+    },
 };
 
 /// A zlib stream's first byte. Neither a pickle nor JSON begins with it.
@@ -26,7 +29,7 @@ impl Format {
             return Err(Error::too_large(bytes.len(), self.max_session_bytes));
         }
         let worth_it = self.compress_from.is_some_and(|from| bytes.len() >= from);
-        match worth_it.then(|| compress::deflate(&bytes)).flatten() {
+        match worth_it.then(|| compress::deflate(&bytes, Aim::Quick)).flatten() {
             Some(shorter) if shorter.len() < bytes.len() => Ok(shorter),
             _ => Ok(bytes),
         }

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Error;
+use crate::{Error, SessionKey};
 
 /// Questions in a batch at most.
 const ROWS: usize = 128;
@@ -29,7 +29,7 @@ pub(super) trait Work: Send + Sync + 'static {
     type Answer: Send + 'static;
 
     /// What must be in a batch only once; nothing if it does not matter.
-    fn name(_: &Self::Question) -> Option<&str> {
+    fn name(_: &Self::Question) -> Option<&SessionKey> {
         None
     }
 
@@ -172,7 +172,7 @@ fn batch<W: Work>(waiting: &mut VecDeque<Job<W>>) -> Batch<W> {
             left.push_back(job);
             break;
         }
-        if W::name(&job.question).is_some_and(|name| !names.insert(name.to_owned())) {
+        if W::name(&job.question).is_some_and(|name| !names.insert(name.clone())) {
             left.push_back(job);
             continue;
         }

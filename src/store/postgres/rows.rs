@@ -68,8 +68,8 @@ impl Work for Creates {
     type Question = New;
     type Answer = bool;
 
-    fn name(new: &New) -> Option<&str> {
-        Some(new.key.as_str())
+    fn name(new: &New) -> Option<&SessionKey> {
+        Some(&new.key)
     }
 
     fn bytes(new: &New) -> usize {
@@ -97,8 +97,8 @@ impl Work for Replaces {
     type Question = Replacement;
     type Answer = Replaced;
 
-    fn name(replacement: &Replacement) -> Option<&str> {
-        Some(replacement.key.as_str())
+    fn name(replacement: &Replacement) -> Option<&SessionKey> {
+        Some(&replacement.key)
     }
 
     fn bytes(replacement: &Replacement) -> usize {
@@ -150,8 +150,8 @@ impl Work for Deletes {
     type Question = SessionKey;
     type Answer = bool;
 
-    fn name(key: &SessionKey) -> Option<&str> {
-        Some(key.as_str())
+    fn name(key: &SessionKey) -> Option<&SessionKey> {
+        Some(key)
     }
 
     async fn one(&self, key: &SessionKey, unsure: bool) -> Result<bool, Error> {

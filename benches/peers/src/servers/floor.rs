@@ -1,4 +1,5 @@
-//! The floor: what one writes by hand. A pooled connection, prepared statements, JSON in Base64, no signature.
+//! The floor: what one writes by hand on a table like Django's. A pooled connection, prepared statements, JSON in Base64,
+//! no signature.
 
 use std::time::{Duration, SystemTime};
 
@@ -47,7 +48,7 @@ async fn write(pool: web::Data<Pool>, request: HttpRequest) -> Answer {
     let (key, mut session) = load(&pool, &request).await?;
     session[content::COUNTER] = json!(session[content::COUNTER].as_u64().unwrap_or_default() + 1);
     let connection = pool.get().await.map_err(ErrorInternalServerError)?;
-    let sql = "UPDATE floor_session SET data = $2, expires = $3 WHERE key = $1";
+    let sql = "UPDATE floor_session SET session_data = $2, expire_date = $3 WHERE session_key = $1";
     let statement = connection.prepare_cached(sql).await.map_err(ErrorInternalServerError)?;
     let updated = connection.execute(&statement, &[&key, &encode(&session), &expires()]).await;
     if updated.map_err(ErrorInternalServerError)? == 0 {
@@ -69,7 +70,7 @@ async fn create(pool: web::Data<Pool>, path: web::Path<(String, usize)>) -> Answ
     }
     let key = Alphanumeric.sample_string(&mut rand::rng(), 32);
     let connection = pool.get().await.map_err(ErrorInternalServerError)?;
-    let sql = "INSERT INTO floor_session (key, data, expires) VALUES ($1, $2, $3)";
+    let sql = "INSERT INTO floor_session VALUES ($1, $2, $3)";
     let statement = connection.prepare_cached(sql).await.map_err(ErrorInternalServerError)?;
     let inserted = connection.execute(&statement, &[&key, &encode(&session), &expires()]).await;
     inserted.map_err(ErrorInternalServerError)?;
@@ -82,7 +83,7 @@ async fn load(pool: &Pool, request: &HttpRequest) -> actix_web::Result<(String, 
     let cookie = request.cookie(COOKIE).ok_or_else(|| ErrorUnauthorized("no cookie"))?;
     let key = cookie.value().to_owned();
     let connection = pool.get().await.map_err(ErrorInternalServerError)?;
-    let sql = "SELECT data FROM floor_session WHERE key = $1 AND expires > $2";
+    let sql = "SELECT session_data FROM floor_session WHERE session_key = $1 AND expire_date > $2";
     let statement = connection.prepare_cached(sql).await.map_err(ErrorInternalServerError)?;
     let row = connection.query_opt(&statement, &[&key, &SystemTime::now()]).await;
     let row = row.map_err(ErrorInternalServerError)?.ok_or_else(|| ErrorUnauthorized("no session"))?;

@@ -12,7 +12,12 @@ mod tower;
 
 use std::time::Duration;
 
-use crate::Result;
+use actix_django_session::SessionSettings;
+
+use crate::{
+    Result,
+    contender::{COARSE, OURS},
+};
 
 /// Threads that answer requests, for everybody.
 pub const WORKERS: usize = 2;
@@ -35,7 +40,8 @@ pub fn serve(arguments: &[String]) -> Result<()> {
     match name.as_str() {
         "bare" => bare::serve(port),
         "floor" => floor::serve(port),
-        "actix-django-session" => ours::serve(port),
+        OURS => ours::serve(port, SessionSettings::default()),
+        COARSE => ours::serve(port, SessionSettings::default().coarse_expiry(true)),
         "actix-session-redis" => actix_session::serve_redis(port),
         "actix-session-cookie" => actix_session::serve_cookie(port),
         "tower-sessions" => tower::serve(port),

@@ -1,6 +1,6 @@
 //! actix-django-session as its README shows it.
 
-use actix_django_session::{Error, PostgresStore, SecretKey, Session, SessionMiddleware};
+use actix_django_session::{Error, PostgresStore, SecretKey, Session, SessionMiddleware, SessionSettings};
 use actix_web::{App, HttpResponse, HttpServer, rt::System, web};
 
 use super::{KEEP_ALIVE, WORKERS, answer, database};
@@ -8,10 +8,10 @@ use crate::{Result, content};
 
 type Answer = Result<HttpResponse, Error>;
 
-pub fn serve(port: u16) -> Result<()> {
+pub fn serve(port: u16, settings: SessionSettings) -> Result<()> {
     System::new().block_on(async {
         let store = PostgresStore::connect(&database()?, SecretKey::new(content::SECRET)).await?;
-        let session = SessionMiddleware::new(store);
+        let session = SessionMiddleware::new(store).settings(settings)?;
         let app = move || {
             App::new()
                 .wrap(session.clone())
