@@ -122,14 +122,17 @@ impl Sql {
             ),
             delete: format!("DELETE FROM {t} WHERE session_key = $1"),
             exists: format!("SELECT 1 FROM {t} WHERE session_key = $1"),
-            // The lower bound spares the index what earlier batches left dead in it. The outer condition is looked at
-            // again on a row that was renewed in between.
+            // The lower bound spares the index what earlier batches left dead in it. Rows are found again by their date, in
+            // pages that were just read, and not each by its key somewhere else in an index; `IS TRUE` has the keys looked up
+            // in a hash. The outer conditions are looked at again on a row that was renewed in between.
             clear_some: format!(
-                "WITH expired AS (SELECT session_key FROM {t} \
+                "WITH expired AS (SELECT session_key, expire_date FROM {t} \
                  WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
                  ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
-                 cleared AS (DELETE FROM {t} AS s USING expired \
-                 WHERE s.session_key = expired.session_key AND s.expire_date < $1 RETURNING s.expire_date) \
+                 cleared AS (DELETE FROM {t} WHERE expire_date < $1 \
+                 AND expire_date >= (SELECT min(expire_date) FROM expired) \
+                 AND expire_date <= (SELECT max(expire_date) FROM expired) \
+                 AND (session_key IN (SELECT session_key FROM expired)) IS TRUE RETURNING expire_date) \
                  SELECT count(*), max(expire_date) FROM cleared"
             ),
             page: format!(
