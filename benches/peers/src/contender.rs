@@ -76,6 +76,9 @@ impl Contender {
             // Every browser has its own copy of such a session: there is nothing to share, nor to count.
             Workload::Hot => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),
             Workload::Statements => self.keeps == Keeps::Postgres,
+            // Their sessions are easily made in great numbers.
+            Workload::AtSize => ["floor", OURS, "django"].contains(&self.name),
+            Workload::Clearing => self.name == OURS,
             // More than 4 KB do not fit into a cookie.
             Workload::Sizes => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),
             Workload::Memory => true,

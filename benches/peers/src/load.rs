@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc::Sender,
+    sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::{Result, client::Client, workload::Workload};
 
 /// A turn of one contender.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Turn {
     pub port: u16,
     pub workload: Workload,
@@ -20,6 +20,10 @@ pub struct Turn {
     pub session: bool,
     /// Bytes of cart in it.
     pub bytes: usize,
+    /// Cookies of which each request takes any, instead of one of the visitor's own. Nobody knows then what is in them.
+    pub anybody: Option<Arc<[String]>>,
+    /// How long a visitor rests between an answer and the next request.
+    pub rest: Duration,
     /// Before anything is counted.
     pub warm_up: Duration,
     pub time: Duration,
@@ -71,9 +75,9 @@ pub fn run(turn: &Turn, window: &Sender<Window>) -> Result<Seen> {
         let begin = Instant::now() + turn.warm_up;
         let counted = Window { begin, end: begin + turn.time };
         window.send(counted)?;
-        let (mut tasks, workload) = (JoinSet::new(), turn.workload);
+        let mut tasks = JoinSet::new();
         for visitor in visitors {
-            tasks.spawn(visitor.stay(workload, counted));
+            tasks.spawn(visitor.stay(turn.clone(), counted));
         }
         let mut visitors = Vec::new();
         let deadline = tokio::time::Instant::from_std(counted.end + GRACE);
@@ -100,6 +104,9 @@ pub fn run(turn: &Turn, window: &Sender<Window>) -> Result<Seen> {
 
 /// Looks whether the sessions are what their visitors were told.
 async fn check_the_end(turn: &Turn, visitors: &mut [Visitor], seen: &mut Seen) -> Result<()> {
+    if turn.anybody.is_some() {
+        return Ok(());
+    }
     match turn.workload {
         Workload::Hot => {
             let told: u64 = visitors.iter().map(|visitor| visitor.count).sum();
@@ -125,12 +132,20 @@ async fn check_the_end(turn: &Turn, visitors: &mut [Visitor], seen: &mut Seen) -
     Ok(())
 }
 
+impl Turn {
+    /// Visitors who have a session of their own, or none, and ask without a rest.
+    pub fn new(port: u16, workload: Workload, clients: usize, time: Duration) -> Self {
+        let (session, rest) = (workload != Workload::Create, Duration::ZERO);
+        Self { port, workload, clients, session, bytes: 0, anybody: None, rest, warm_up: time / 5, time }
+    }
+}
+
 impl Visitor {
     /// Comes, and gets a session if it takes one to begin with.
     async fn arrive(turn: &Turn, n: usize) -> Result<Self> {
         let mut client = Client::connect(turn.port).await?;
         let user = format!("{:06}", 100_000 + n);
-        if turn.session {
+        if turn.session && turn.anybody.is_none() {
             let answer = client.ask("POST", &format!("/create/{user}/{}", turn.bytes)).await?;
             if answer.status != 200 || answer.body != format!("{user} 0") || !answer.set_cookie {
                 return Err(format!("create answers {} {:?}", answer.status, answer.body).into());
@@ -139,7 +154,8 @@ impl Visitor {
         Ok(Self { client, user, count: 0, seen: Seen::default() })
     }
 
-    async fn stay(mut self, workload: Workload, window: Window) -> Self {
+    async fn stay(mut self, turn: Turn, window: Window) -> Self {
+        let workload = turn.workload;
         let (method, path) = match workload {
             Workload::Write | Workload::Hot => ("POST", "/write".to_owned()),
             Workload::Create => ("POST", format!("/create/{}/0", self.user)),
@@ -154,6 +170,9 @@ impl Visitor {
             }
             if workload == Workload::Create {
                 self.client.cookie.clear();
+            }
+            if let Some(cookies) = &turn.anybody {
+                self.client.cookie.clone_from(&cookies[rand::random_range(0..cookies.len())]);
             }
             let counts = matches!(workload, Workload::Write | Workload::Hot);
             if expected.is_empty() || counts {
@@ -172,7 +191,7 @@ impl Visitor {
                         _ => answer.body,
                     };
                     let right = answer.status == 200
-                        && body == expected
+                        && (body == expected || turn.anybody.is_some())
                         && (answer.set_cookie || workload != Workload::Create);
                     (!right).then(|| format!("{} {:?}", answer.status, answer.body))
                 }
@@ -182,6 +201,9 @@ impl Visitor {
             match wrong {
                 None => {
                     self.count += u64::from(counts);
+                    if !turn.rest.is_zero() {
+                        tokio::time::sleep(turn.rest).await;
+                    }
                     if (window.begin..=window.end).contains(&end) {
                         self.seen.micros.push(u32::try_from((end - start).as_micros()).unwrap_or(u32::MAX));
                     }

@@ -23,17 +23,23 @@ pub struct Options {
     pub contenders: Vec<&'static Contender>,
     /// Sessions in the table before anything is measured.
     pub rows: usize,
+    /// Sizes of the table where that is the question.
+    pub table_rows: Vec<usize>,
+    /// Sessions to be cleared.
+    pub expired: usize,
 }
 
 /// What `--help` says.
 pub const HELP: &str = "options:
-  --quick             ends in three minutes: 3 rounds of half a second, 1 and 64 clients, no sizes
+  --quick             ends in three minutes: 3 rounds of half a second, 1 and 64 clients, no sizes and great tables
   --rounds N          default 5
   --seconds S         of each turn; default 3
   --clients A,B,…     default 1,16,64,256
-  --workloads A,B,…   of read, write, create, untouched, hot, sizes, statements, memory
+  --workloads A,B,…   of read, write, create, untouched, hot, sizes, statements, memory, at-size, clearing
   --only A,B,…        of the contenders that the output names
-  --rows N            sessions in the table beforehand; default 100000";
+  --rows N            sessions in the table beforehand; default 100000
+  --table-rows A,B,…  of at-size; default 100000,1000000,10000000
+  --expired N         of clearing; default 5000000";
 
 impl Options {
     pub fn parse(arguments: &[String]) -> Result<Self> {
@@ -46,12 +52,15 @@ impl Options {
             workloads: Workload::ALL.to_vec(),
             contenders: contender::ALL.iter().collect(),
             rows: 100_000,
+            table_rows: vec![100_000, 1_000_000, 10_000_000],
+            expired: 5_000_000,
         };
         if options.quick {
             options.rounds = 3;
             options.time = Duration::from_millis(500);
             options.clients = vec![1, 64];
-            options.workloads.retain(|&workload| workload != Workload::Sizes);
+            let long = [Workload::Sizes, Workload::AtSize, Workload::Clearing];
+            options.workloads.retain(|workload| !long.contains(workload));
         }
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -61,8 +70,10 @@ impl Options {
                 "--target" => options.target = value()?.into(),
                 "--rounds" => options.rounds = number(value()?)?.max(1),
                 "--rows" => options.rows = number(value()?)?,
+                "--table-rows" => options.table_rows = numbers(value()?)?,
+                "--expired" => options.expired = number(value()?)?,
                 "--seconds" => options.time = seconds(value()?)?,
-                "--clients" => options.clients = value()?.split(',').map(number).collect::<Result<_>>()?,
+                "--clients" => options.clients = numbers(value()?)?,
                 "--workloads" => {
                     options.workloads = value()?.split(',').map(Workload::named).collect::<Result<_>>()?;
                 }
@@ -75,12 +86,17 @@ impl Options {
         if options.clients.contains(&0) {
             return Err("--clients: there is no load without a client".into());
         }
+        options.target = std::path::absolute(&options.target)?;
         Ok(options)
     }
 }
 
 fn number(text: &str) -> Result<usize> {
     text.parse().map_err(|_| format!("{text:?} is no number").into())
+}
+
+fn numbers(text: &str) -> Result<Vec<usize>> {
+    text.split(',').map(number).collect()
 }
 
 fn seconds(text: &str) -> Result<Duration> {

@@ -81,6 +81,11 @@ impl Postgres {
         done.map(drop).map_err(|error| describe(sql, &error).into())
     }
 
+    /// All rows.
+    pub fn rows(&self, sql: &str) -> Result<Vec<Row>> {
+        self.runtime.block_on(self.client.query(sql, &[])).map_err(|error| describe(sql, &error).into())
+    }
+
     /// One row.
     pub fn row(&self, sql: &str) -> Result<Row> {
         let row = self.runtime.block_on(self.client.query_one(sql, &[]));

@@ -1,6 +1,7 @@
 //! The tables, filled beforehand, and made so again between the turns.
 
 use actix_django_session::{SecretKey, SessionKey, codec::Codec, store::SessionData};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use crate::{Result, content, postgres::Postgres};
@@ -19,6 +20,9 @@ const TABLES: &str = r#"
     CREATE TABLE tower_sessions.session (id text PRIMARY KEY NOT NULL, data bytea NOT NULL,
         expiry_date timestamptz NOT NULL);
 "#;
+
+const COLUMNS: &str = "session_key varchar(40) NOT NULL, session_data text NOT NULL, \
+                       expire_date timestamp with time zone NOT NULL";
 
 /// Each table with its column of the date.
 const DATES: [(&str, &str); 3] = [
@@ -54,6 +58,71 @@ pub fn fill(postgres: &Postgres, rows: usize) -> Result<()> {
         postgres.script(&format!("VACUUM ANALYZE {table}"))?; // on its own: it takes no transaction around it
     }
     postgres.script("CHECKPOINT")
+}
+
+/// Makes Django's table and the floor's anew, with so many sessions in each, and gives the keys of some.
+pub fn fill_greatly(postgres: &Postgres, rows: usize) -> Result<Vec<String>> {
+    begin_anew(postgres, &["django_session", "floor_session"])?;
+    let codec = Codec::new(SecretKey::new(content::SECRET));
+    let texts: Result<Vec<String>> = (0..SOME).map(|user| Ok(codec.encode(&login(user)?)?)).collect();
+    // As `encode(…, 'base64')` has it, but in one line.
+    let plain: Result<Vec<String>> =
+        (0..SOME).map(|user| Ok(STANDARD.encode(login(user)?.to_json()))).collect();
+    for (table, texts) in [("django_session", texts?), ("floor_session", plain?)] {
+        let sql = format!(
+            "INSERT INTO {table} SELECT {KEY}, ($1::text[])[1 + n % {SOME}], '{FOREVER}' \
+             FROM generate_series(1, {rows}) AS n"
+        );
+        postgres.execute(&sql, &[&texts])?;
+        end(postgres, table)?;
+    }
+    let some = postgres.rows(&format!(
+        "SELECT {KEY} FROM generate_series(1, {rows}, greatest(1, {rows} / 200000)) AS n ORDER BY random()"
+    ))?;
+    some.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Makes Django's table anew, with so many sessions that have ended in the last 30 days and as many that live as usual.
+pub fn fill_with_expired(postgres: &Postgres, expired: usize, live: usize) -> Result<()> {
+    begin_anew(postgres, &["django_session"])?;
+    let codec = Codec::new(SecretKey::new(content::SECRET));
+    let texts: Result<Vec<String>> = (0..SOME).map(|user| Ok(codec.encode(&login(user)?)?)).collect();
+    // In the order in which they were made, which is nearly the one in which they end.
+    let sql = format!(
+        "INSERT INTO django_session SELECT {KEY}, ($1::text[])[1 + n % {SOME}], CASE WHEN n <= {expired} \
+         THEN now() - interval '30 days' * (1 - n::float / {expired}) - random() * interval '1 day' \
+         ELSE '{FOREVER}' END FROM generate_series(1, {expired} + {live}) AS n"
+    );
+    postgres.execute(&sql, &[&texts?])?;
+    end(postgres, "django_session")
+}
+
+/// Different texts in a great table.
+const SOME: usize = 10_000;
+
+/// The key of the n-th session.
+const KEY: &str = "md5('session' || n::text)";
+
+fn begin_anew(postgres: &Postgres, tables: &[&str]) -> Result<()> {
+    for table in tables {
+        postgres.script(&format!("DROP TABLE {table}"))?;
+        postgres.script(&format!("CREATE TABLE {table} ({COLUMNS})"))?;
+    }
+    Ok(())
+}
+
+/// What was put into a table gets its indexes.
+fn end(postgres: &Postgres, table: &str) -> Result<()> {
+    for statement in [
+        format!("ALTER TABLE {table} ADD PRIMARY KEY (session_key)"),
+        format!("CREATE INDEX ON {table} (session_key varchar_pattern_ops)"),
+        format!("CREATE INDEX ON {table} (expire_date)"),
+        format!("VACUUM ANALYZE {table}"),
+        "CHECKPOINT".to_owned(),
+    ] {
+        postgres.script(&statement)?;
+    }
+    Ok(())
 }
 
 /// Takes away what a turn has left.

@@ -20,10 +20,14 @@ pub enum Workload {
     Statements,
     /// Memory of the server with idle connections.
     Memory,
+    /// Any of a great many sessions is read or written.
+    AtSize,
+    /// Expired sessions are cleared while others are used.
+    Clearing,
 }
 
 impl Workload {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::Write,
         Self::Create,
@@ -32,6 +36,8 @@ impl Workload {
         Self::Sizes,
         Self::Statements,
         Self::Memory,
+        Self::AtSize,
+        Self::Clearing,
     ];
 
     pub fn name(self) -> &'static str {
@@ -44,6 +50,8 @@ impl Workload {
             Self::Sizes => "sizes",
             Self::Statements => "statements",
             Self::Memory => "memory",
+            Self::AtSize => "at-size",
+            Self::Clearing => "clearing",
         }
     }
 
@@ -55,7 +63,7 @@ impl Workload {
 
     /// Whether it is measured by how many requests are answered.
     pub fn is_throughput(self) -> bool {
-        !matches!(self, Self::Sizes | Self::Statements | Self::Memory)
+        !matches!(self, Self::Sizes | Self::Statements | Self::Memory | Self::AtSize | Self::Clearing)
     }
 
     /// Whom the others are compared with.
@@ -73,6 +81,8 @@ impl Workload {
             Self::Sizes => "sessions of growing size are read and written",
             Self::Statements => "what the database does for a request",
             Self::Memory => "memory of the server by idle keep-alive connections",
+            Self::AtSize => "any of a great many sessions is read or written",
+            Self::Clearing => "expired sessions are cleared while others are used",
         }
     }
 }

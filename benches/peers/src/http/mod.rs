@@ -1,5 +1,7 @@
 //! The whole benchmark over HTTP: starts everybody, gives them their turns, writes down what was seen.
 
+mod at_size;
+mod clearing;
 mod memory;
 mod statements;
 mod throughput;
@@ -71,11 +73,17 @@ pub fn run(options: &Options) -> Result<()> {
     let figures = throughput::measure(&stage, running)?;
     let statements = wanted(options, Workload::Statements, || statements::measure(&stage))?;
     let memory = wanted(options, Workload::Memory, || memory::measure(&stage))?;
+    let at_size = wanted(options, Workload::AtSize, || at_size::measure(&stage))?;
+    let clearing = wanted(options, Workload::Clearing, || clearing::measure(&stage))?;
 
     print!("{}", report::throughput(&figures));
     print!("{}", report::rows("what the database does for a request", &statements::COLUMNS, &statements));
     let title = "memory of the server by open keep-alive connections, MiB";
     print!("{}", report::rows(title, &memory::COLUMNS, &memory));
+    let title = "tables of growing size, 64 clients, any session";
+    print!("{}", report::rows(title, &at_size::COLUMNS, &at_size));
+    let title = "saving a session while expired ones are cleared, milliseconds";
+    print!("{}", report::rows(title, &clearing::COLUMNS, &clearing));
     say(&absent);
     let all = json!({
         "machine": machine,
@@ -83,6 +91,8 @@ pub fn run(options: &Options) -> Result<()> {
         "cells": figures.json(),
         "statements": statements,
         "memory": memory,
+        "at_size": at_size,
+        "clearing": clearing,
     });
     write(&results, "http.json", &serde_json::to_string_pretty(&all)?)?;
     for (name, picture) in svg::pictures(&figures) {

@@ -17,13 +17,15 @@ use crate::{
     workload::Workload,
 };
 
-pub const COLUMNS: [&str; 6] = [
+pub const COLUMNS: [&str; 8] = [
     "contender",
     "workload",
     "clients",
     "statements_per_request",
     "wal_bytes_per_request",
     "hot_updates_percent",
+    "table_bytes_per_request",
+    "index_bytes_per_request",
 ];
 
 const BEGIN: &str = "SELECT 'the window begins'";
@@ -34,7 +36,7 @@ pub fn measure(stage: &Stage<'_>) -> Result<Value> {
     let mut found = Vec::new();
     for workload in [Workload::Read, Workload::Write, Workload::Create] {
         for &clients in &clients {
-            for contender in stage.takes_part(Workload::Statements) {
+            for contender in stage.takes_part(Workload::Statements).filter(|one| one.takes_part(workload)) {
                 // A process of its own: its connections tell what they counted when they end.
                 match stage
                     .start(contender)
@@ -59,9 +61,9 @@ fn count(
 ) -> Result<Value> {
     let postgres = &stage.postgres;
     let time = stage.options.time.min(Duration::from_secs(1));
-    let session = workload != Workload::Create;
-    let turn = Turn { port: running.port, workload, clients, session, bytes: 0, warm_up: time / 2, time };
+    let turn = Turn { warm_up: time / 2, ..Turn::new(running.port, workload, clients, time) };
     let updates_before = updates(postgres)?;
+    let sizes_before = sizes(postgres)?;
     let logged_before = postgres.log()?.len();
     watch_closely(postgres, true)?;
     let marks = throughput::watched(&turn, || Some(mark(postgres)));
@@ -80,6 +82,10 @@ fn count(
     wait_until_alone(postgres)?;
     let updates_after = updates(postgres)?;
     let (all, hot) = (updates_after.0 - updates_before.0, updates_after.1 - updates_before.1);
+    // Over the whole turn: what grows does so by pages, and not all the time.
+    let in_all = seen.micros.len() as f64 * 1.5 + clients as f64;
+    let grown = sizes(postgres)?;
+    let [table, indexes] = [0, 1].map(|which| (grown[which] - sizes_before[which]) as f64 / in_all);
 
     let log = postgres.log()?;
     let statements = log.get(logged_before..).and_then(within).map(statements_in);
@@ -89,6 +95,8 @@ fn count(
         "clients": clients,
         "statements_per_request": statements.map(|statements| statements as f64 / requests),
         "wal_bytes_per_request": ((after.wal - before.wal) as f64 / requests).round() as u64,
+        "table_bytes_per_request": (workload != Workload::Read).then_some(table),
+        "index_bytes_per_request": (workload != Workload::Read).then_some(indexes),
         "hot_updates_percent": (workload == Workload::Write).then(|| 100.0 * hot as f64 / all as f64),
     }))
 }
@@ -136,6 +144,13 @@ fn updates(postgres: &Postgres) -> Result<(i64, i64)> {
     let sums = "sum(n_tup_upd)::int8, sum(n_tup_hot_upd)::int8";
     let row = postgres.row(&format!("SELECT {sums} FROM pg_stat_user_tables"))?;
     Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// Bytes of the tables, and of their indexes.
+fn sizes(postgres: &Postgres) -> Result<[i64; 2]> {
+    let sums = "sum(pg_table_size(relid))::int8, sum(pg_indexes_size(relid))::int8";
+    let row = postgres.row(&format!("SELECT {sums} FROM pg_stat_user_tables"))?;
+    Ok([row.try_get(0)?, row.try_get(1)?])
 }
 
 fn wait_until_alone(postgres: &Postgres) -> Result<()> {

@@ -94,13 +94,10 @@ fn jobs(stage: &Stage<'_>) -> Vec<Job> {
 /// One turn; what goes wrong is said, and leaves a hole.
 fn turn(stage: &Stage<'_>, job: &Job, contender: &Contender, server: &Running) -> Option<Sample> {
     let turn = Turn {
-        port: server.port,
-        workload: job.workload,
-        clients: job.clients,
         session: job.workload != Workload::Create && contender.keeps != Keeps::Nothing,
         bytes: job.bytes,
         warm_up: (stage.options.time / 5).max(Duration::from_millis(200)),
-        time: stage.options.time,
+        ..Turn::new(server.port, job.workload, job.clients, stage.options.time)
     };
     match sample(&turn, server) {
         Ok(sample) => Some(sample),
@@ -116,16 +113,13 @@ fn turn(stage: &Stage<'_>, job: &Job, contender: &Contender, server: &Running) -
     }
 }
 
-fn sample(turn: &Turn, server: &Running) -> Result<Sample> {
+pub(super) fn sample(turn: &Turn, server: &Running) -> Result<Sample> {
     let pids = [Some(server.server.pid()), server.database];
     let used = || pids.map(|pid| pid.map_or(0, cpu::micros));
     let (mut seen, before, after) = watched(turn, used)?;
     seen.micros.sort_unstable();
     let requests = seen.micros.len() as f64;
-    let at = |part: f64| {
-        let index = ((requests * part) as usize).min(seen.micros.len().saturating_sub(1));
-        seen.micros.get(index).map_or(f64::NAN, |&micros| f64::from(micros))
-    };
+    let at = |part| quantile(&seen.micros, part);
     let each = |index: usize| after[index].saturating_sub(before[index]) as f64 / requests;
     Ok(Sample {
         per_second: requests / turn.time.as_secs_f64(),
@@ -136,6 +130,12 @@ fn sample(turn: &Turn, server: &Running) -> Result<Sample> {
         errors: seen.errors.values().sum(),
         lost: seen.lost,
     })
+}
+
+/// Of sorted times.
+pub(super) fn quantile(micros: &[u32], part: f64) -> f64 {
+    let index = ((micros.len() as f64 * part) as usize).min(micros.len().saturating_sub(1));
+    micros.get(index).map_or(f64::NAN, |&micros| f64::from(micros))
 }
 
 /// Runs a turn in a thread of its own, and looks at something when its window begins and when it ends.
