@@ -90,6 +90,12 @@ impl Error {
         )
     }
 
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn too_large_to_read(limit: usize) -> Self {
+        let text = format!("what is stored is larger than any session of max_session_bytes ({limit})");
+        Self::new(Kind::TooLarge, text, None)
+    }
+
     pub(crate) fn too_large_for_a_cookie(bytes: usize, limit: usize) -> Self {
         let text = format!(
             "the session's cookie would have {bytes} bytes, and browsers keep {limit}: put less into the session, \

@@ -5,9 +5,10 @@ use std::{
     fmt,
     ops::Range,
     sync::Arc,
+    time::SystemTime,
 };
 
-use super::{json, scan};
+use super::{expiry::EXPIRY_KEY, json, scan};
 use crate::Error;
 
 /// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
@@ -28,6 +29,8 @@ pub struct SessionData {
     /// The text that was read, which untouched members still point into.
     source: Arc<str>,
     members: Vec<Member>,
+    /// What its date of expiry means, if that has no zone.
+    end_without_zone: Option<SystemTime>,
 }
 
 #[derive(Clone)]
@@ -75,7 +78,7 @@ impl SessionData {
             .into_iter()
             .map(|member| Member::new(&source, Text::Read(member.key), Text::Read(member.value)))
             .collect();
-        Ok(Self { source, members })
+        Ok(Self { source, members, end_without_zone: None })
     }
 
     /// Of keys (the text between the quotes) and values. Ranges are of `source`.
@@ -83,7 +86,7 @@ impl SessionData {
     pub(super) fn from_parts(source: String, members: impl IntoIterator<Item = (Text, Text)>) -> Self {
         let source: Arc<str> = source.into();
         let members = members.into_iter().map(|(key, value)| Member::new(&source, key, value)).collect();
-        Self { source, members }
+        Self { source, members, end_without_zone: None }
     }
 
     #[cfg(feature = "pickle")]
@@ -123,6 +126,9 @@ impl SessionData {
 
     /// Sets a value that is known to be JSON.
     pub(crate) fn set(&mut self, key: &str, value: Arc<str>) {
+        if key == EXPIRY_KEY {
+            self.end_without_zone = None;
+        }
         let first = self.members.iter().position(|member| self.is(member, key));
         match first {
             Some(first) => {
@@ -181,6 +187,14 @@ impl SessionData {
         self.members.is_empty()
     }
 
+    pub(super) fn end_without_zone(&self) -> Option<SystemTime> {
+        self.end_without_zone
+    }
+
+    pub(super) fn set_end_without_zone(&mut self, end: SystemTime) {
+        self.end_without_zone = Some(end);
+    }
+
     /// The class of the first object that has no JSON.
     pub(super) fn first_of_python(&self) -> Option<&str> {
         let mut values = self.members.iter().flat_map(|member| [&member.key, &member.value]);
@@ -191,7 +205,7 @@ impl SessionData {
     }
 
     fn remove_from(&mut self, start: usize, key: &str) {
-        let Self { source, members } = self;
+        let Self { source, members, .. } = self;
         let mut index = 0;
         members.retain(|member| {
             index += 1;

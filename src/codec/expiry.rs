@@ -29,7 +29,8 @@ pub(crate) fn own(data: &SessionData) -> Own {
     }
     if let Some(quoted) = text.strip_prefix('"') {
         if let Some(date) = quoted.strip_suffix('"').and_then(fromisoformat) {
-            return Own::Date(date);
+            let known = data.end_without_zone().filter(|_| !date.zoned);
+            return Own::Date(known.unwrap_or(date.time));
         }
     } else if let Ok(seconds) = json::from_json::<f64>(text)
         && seconds.is_finite()
@@ -39,6 +40,15 @@ pub(crate) fn own(data: &SessionData) -> Own {
     // Django answers 500 to every request of such a session. Its data is worth more than its expiry.
     tracing::warn!("a session's {EXPIRY_KEY} is neither a number nor an ISO date: using the cookie age");
     Own::Nonsense
+}
+
+/// Takes note of when a session that was just read ends by its row. If it has a date without a zone (`USE_TZ = False`), that
+/// is what it means; only the site knows its zone.
+pub(crate) fn note_end(data: &mut SessionData, end: SystemTime) {
+    let text = data.get_json(EXPIRY_KEY).and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
+    if text.and_then(fromisoformat).is_some_and(|date| !date.zoned) {
+        data.set_end_without_zone(end);
+    }
 }
 
 /// The instant at which a session ends that was saved at `saved`, where sessions live for `age` by default.

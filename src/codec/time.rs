@@ -54,21 +54,30 @@ pub(crate) fn naive(time: SystemTime, separator: char) -> String {
     )
 }
 
-/// Python's `datetime.fromisoformat` (3.11 and newer). A time without offset is taken as UTC, which it is
-/// on a site with `USE_TZ`; anywhere else only that site knows better.
-pub(crate) fn fromisoformat(text: &str) -> Option<SystemTime> {
+/// A date as text has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IsoDate {
+    /// Taken as UTC if the text does not say.
+    pub(crate) time: SystemTime,
+    /// Whether the text says of which zone it is. On a site with `USE_TZ = False` it does not.
+    pub(crate) zoned: bool,
+}
+
+/// Python's `datetime.fromisoformat` (3.11 and newer).
+pub(crate) fn fromisoformat(text: &str) -> Option<IsoDate> {
     if !text.is_ascii() {
         return None;
     }
     let date_length = date_length(text)?;
     let date = parse_date(text.get(..date_length)?)?;
     let (clock, micros_of_day, offset) = match text.get(date_length..)? {
-        "" => (Time::MIDNIGHT, 0, 0),
+        "" => (Time::MIDNIGHT, 0, None),
         // Any one character may separate date and time.
         rest => parse_time(rest.get(1..).filter(|time| !time.is_empty())?)?,
     };
     let seconds = PrimitiveDateTime::new(date, clock).assume_offset(UtcOffset::UTC).unix_timestamp();
-    Some(from_micros(seconds * 1_000_000 + micros_of_day - offset))
+    let time = from_micros(seconds * 1_000_000 + micros_of_day - offset.unwrap_or(0));
+    Some(IsoDate { time, zoned: offset.is_some() })
 }
 
 /// `YYYY-MM-DD`, `YYYYMMDD`, and with a week: `YYYY-Www[-D]`, `YYYYWww[D]`.
@@ -117,10 +126,10 @@ fn parse_date(text: &str) -> Option<Date> {
     Date::from_calendar_date(year, month, u8::try_from(digits(day)?).ok()?).ok()
 }
 
-/// The clock in whole seconds, its microseconds, and the offset in microseconds.
-fn parse_time(text: &str) -> Option<(Time, i64, i64)> {
+/// The clock in whole seconds, its microseconds, and the offset in microseconds, if there is one.
+fn parse_time(text: &str) -> Option<(Time, i64, Option<i64>)> {
     let (clock, offset) = match text.find(['+', '-', 'Z']) {
-        None => (text, 0),
+        None => (text, None),
         Some(at) => {
             let (clock, zone) = text.split_at(at);
             let offset = match (zone, zone.get(1..)?) {
@@ -131,10 +140,10 @@ fn parse_time(text: &str) -> Option<(Time, i64, i64)> {
                     sign * (seconds * 1_000_000 + micros)
                 }
             };
-            (clock, offset)
+            (clock, Some(offset))
         }
     };
-    if offset.abs() >= 86_400_000_000 {
+    if offset.is_some_and(|offset| offset.abs() >= 86_400_000_000) {
         return None;
     }
     let (seconds, micros) = parse_clock(clock)?;

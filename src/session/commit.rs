@@ -196,7 +196,7 @@ impl Session {
                 Outcome::SavedAs(key, seen) => return Ok((Row::Stored { key, seen, expires }, data)),
                 Outcome::Gone => return Err(Error::interrupted()),
                 Outcome::Unreadable(error) => return self.begin_beside(&error, None, data).await,
-                Outcome::Changed(record) => latest = Some((record.seen, record.data)),
+                Outcome::Changed(record) => latest = Some(record.into_seen()),
                 Outcome::KeyTaken => {} // no new key was asked for
             }
         }
@@ -233,8 +233,7 @@ impl Session {
                     if turn.is_none() {
                         turn = group.turn().await;
                     }
-                    data = record.data;
-                    seen = record.seen;
+                    (seen, data) = record.into_seen();
                     changes.iter().try_for_each(|change| change.apply(&mut data))?;
                 }
                 // It was to end anyway; what was stored since begins a new one.

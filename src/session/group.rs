@@ -209,7 +209,7 @@ impl Open {
                     return answer_all(writers, || Ok(Saved::Done(row.clone(), data.clone())));
                 }
                 (Ok(Outcome::Changed(record)), _) => {
-                    self.latest = Some((record.seen, record.data));
+                    self.latest = Some(record.into_seen());
                     continue;
                 }
                 (Ok(Outcome::Unreadable(error)), _) => {

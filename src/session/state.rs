@@ -131,7 +131,9 @@ impl State {
     }
 
     pub(super) fn stored(key: SessionKey, record: Record) -> Self {
-        Self::new(Row::Stored { key, seen: record.seen, expires: record.expires }, record.data)
+        let expires = record.expires;
+        let (seen, data) = record.into_seen();
+        Self::new(Row::Stored { key, seen, expires }, data)
     }
 
     /// The one door for every change: refused after the response has begun, applied, flagged, noted.

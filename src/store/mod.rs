@@ -20,6 +20,8 @@ mod sqlite;
 mod sweeper;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod text;
+#[cfg(all(feature = "tls", any(feature = "postgres", feature = "redis")))]
+mod tls;
 mod url;
 
 use std::{
@@ -48,7 +50,7 @@ pub use self::{
     url::open,
 };
 pub use crate::codec::SessionData;
-use crate::{Error, SessionKey};
+use crate::{Error, SessionKey, codec::expiry::note_end};
 
 /// A session engine. Django's `SessionStore` classes.
 ///
@@ -223,6 +225,14 @@ pub struct Record {
     pub seen: Seen,
     /// When it ends.
     pub expires: SystemTime,
+}
+
+impl Record {
+    /// What a session needs of it to be saved again.
+    pub(crate) fn into_seen(mut self) -> (Seen, SessionData) {
+        note_end(&mut self.data, self.expires);
+        (self.seen, self.data)
+    }
 }
 
 /// The exact state that a reader saw, in whatever form its store compares: the stored text, a version.

@@ -17,6 +17,11 @@ impl Parameters {
         (address, Self(pieces.map(str::to_owned).collect()))
     }
 
+    #[cfg(feature = "postgres")]
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Errors if it is there twice, or cannot be that.
     pub(super) fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Error> {
         let mut found = self.0.extract_if(.., |piece| name_of(piece) == name);

@@ -163,7 +163,7 @@ impl SessionStore for SqliteStore {
         });
         let row = row.await?.map(|(text, expires)| {
             // Django's text is an ISO date. It was late enough, whatever it is.
-            (text.into(), fromisoformat(&expires).unwrap_or_else(SystemTime::now))
+            (text.into(), fromisoformat(&expires).map_or_else(SystemTime::now, |date| date.time))
         });
         Ok(text::loaded(&self.0.codec, row))
     }
@@ -255,7 +255,8 @@ impl SessionStore for SqliteStore {
             )?
             .query_map(params![after, text::PAGE], |row| {
                 let expires: String = row.get(2)?;
-                Ok((row.get(0)?, row.get(1)?, fromisoformat(&expires).unwrap_or(SystemTime::UNIX_EPOCH)))
+                let expires = fromisoformat(&expires).map_or(SystemTime::UNIX_EPOCH, |date| date.time);
+                Ok((row.get(0)?, Some(row.get(1)?), expires))
             })?
             .collect()
         });

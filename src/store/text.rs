@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{Cursor, Listed, Loaded, Page, Record, Seen};
-use crate::{SessionKey, codec::Codec};
+use crate::{Error, SessionKey, codec::Codec};
 
 /// Expired sessions cleared by one statement, where nobody says how many.
 pub(super) const BATCH: u32 = 1000;
 
 /// Clears batch after batch.
-pub(super) async fn clear_all(store: &impl super::SessionStore) -> Result<u64, crate::Error> {
+pub(super) async fn clear_all(store: &impl super::SessionStore) -> Result<u64, Error> {
     let (mut total, mut after) = (0, None);
     loop {
         let cleared = store.clear_some(BATCH, after).await?;
@@ -33,14 +33,21 @@ pub(super) fn loaded(codec: &Codec, row: Option<(Arc<str>, SystemTime)>) -> Load
     }
 }
 
-/// A page from its rows in the order of their keys, each with its text and expiry.
-pub(super) fn page(codec: &Codec, rows: Vec<(String, String, SystemTime)>) -> Page {
+/// A row of a page: its key, its text unless that is too long to be read, its expiry.
+pub(super) type PageRow = (String, Option<String>, SystemTime);
+
+/// A page from its rows in the order of their keys.
+pub(super) fn page(codec: &Codec, rows: Vec<PageRow>) -> Page {
     let full = rows.len() >= PAGE as usize;
     let next = rows.last().filter(|_| full).map(|(key, ..)| Cursor::new(key.as_str()));
     // What is no key of ours (a table may hold anything) has no session either.
     let sessions = rows.into_iter().filter_map(|(key, text, expires)| {
         let key = SessionKey::parse(&key)?;
-        Some(Listed { key, expires, data: codec.decode(&text).map_err(Arc::new) })
+        let data = match text {
+            Some(text) => codec.decode(&text),
+            None => Err(Error::too_large_to_read(codec.size_limit())),
+        };
+        Some(Listed { key, expires, data: data.map_err(Arc::new) })
     });
     Page { sessions: sessions.collect(), next }
 }

@@ -84,7 +84,11 @@ fn urls_that_lead_nowhere_are_told_without_their_passwords() {
         (format!("mysql://app:{password}@db/site"), "no store has this kind of URL"),
         (format!("postgres://app:{password}@127.0.0.1:port/site"), "not of the form postgres://"),
         (format!("postgres://app:{password}@127.0.0.1:1/site"), "the database is away"),
-        (format!("postgres://app:{password}@127.0.0.1:1/site?sslmode=require"), "TLS"),
+        (format!("postgres://app:{password}@127.0.0.1:1/site?sslmode=requited"), "sslmode"),
+        (
+            format!("postgres://app:{password}@127.0.0.1:1/site?sslmode=verify-full&sslrootcert=/nowhere"),
+            "sslrootcert",
+        ),
         (format!("postgres://app:{password}@127.0.0.1:1/site?deadline=soon"), "deadline"),
         (format!("postgres://app:{password}@127.0.0.1:1/site?table=%00"), "cannot name a table"),
         ("sqlite:///nowhere/at/all.sqlite3".to_owned(), "cannot open the file"),

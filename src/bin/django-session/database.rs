@@ -9,10 +9,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use actix_django_session::PostgresStore;
 use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use tokio_postgres::{
-    Client, Config, NoTls, Row, SimpleQueryMessage,
+    Client, Row, SimpleQueryMessage,
     error::SqlState,
     types::{ToSql, Type},
 };
@@ -41,22 +42,7 @@ pub(crate) struct Sampled {
 
 impl Database {
     pub(crate) async fn connect(url: &str, deadline: Duration) -> Result<Self, Failure> {
-        let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        let ours = ["table", "schema", "deadline"];
-        let pairs = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !ours.contains(&&**name));
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let driver_url = format!("{address}?{}", query.replace('+', "%20"));
-        // Its error could quote the password.
-        let mut config: Config =
-            driver_url.parse().map_err(|_| Failure::text("the database URL cannot be understood"))?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(10));
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("django-session");
-        }
-        let (client, connection) = config.connect(NoTls).await.map_err(explain)?;
-        tokio::spawn(connection);
+        let client = PostgresStore::client(url).await?;
         let (schema, name) = (parameter(url, "schema"), parameter(url, "table"));
         let name = name.unwrap_or_else(|| "django_session".to_owned());
         let table = match &schema {

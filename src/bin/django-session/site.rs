@@ -12,6 +12,7 @@ use crate::{
     args::SiteArgs,
     database::Database,
     exit::Failure,
+    output::tell,
     reader::{Either, Reader},
 };
 
@@ -146,6 +147,11 @@ impl Site {
     pub(crate) async fn database(&self) -> Result<Option<Database>, Failure> {
         let url = self.url()?;
         match postgres_part(&url) {
+            // A setting made on a pooler's connection would be left to whoever comes next.
+            Some(database) if parameter(database, "pgbouncer").as_deref() == Some("true") => {
+                tell("behind a pooler this can do less: give it the database's own address if there is one");
+                Ok(None)
+            }
             Some(database) => Database::connect(database, self.deadline).await.map(Some),
             None => Ok(None),
         }

@@ -1,9 +1,14 @@
 //! The `django_session` table in PostgreSQL. Django's `db` engine.
 
+mod connect;
 mod connection;
 mod lane;
 mod rows;
 mod sql;
+mod table;
+mod tls;
+mod trouble;
+mod url;
 mod worker;
 
 use std::{
@@ -16,14 +21,16 @@ use deadpool_postgres::Pool;
 use tokio_postgres::types::ToSql;
 
 use self::{
-    connection::{DEADLINE, Source},
-    rows::{New, Replaced, Replacement},
-    sql::{Sql, Table},
-    worker::{Worker, Workers},
+    connect::Connector,
+    connection::{DEADLINE, Kind, Source},
+    rows::{Content, New, Replaced, Replacement},
+    sql::Sql,
+    table::Table,
+    trouble::explain,
+    url::Url,
+    worker::{Settings, Worker, Workers},
 };
-use super::{
-    Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, parameters::Parameters, text,
-};
+use super::{Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
 use crate::{
     Error, SessionKey,
     codec::{
@@ -54,48 +61,28 @@ pub struct PostgresStore {
     codec: Codec,
 }
 
-/// What a URL may say beside what the driver understands.
-#[derive(Default)]
-struct Options {
-    table: Option<String>,
-    schema: Option<String>,
-    deadline: Option<Duration>,
-}
-
-impl Options {
-    /// The URL without ours.
-    fn split_off(url: &str) -> Result<(String, Self), Error> {
-        if !url.contains("://") {
-            return Ok((url.to_owned(), Self::default()));
-        }
-        let (address, mut theirs) = Parameters::of(url);
-        let mut ours = theirs.split_off(&["table", "schema", "deadline"]);
-        let options = Self {
-            table: ours.take("table")?,
-            schema: ours.take("schema")?,
-            deadline: ours.seconds("deadline")?,
-        };
-        Ok((theirs.put_back(address), options))
-    }
-}
-
 impl PostgresStore {
     /// Connects to `postgres://user:password@host:port/database`, in any form that libpq takes. A URL may have these
-    /// parameters of ours: `table`, `schema`, `deadline` (seconds).
+    /// parameters beside those of the driver:
+    ///
+    /// | parameter | default | |
+    /// |---|---|---|
+    /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
+    /// | `deadline` | 5 | seconds, see [`deadline`](Self::deadline) |
+    /// | `pgbouncer` | `false` | `true` behind PgBouncer, or another pooler that gives each transaction another connection: statements are not prepared |
+    /// | `sslmode` | `prefer` | as libpq: `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
+    /// | `sslrootcert` | those of this machine | a file with certificates of the authorities to trust, in PEM form |
+    /// | `sslcert`, `sslkey` | none | files with a certificate of our own and its key, for a server that asks for one |
+    ///
+    /// Of several hosts (`postgres://one,two/database`) the first that takes connections is used, and the next where it
+    /// does not any more; with `target_session_attrs=read-write` it is the primary, wherever that is.
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
     /// when they are needed, at most eight for each worker of actix, mostly two. Errors if the URL or the secret cannot be right
     /// or the server does not answer.
     pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
-        let (url, options) = Options::split_off(url)?;
-        let mut store = Self::new(Source::of(&url)?, codec)?;
-        if options.table.is_some() || options.schema.is_some() {
-            let table = options.table.as_deref().unwrap_or(sql::TABLE);
-            store = store.table(table, options.schema.as_deref())?;
-        }
-        if let Some(deadline) = options.deadline {
-            store = store.deadline(deadline);
-        }
+        let Url { target, table, deadline } = Url::parse(url, true)?;
+        let store = Self::new(Source::Own(Arc::new(target)), &table, deadline, codec)?;
         store.here()?.connections.check().await?;
         Ok(store)
     }
@@ -104,24 +91,48 @@ impl PostgresStore {
     ///
     /// The pool's `wait` timeout does not matter: each operation has its [`deadline`](Self::deadline).
     pub fn from_pool(pool: Pool, codec: impl Into<Codec>) -> Result<Self, Error> {
-        Self::new(Source::Shared(pool), codec)
+        Self::new(Source::Shared(pool, Kind::Prepared), &Table::default(), DEADLINE, codec)
     }
 
-    fn new(source: Source, codec: impl Into<Codec>) -> Result<Self, Error> {
+    /// A connection as [`connect`](Self::connect) makes it, but for any statement: for the tool `django-session`.
+    #[doc(hidden)]
+    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
+        let Url { target, deadline, .. } = Url::parse(url, false)?;
+        let connector = Connector::new(Arc::new(target), deadline);
+        let connected = tokio::time::timeout(deadline, connector.connect()).await.map_err(|_| {
+            Error::store(format!("cannot connect to the database: it did not answer within {deadline:?}"))
+        })?;
+        connected.map(|(client, _)| client).map_err(|error| explain("connect to the database", error))
+    }
+
+    fn new(
+        source: Source,
+        table: &Table,
+        deadline: Duration,
+        codec: impl Into<Codec>,
+    ) -> Result<Self, Error> {
         let codec = codec.into();
         codec.check()?;
-        let sql = Arc::new(Sql::new(&Table::default()));
-        Ok(Self { workers: Arc::new(Workers::new(source, DEADLINE, sql)), codec })
+        // Base64 and what stands around it.
+        let max_text = codec.size_limit().saturating_mul(4) / 3 + 256;
+        let max_text = i32::try_from(max_text).unwrap_or(i32::MAX);
+        let settings = Settings { source, deadline, sql: Arc::new(Sql::new(table)), max_text };
+        Ok(Self { workers: Arc::new(Workers::new(settings)), codec })
     }
 
     /// With other settings, and so with workers of its own.
-    fn with(self, deadline: Duration, sql: Arc<Sql>) -> Self {
-        let workers = Workers::new(self.workers.source.clone(), deadline, sql);
-        Self { workers: Arc::new(workers), ..self }
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.workers.settings.clone();
+        change(&mut settings);
+        Self { workers: Arc::new(Workers::new(settings)), ..self }
     }
 
     fn here(&self) -> Result<Arc<Worker>, Error> {
         self.workers.here()
+    }
+
+    fn sql(&self) -> &Sql {
+        &self.workers.settings.sql
     }
 
     /// Uses another table than `django_session`, or one in a schema.
@@ -132,23 +143,33 @@ impl PostgresStore {
     /// # Ok(()) }
     /// ```
     pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
-        let (deadline, table) = (self.workers.deadline, Table::new(name, schema)?);
-        Ok(self.with(deadline, Arc::new(Sql::new(&table))))
+        let table = Table::new(name, schema)?;
+        Ok(self.with(|settings| settings.sql = Arc::new(Sql::new(&table))))
     }
 
     /// How long one operation may take, from waiting for a connection to the answer. Default: 5 seconds.
     /// After that it is an error that answers 503.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
-        let sql = self.workers.sql.clone();
-        self.with(deadline, sql)
+        self.with(|settings| settings.deadline = deadline)
+    }
+
+    /// For a pool of the application's that leads to PgBouncer in transaction mode, or to a pooler like it, where a
+    /// connection is another one after each statement. [`connect`](Self::connect) takes it from the URL.
+    #[must_use]
+    pub fn pgbouncer(self, yes: bool) -> Self {
+        self.with(|settings| {
+            if let Source::Shared(_, kind) = &mut settings.source {
+                *kind = if yes { Kind::Changing } else { Kind::Prepared };
+            }
+        })
     }
 
     /// Creates the table and its indexes, as Django's migration does. A table that is there stays as it is.
     ///
     /// A Django site that comes later needs `manage.py migrate --fake-initial` to accept it.
     pub async fn create_table(&self) -> Result<(), Error> {
-        self.here()?.connections.script(&self.workers.sql.create_table).await
+        self.here()?.connections.script(&self.sql().create_table).await
     }
 
     async fn replace(
@@ -163,11 +184,23 @@ impl PostgresStore {
         let text = new.text.clone();
         let replacement = Replacement { key: key.clone(), seen: seen.clone(), new };
         let lane = &self.here()?.replaces;
-        Ok(match lane.ask("save a session", replacement, self.workers.deadline).await? {
+        Ok(match lane.ask("save a session", replacement, self.workers.settings.deadline).await? {
             Replaced::Done => Outcome::Saved(Seen::of_text(text)),
             Replaced::Taken => Outcome::KeyTaken,
-            Replaced::There(content) => text::loaded(&self.codec, content).refused(),
+            Replaced::There(content) => self.found(content).refused(),
         })
+    }
+
+    fn found(&self, content: Option<Content>) -> Loaded {
+        match content {
+            Some(Content { text: None, .. }) => {
+                Loaded::Unreadable(Arc::new(Error::too_large_to_read(self.codec.size_limit())))
+            }
+            content => {
+                let row = content.and_then(|Content { text, expires }| Some((text?, expires)));
+                text::loaded(&self.codec, row)
+            }
+        }
     }
 
     fn new_row(&self, key: &SessionKey, data: &SessionData, expires: SystemTime) -> Result<New, Error> {
@@ -179,8 +212,8 @@ impl PostgresStore {
 impl SessionStore for PostgresStore {
     async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
         let lane = &self.here()?.loads;
-        let content = lane.ask("load a session", key.clone(), self.workers.deadline).await?;
-        Ok(text::loaded(&self.codec, content))
+        let content = lane.ask("load a session", key.clone(), self.workers.settings.deadline).await?;
+        Ok(self.found(content))
     }
 
     async fn create(
@@ -191,7 +224,7 @@ impl SessionStore for PostgresStore {
     ) -> Result<Outcome, Error> {
         let new = self.new_row(key, data, expires)?;
         let (text, lane) = (new.text.clone(), &self.here()?.creates);
-        let created = lane.ask("create a session", new, self.workers.deadline).await?;
+        let created = lane.ask("create a session", new, self.workers.settings.deadline).await?;
         Ok(if created { Outcome::Saved(Seen::of_text(text)) } else { Outcome::KeyTaken })
     }
 
@@ -226,7 +259,7 @@ impl SessionStore for PostgresStore {
     ) -> Result<Outcome, Error> {
         let params: [&(dyn ToSql + Sync); 4] =
             [&key.as_str(), &was, &to_precision(expires), &SystemTime::now()];
-        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.touch);
+        let (connections, sql) = (&self.here()?.connections, &self.sql().touch);
         let changed = connections.execute("save a session", sql, &params).await?;
         if changed.rows == 1 || changed.repeated {
             return Ok(Outcome::Saved(seen.clone()));
@@ -235,21 +268,21 @@ impl SessionStore for PostgresStore {
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.here()?.deletes.ask("delete a session", key.clone(), self.workers.deadline).await
+        self.here()?.deletes.ask("delete a session", key.clone(), self.workers.settings.deadline).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.exists);
+        let (connections, sql) = (&self.here()?.connections, &self.sql().exists);
         Ok(connections.query_opt("look for a session", sql, &[&key.as_str()]).await?.is_some())
     }
 
     fn patience(&self) -> Duration {
-        self.workers.deadline
+        self.workers.settings.deadline
     }
 
     async fn check(&self) -> Result<(), Error> {
         let worker = self.here()?;
-        for statement in &self.workers.sql.check {
+        for statement in &self.sql().check {
             worker.connections.execute("check the table of sessions", statement, &[&"", &""]).await?;
         }
         Ok(())
@@ -263,7 +296,7 @@ impl SessionStore for PostgresStore {
 
     async fn clear_some(&self, limit: u32, after: Option<SystemTime>) -> Result<Cleared, Error> {
         let params: [&(dyn ToSql + Sync); 3] = [&SystemTime::now(), &i64::from(limit), &after];
-        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.clear_some);
+        let (connections, sql) = (&self.here()?.connections, &self.sql().clear_some);
         let rows = connections.query("clear expired sessions", sql, &params).await?;
         let Some(row) = rows.first() else { return Ok(Cleared::default()) };
         let (sessions, until): (i64, _) =
@@ -273,8 +306,9 @@ impl SessionStore for PostgresStore {
 
     async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
         let after = cursor.map_or("", Cursor::as_str);
-        let params: [&(dyn ToSql + Sync); 2] = [&after, &i64::from(text::PAGE)];
-        let (connections, sql) = (&self.here()?.connections, &self.workers.sql.page);
+        let max_text = self.workers.settings.max_text;
+        let params: [&(dyn ToSql + Sync); 3] = [&after, &i64::from(text::PAGE), &max_text];
+        let (connections, sql) = (&self.here()?.connections, &self.sql().page);
         let rows = connections.query("list the sessions", sql, &params).await?;
         let rows: Result<Vec<_>, tokio_postgres::Error> =
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect();

@@ -9,21 +9,28 @@ use std::{
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    connection::{ChangedRows, Connections},
+    connection::{ChangedRows, Connections, Kind},
     lane::{Failure, Work},
     other_columns,
     sql::Sql,
 };
 use crate::{Error, SessionKey, store::Seen};
 
-/// A row's text and expiry.
-pub(super) type Content = (Arc<str>, SystemTime);
+/// What a row holds.
+#[derive(Clone)]
+pub(super) struct Content {
+    /// None if it is longer than any that we could read.
+    pub(super) text: Option<Arc<str>>,
+    pub(super) expires: SystemTime,
+}
 
 /// Who asks the table, and how.
 #[derive(Clone)]
 pub(super) struct Rows {
     pub(super) connections: Connections,
     pub(super) sql: Arc<Sql>,
+    /// The longest text that is read, in bytes.
+    pub(super) max_text: i32,
 }
 
 pub(super) struct Loads(pub(super) Rows);
@@ -56,7 +63,7 @@ impl Work for Loads {
     type Answer = Option<Content>;
 
     async fn one(&self, key: &SessionKey, _: bool) -> Result<Self::Answer, Error> {
-        self.0.content(key).await
+        self.0.content(key, SystemTime::now()).await
     }
 
     async fn many(&self, keys: &[SessionKey]) -> Result<Vec<Self::Answer>, Failure> {
@@ -121,7 +128,7 @@ impl Work for Replaces {
         if changed.duplicate {
             return Ok(Replaced::Taken);
         }
-        Ok(Replaced::There(self.0.content(key).await?))
+        Ok(Replaced::There(self.0.content(key, now).await?))
     }
 
     async fn many(&self, all: &[Replacement]) -> Result<Vec<Replaced>, Failure> {
@@ -173,22 +180,29 @@ type Params<'a> = [&'a (dyn ToSql + Sync)];
 const LOAD: &str = "load a session";
 
 impl Rows {
-    /// The row under this key, if it has not ended.
-    async fn content(&self, key: &SessionKey) -> Result<Option<Content>, Error> {
-        let params: &Params<'_> = &[&key.as_str(), &SystemTime::now()];
+    /// The row under this key, if it ends after `now`.
+    async fn content(&self, key: &SessionKey, now: SystemTime) -> Result<Option<Content>, Error> {
+        let params: &Params<'_> = &[&key.as_str(), &now, &self.max_text];
         let row = self.connections.query_opt(LOAD, &self.sql.load, params).await?;
         row.as_ref().map(content).transpose()
     }
 
     /// The rows under these keys that end after `now`.
     async fn contents(&self, keys: &[SessionKey], now: SystemTime) -> Result<Vec<Option<Content>>, Error> {
-        let keys: Vec<&str> = keys.iter().map(SessionKey::as_str).collect();
-        let rows = self.connections.query(LOAD, &self.sql.load_many, &[&keys, &now]).await?;
+        let names: Vec<&str> = keys.iter().map(SessionKey::as_str).collect();
+        let rows = self.connections.query(LOAD, &self.sql.load_many, &[&names, &now]).await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
-            found.insert(row.try_get::<_, &str>(0).map_err(other_columns)?, row);
+            found.insert(row.try_get::<_, &str>(0).map_err(other_columns)?, content(row)?);
         }
-        keys.into_iter().map(|key| found.get(key).copied().map(content).transpose()).collect()
+        let mut all = Vec::with_capacity(keys.len());
+        for key in keys {
+            all.push(match found.get(key.as_str()) {
+                Some(Content { text: None, .. }) => self.content(key, now).await?, // a large one
+                found => found.cloned(),
+            });
+        }
+        Ok(all)
     }
 
     /// Which of these are stored exactly so: what a statement of ours wrote whose answer was lost.
@@ -196,7 +210,7 @@ impl Rows {
         let keys: Vec<SessionKey> = news.iter().map(|new| new.key.clone()).collect();
         let there = self.contents(&keys, SystemTime::UNIX_EPOCH).await?;
         let same = |(new, there): (&&New, Option<Content>)| {
-            there.is_some_and(|(text, expires)| text == new.text && expires == new.expires)
+            there.is_some_and(|row| row.text.as_ref() == Some(&new.text) && row.expires == new.expires)
         };
         Ok(news.iter().zip(there).map(same).collect())
     }
@@ -214,7 +228,7 @@ impl Rows {
             [&keys, &seen, &texts, &expires, &SystemTime::now(), &new_keys];
         let (sql, params) = if keys != new_keys {
             (&self.sql.rename_many, &params[..])
-        } else if self.connections.planned {
+        } else if self.connections.kind == Kind::Own {
             (&self.sql.update_many, &params[..5])
         } else {
             (&self.sql.update_many_locked, &params[..5])
@@ -224,7 +238,10 @@ impl Rows {
 }
 
 fn content(row: &Row) -> Result<Content, Error> {
-    let parts = || Ok((row.try_get::<_, &str>(1)?.into(), row.try_get(2)?));
+    let parts = || {
+        let text: Option<&str> = row.try_get(1)?;
+        Ok(Content { text: text.map(Into::into), expires: row.try_get(2)? })
+    };
     parts().map_err(other_columns)
 }
 

@@ -16,11 +16,19 @@ use super::{
 };
 use crate::Error;
 
-/// All runtimes that use a store: the workers of actix, each of which is one, or one of several threads.
-pub(super) struct Workers {
+/// What a store was told.
+#[derive(Clone)]
+pub(super) struct Settings {
     pub(super) source: Source,
     pub(super) deadline: Duration,
     pub(super) sql: Arc<Sql>,
+    /// The longest text that is read, in bytes.
+    pub(super) max_text: i32,
+}
+
+/// All runtimes that use a store: the workers of actix, each of which is one, or one of several threads.
+pub(super) struct Workers {
+    pub(super) settings: Settings,
     all: RwLock<HashMap<Id, Arc<Worker>>>,
 }
 
@@ -43,8 +51,8 @@ impl Worker {
 }
 
 impl Workers {
-    pub(super) fn new(source: Source, deadline: Duration, sql: Arc<Sql>) -> Self {
-        Self { source, deadline, sql, all: RwLock::default() }
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, all: RwLock::default() }
     }
 
     /// That of the runtime on which this is called.
@@ -67,8 +75,9 @@ impl Workers {
     }
 
     fn start(&self) -> Result<Worker, Error> {
-        let connections = Connections::new(&self.source, self.deadline)?;
-        let rows = || Rows { connections: connections.clone(), sql: self.sql.clone() };
+        let Settings { source, deadline, sql, max_text } = &self.settings;
+        let connections = Connections::new(source, *deadline)?;
+        let rows = || Rows { connections: connections.clone(), sql: sql.clone(), max_text: *max_text };
         Ok(Worker {
             loads: Lane::start(Arc::new(Loads(rows()))),
             creates: Lane::start(Arc::new(Creates(rows()))),

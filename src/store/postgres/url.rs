@@ -1,0 +1,167 @@
+//! What the URL of a database says: to the driver, and to us.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio_postgres::{
+    Config,
+    config::{Host, LoadBalanceHosts, SslMode},
+};
+
+use super::{
+    connection::DEADLINE,
+    table::{TABLE, Table},
+    tls::{self, Tls},
+};
+use crate::{Error, store::parameters::Parameters};
+
+/// Each statement has one plan, whatever the size of the table: rows are looked up by their keys, in the order of
+/// these. So batches of several connections lock rows in one order and need not lock them beforehand.
+const PLANS: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+                     -c plan_cache_mode=force_generic_plan -c jit=off";
+
+/// Parameters of ours.
+const OURS: [&str; 8] =
+    ["table", "schema", "deadline", "pgbouncer", "sslmode", "sslrootcert", "sslcert", "sslkey"];
+
+/// A database to connect to.
+pub(super) struct Target {
+    /// One for each host, in their order.
+    pub(super) hosts: Vec<Config>,
+    /// Whether the first is not preferred to the others.
+    pub(super) any_first: bool,
+    pub(super) tls: Tls,
+    /// Between us and the database is a pooler that has a connection only for the length of a transaction.
+    pub(super) pgbouncer: bool,
+}
+
+/// All that the URL says.
+pub(super) struct Url {
+    pub(super) target: Target,
+    pub(super) table: Table,
+    pub(super) deadline: Duration,
+}
+
+impl Url {
+    /// For connections of a store, with `plans`, or for others.
+    pub(super) fn parse(url: &str, plans: bool) -> Result<Self, Error> {
+        let (address, mut ours) = split(url);
+        let mut config: Config = address.parse().map_err(|cause| {
+            Error::configuration(format!(
+                "the database URL is not of the form postgres://user:password@host:port/database{}",
+                hint(&cause)
+            ))
+        })?;
+        let (table, schema): (Option<String>, Option<String>) = (ours.take("table")?, ours.take("schema")?);
+        let table = Table::new(table.as_deref().unwrap_or(TABLE), schema.as_deref())?;
+        let deadline = ours.seconds("deadline")?.unwrap_or(DEADLINE);
+        let pgbouncer = ours.take("pgbouncer")?.unwrap_or(false);
+        let mode: Option<String> = ours.take("sslmode")?;
+        let mode = mode.as_deref().map(tls::Mode::named).transpose()?;
+        let mut file = |name| ours.take::<PathBuf>(name);
+        let files =
+            tls::Named { roots: file("sslrootcert")?, certificate: file("sslcert")?, key: file("sslkey")? };
+        let tls = Tls::new(mode, &files)?;
+        config.ssl_mode(mode.map_or(SslMode::Prefer, tls::Mode::driver));
+        if config.get_application_name().is_none() {
+            config.application_name("actix-django-session");
+        }
+        if plans && !pgbouncer {
+            let options = config.get_options().map_or(PLANS.to_owned(), |theirs| format!("{theirs} {PLANS}"));
+            config.options(&options);
+        }
+        let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
+        let hosts = one_by_one(&config)?;
+        Ok(Self { target: Target { hosts, any_first, tls, pgbouncer }, table, deadline })
+    }
+}
+
+/// The URL without ours. A text of the form `host=… user=…` is all the driver's.
+fn split(url: &str) -> (String, Parameters) {
+    if !url.contains("://") {
+        return (url.to_owned(), Parameters::none());
+    }
+    let (address, mut theirs) = Parameters::of(url);
+    let ours = theirs.split_off(&OURS);
+    (theirs.put_back(address), ours)
+}
+
+/// The driver gives a host that takes the connection and then says nothing all the time there is; so we ask one after
+/// the other ourselves.
+fn one_by_one(all: &Config) -> Result<Vec<Config>, Error> {
+    let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let count = hosts.len().max(addresses.len());
+    let odd = |several: usize| several > 1 && several != count;
+    if count == 0
+        || (!hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len())
+        || odd(ports.len())
+    {
+        return Err(Error::configuration(
+            "the database URL needs a host; where it names several, as many ports, or one for all",
+        ));
+    }
+    let one = |n: usize| {
+        let mut one = like(all);
+        match hosts.get(n) {
+            Some(Host::Tcp(host)) => drop(one.host(host)),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => {}
+        }
+        if let Some(address) = addresses.get(n) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(n).or(ports.first()) {
+            one.port(*port);
+        }
+        one
+    };
+    Ok((0..count).map(one).collect())
+}
+
+/// All but the hosts.
+fn like(all: &Config) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = all.get_password() {
+        one.password(password);
+    }
+    if let Some(name) = all.get_dbname() {
+        one.dbname(name);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = all.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(timeout) = all.get_connect_timeout() {
+        one.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = all.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = all.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = all.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle())
+        .target_session_attrs(all.get_target_session_attrs())
+        .channel_binding(all.get_channel_binding())
+        .load_balance_hosts(all.get_load_balance_hosts());
+    one
+}
+
+/// What the parser says, unless it could quote a password.
+fn hint(error: &tokio_postgres::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) if !cause.to_string().contains("password") => format!(" ({cause})"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,196 @@
+//! TLS to databases and caches, with rustls.
+
+use std::{path::Path, sync::Arc};
+
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+
+use crate::Error;
+
+/// What is looked at of the server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Nothing: nobody listens who only listens, but anybody can be the server.
+    Nothing,
+    /// That somebody made it whom we trust.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only libpq knows it"))]
+    Authority,
+    /// And that it is for the name that we connected to.
+    Name,
+}
+
+/// Files that a URL names, each with the parameter that named it.
+#[derive(Debug, Default)]
+pub(super) struct Files<'a> {
+    /// Certificates to trust. Without them, what this machine trusts.
+    pub(super) roots: Option<(&'a str, &'a Path)>,
+    /// Our own certificate and its key.
+    pub(super) identity: Option<[(&'a str, &'a Path); 2]>,
+}
+
+pub(super) fn client(check: Check, files: &Files<'_>) -> Result<ClientConfig, Error> {
+    // Which provider is the application's choice, if it made one.
+    let provider = CryptoProvider::get_default().cloned();
+    let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous() // so says rustls of every check that is not its own
+        .with_custom_certificate_verifier(verifier(check, files, provider)?);
+    match files.identity {
+        None => Ok(config.with_no_client_auth()),
+        Some([certificate, key]) => {
+            let key = PrivateKeyDer::from_pem_slice(&read(key, "a private key")?)
+                .map_err(|error| refused(key, "a private key", error.to_string()))?;
+            let certificates = certificates(certificate)?;
+            config.with_client_auth_cert(certificates, key).map_err(unusable)
+        }
+    }
+}
+
+fn verifier(
+    check: Check,
+    files: &Files<'_>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    if check == Check::Nothing {
+        return Ok(Arc::new(Anybody(provider)));
+    }
+    let mut roots = RootCertStore::empty();
+    match files.roots {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| refused(file, "certificates to trust", error.to_string()))?;
+            }
+        }
+        None => {
+            let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(Error::configuration(
+                    "this machine has no certificates to trust: install ca-certificates, or name a file in the URL",
+                ));
+            }
+        }
+    }
+    let by_name = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let by_name = by_name.map_err(unusable)?;
+    Ok(if check == Check::Name { by_name } else { Arc::new(AnyName(by_name)) })
+}
+
+fn unusable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::store_caused_by("cannot use TLS", cause)
+}
+
+fn certificates(file: (&str, &Path)) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file, "certificates")?).collect();
+    let found = found.map_err(|error| refused(file, "certificates", error.to_string()))?;
+    if found.is_empty() {
+        return Err(refused(file, "certificates", "there is none in it".to_owned()));
+    }
+    Ok(found)
+}
+
+fn read(file: (&str, &Path), content: &str) -> Result<Vec<u8>, Error> {
+    std::fs::read(file.1).map_err(|error| refused(file, content, error.to_string()))
+}
+
+/// The path is not repeated: a URL with a mistake in it may have a password anywhere.
+fn refused((parameter, _): (&str, &Path), content: &str, cause: String) -> Error {
+    let text = format!(
+        "cannot read the file that the parameter {parameter} names: it must hold {content} in PEM form"
+    );
+    Error::store_caused_by(text, cause)
+}
+
+/// Takes everybody, but only with a handshake that is right.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes every name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is what rustls looks at last.
+            Err(TlsError::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
