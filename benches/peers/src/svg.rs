@@ -7,6 +7,7 @@ use crate::{
     contender::{self, COARSE, Keeps, OURS},
     figures::{Cell, Figures, Spread},
     report,
+    workload::Workload,
 };
 
 const WIDTH: f64 = 820.0;
@@ -39,9 +40,12 @@ pub struct Group<'a> {
     pub bars: Vec<Bar<'a>>,
 }
 
-/// A picture for each workload: its name as a file, and its text.
+/// Clients in the picture that has a bit of everything.
+const MANY: usize = 64;
+
+/// A picture for each workload and one of all: its name as a file, and its text.
 pub fn pictures(figures: &Figures) -> Vec<(String, String)> {
-    let mut pictures = Vec::new();
+    let mut pictures = vec![("http-overview.svg".to_owned(), overview(figures))];
     let mut seen = Vec::new();
     for cell in &figures.cells {
         let kind = (cell.workload, cell.bytes > 0);
@@ -58,6 +62,24 @@ pub fn pictures(figures: &Figures) -> Vec<(String, String)> {
         pictures.push((format!("http-{name}.svg"), picture(&title, &reference, &groups(figures, &cells))));
     }
     pictures
+}
+
+fn overview(figures: &Figures) -> String {
+    let wanted = [Workload::Read, Workload::Write, Workload::Create, Workload::Hot];
+    let cells: Vec<&Cell> = figures
+        .cells
+        .iter()
+        .filter(|cell| wanted.contains(&cell.workload) && cell.clients == MANY && cell.bytes == 0)
+        .collect();
+    let mut all = Vec::new();
+    for workload in wanted {
+        let cells: Vec<&Cell> = cells.iter().copied().filter(|cell| cell.workload == workload).collect();
+        let name = format!("{}: {}", workload.name(), workload.meaning());
+        all.extend(groups(figures, &cells).into_iter().map(|group| Group { name: name.clone(), ..group }));
+    }
+    let scale = "requests per second, times those of the same written by hand (\u{201c}floor\u{201d}); \
+                 pale: not durable, or not on the server";
+    picture(&format!("{MANY} clients, two workers"), scale, &all)
 }
 
 fn groups<'a>(figures: &'a Figures, cells: &[&'a Cell]) -> Vec<Group<'a>> {
