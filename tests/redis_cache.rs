@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use actix_django_session::Error;
 use actix_django_session::store::{Cache, RedisCache, Replaced};
-use support::redis::{Certificates, Redis, RedisCluster, RedisSentinel, Reply};
+use support::certificates::Certificates;
+use support::redis::{Redis, RedisCluster, RedisSentinel, Reply};
 
 mod support;
 

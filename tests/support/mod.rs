@@ -8,16 +8,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod browser;
+pub mod certificates;
 pub mod django;
 pub mod gate;
 pub mod http;
 pub mod logs;
 pub mod names;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proc;
+pub mod proxy;
 pub mod redis;
 pub mod site;
 pub mod table;
+pub mod visitors;
+
+/// Whether everything is to be tested at length: `tests/run --long`.
+pub fn at_length() -> bool {
+    std::env::var_os("TEST_LONG").is_some()
+}
 
 /// A setting that `tests/run` makes.
 pub fn required(name: &str) -> String {

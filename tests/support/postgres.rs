@@ -1,6 +1,7 @@
 //! PostgreSQL: a database of one's own on the shared server, or a whole server of one's own.
 
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
+use super::certificates::Certificates;
 use super::proc::{self, Group, PATIENCE, TempDir};
 use super::required;
 
@@ -106,15 +108,75 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// Starts with such settings as `("log_statement", "all")`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let bin = PathBuf::from(required("TEST_PG_BIN"));
-        let dir = TempDir::new("postgres");
-        if let Some((uid, gid)) = server_user() {
-            chown(dir.path(), Some(uid), Some(gid)).unwrap();
-        }
+        Self::start_with(settings, |_| ())
+    }
+
+    /// As `start`; `prepare` does something with the files before it starts.
+    pub fn start_with(settings: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
+        let (bin, dir) = Self::place();
         let mut initdb = as_server_user(&bin.join("initdb"), dir.path());
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8"]);
         initdb.args(["--no-locale", "--no-sync", "--pgdata=data"]);
         proc::run("initdb", &mut initdb, b"");
+        prepare(&dir.path().join("data"));
+        Self::serve(bin, dir, settings)
+    }
+
+    /// With TLS, and no other way in for anybody but this machine's own tests by name `postgres`.
+    pub fn start_tls(certificates: &Certificates, settings: &[(&str, &str)]) -> Self {
+        let mut all = vec![("ssl", "on"), ("ssl_cert_file", "server.pem")];
+        all.extend([("ssl_key_file", "key.pem"), ("ssl_ca_file", "ca.pem")]);
+        all.extend(settings);
+        Self::start_with(&all, |data| {
+            for name in ["server.pem", "key.pem", "ca.pem"] {
+                own(&certificates.path(name), &data.join(name));
+            }
+        })
+    }
+
+    /// One that follows this one, from now on, and takes no writes. `name` is its name to this one.
+    pub fn standby(&self, name: &str, settings: &[(&str, &str)]) -> Self {
+        let (bin, dir) = Self::place();
+        let mut backup = as_server_user(&bin.join("pg_basebackup"), dir.path());
+        let conninfo = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
+        backup.args([
+            "--pgdata=data",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+            "--dbname",
+            &conninfo,
+        ]);
+        proc::run("pg_basebackup", &mut backup, b"");
+        let mut all = vec![("hot_standby", "on")];
+        all.extend(settings);
+        Self::serve(bin, dir, &all)
+    }
+
+    /// Lets nobody in but by these lines of `pg_hba.conf`, until the answer is dropped.
+    pub fn replace_rules(&self, rules: &str) -> Rules {
+        let file = self.dir.path().join("data/pg_hba.conf");
+        let before = fs::read_to_string(&file).unwrap();
+        let postmaster = self.processes()[0];
+        let changed = Rules { file, before, postmaster };
+        changed.set(rules);
+        changed
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.query("SELECT pg_promote(true)");
+    }
+
+    fn place() -> (PathBuf, TempDir) {
+        let dir = TempDir::new("postgres");
+        if let Some((uid, gid)) = server_user() {
+            chown(dir.path(), Some(uid), Some(gid)).unwrap();
+        }
+        (PathBuf::from(required("TEST_PG_BIN")), dir)
+    }
+
+    fn serve(bin: PathBuf, dir: TempDir, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut server = Self { group: None, settings, bin, port: proc::free_port(), dir };
         server.start_again();
@@ -123,6 +185,11 @@ impl PrivateServer {
 
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// By its Unix socket.
+    pub fn socket_url(&self) -> String {
+        format!("host={} port={} user=postgres dbname=postgres", self.dir.path().display(), self.port)
     }
 
     pub fn port(&self) -> u16 {
@@ -135,7 +202,7 @@ impl PrivateServer {
 
     /// Everything that it has logged, from before a stop too.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
+        let bytes = fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -200,6 +267,28 @@ impl PrivateServer {
     }
 }
 
+/// Who is let in, for a time.
+#[derive(Debug)]
+pub struct Rules {
+    file: PathBuf,
+    before: String,
+    postmaster: i64,
+}
+
+impl Rules {
+    fn set(&self, rules: &str) {
+        fs::write(&self.file, rules).unwrap();
+        proc::signal("HUP", &[self.postmaster]);
+        std::thread::sleep(Duration::from_millis(300)); // it reads them when it gets to it
+    }
+}
+
+impl Drop for Rules {
+    fn drop(&mut self) {
+        self.set(&self.before);
+    }
+}
+
 impl Drop for PrivateServer {
     fn drop(&mut self) {
         if self.group.is_none() {
@@ -213,8 +302,17 @@ impl Drop for PrivateServer {
     }
 }
 
+/// Copies a file for the server alone.
+fn own(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o600)).unwrap();
+    if let Some((uid, gid)) = server_user() {
+        chown(to, Some(uid), Some(gid)).unwrap();
+    }
+}
+
 /// A command run as the user that PostgreSQL may run as.
-fn as_server_user(program: &Path, dir: &Path) -> Command {
+pub fn as_server_user(program: &Path, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir);
     if let Some((uid, gid)) = server_user() {

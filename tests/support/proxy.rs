@@ -119,7 +119,8 @@ impl State {
             stream.set_nodelay(true).ok();
         }
         self.open.lock().unwrap().push(client.try_clone().unwrap());
-        let pair = [(client.try_clone().unwrap(), server.try_clone().unwrap(), false), (server, client, true)];
+        let pair =
+            [(client.try_clone().unwrap(), server.try_clone().unwrap(), false), (server, client, true)];
         for (from, to, of_the_server) in pair {
             let state = self.clone();
             thread::spawn(move || state.pass(from, to, of_the_server));

@@ -3,11 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
+use super::certificates::Certificates;
 use super::proc::{self, Group, PATIENCE, TempDir};
 use super::required;
 
@@ -382,38 +381,4 @@ fn wait_for_replication(replica: &Redis) {
     proc::wait_until("a replica should have what its master has", PATIENCE, || {
         replica.info("master_link_status", &["INFO", "replication"]) == "up"
     });
-}
-
-/// A certificate for a server, and that of the authority which signed it.
-#[derive(Debug)]
-pub struct Certificates(TempDir);
-
-impl Certificates {
-    /// For these host names and addresses.
-    pub fn new(names: &[&str]) -> Self {
-        let dir = TempDir::new("certificates");
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        // Without names of their own OpenSSL mixes the two up.
-        authority.distinguished_name.push(DnType::CommonName, "the tests' authority");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-        let files =
-            [("ca.pem", issuer.pem()), ("server.pem", server.pem()), ("key.pem", key.serialize_pem())];
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        Self(dir)
-    }
-
-    /// The certificate of the authority, for clients.
-    pub fn ca(&self) -> PathBuf {
-        self.path("ca.pem")
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        Path::join(self.0.path(), name)
-    }
 }

@@ -56,8 +56,7 @@ impl Visitors {
         let shared = Arc::new(Shared { stop: false.into(), seen: Mutex::default() });
         let threads = (0..count)
             .map(|n| {
-                let (mut client, url, shared) =
-                    (Client::new(), ops[n % ops.len()].clone(), shared.clone());
+                let (mut client, url, shared) = (Client::new(), ops[n % ops.len()].clone(), shared.clone());
                 let reply = client.post_json(&url, &json!([["set", "n", 0]]));
                 assert_eq!(reply.status, 200, "{}", reply.text());
                 let visitor = Visitor { client, confirmed: 0, unsure: 0, wrong: Vec::new() };

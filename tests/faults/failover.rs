@@ -1,0 +1,102 @@
+//! A primary dies, and what followed it takes its place.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{outage::Outage, refused};
+use crate::support::{
+    postgres::PrivateServer,
+    proc::{PATIENCE, wait_until},
+};
+
+/// A primary, and a standby that has everything before it is confirmed.
+fn pair() -> (PrivateServer, PrivateServer) {
+    let primary = PrivateServer::start(&[("wal_keep_size", "64MB")]);
+    primary.query(
+        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
+         expire_date timestamptz NOT NULL)",
+    );
+    let standby = primary.standby("follower", &[]);
+    primary.query("ALTER SYSTEM SET synchronous_standby_names = 'follower'");
+    primary.query("SELECT pg_reload_conf()");
+    wait_until("the standby should be synchronous", PATIENCE, || {
+        primary.query("SELECT sync_state FROM pg_stat_replication")[0][0].as_deref() == Some("sync")
+    });
+    (primary, standby)
+}
+
+fn both(primary: &PrivateServer, standby: &PrivateServer, parameters: &str) -> String {
+    format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?{parameters}",
+        standby.port(),
+        primary.port()
+    )
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn the_standby_of_a_primary_that_dies_is_found_and_no_confirmed_write_is_missing() {
+    let (mut primary, standby) = pair();
+    // The standby stands first: it is passed by as long as it takes no writes.
+    let outage = Outage::of(both(&primary, &standby, "target_session_attrs=read-write"));
+    primary.kill();
+    outage.lasts();
+    let start = Instant::now();
+    standby.promote();
+    outage.is_over();
+    println!("served {:?} after the command to promote", start.elapsed());
+    outage.ends("failover");
+}
+
+/// Nobody tells us that a primary which says nothing any more is dead: whoever waits for it has a share of the deadline
+/// for it, and then asks the next.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn a_primary_that_hangs_is_left_for_its_successor() {
+    let (primary, standby) = pair();
+    let outage = Outage::of(both(&primary, &standby, "target_session_attrs=read-write"));
+    primary.pause();
+    outage.lasts();
+    standby.promote();
+    outage.is_over();
+    // It comes back, and does not know.
+    thread::sleep(Duration::from_secs(1));
+    outage.visitors.wait_for(200, PATIENCE);
+    outage.ends("a primary that hangs");
+}
+
+/// A primary that becomes a standby without an end of its connections, as one behind a proxy or a virtual address does.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn connections_to_a_server_that_takes_no_writes_any_more_are_replaced() {
+    let (primary, standby) = pair();
+    let proxy = crate::support::proxy::Proxy::start(primary.port());
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?target_session_attrs=any", proxy.port());
+    let outage = Outage::of(url);
+    // What has been opened stays, and is read-only from now on; what is opened goes to the new primary.
+    primary.query("ALTER SYSTEM SET default_transaction_read_only = on");
+    primary.query("SELECT pg_reload_conf()");
+    standby.promote();
+    proxy.lead_to(standby.port());
+    outage.is_over();
+    let failed = outage.visitors.seen().failed;
+    outage.visitors.wait_for(200, PATIENCE);
+    let seen = outage.ends("read-only");
+    assert_eq!(seen.failed, failed, "none of those connections is used again");
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_standby_alone_is_named_as_such() {
+    let (primary, standby) = pair();
+    let alone = format!("{}?target_session_attrs=read-write", standby.url());
+    let error = refused(&alone).await;
+    assert!(error.contains("database"), "{error}");
+    let store =
+        super::PostgresStore::connect(&standby.url(), super::SecretKey::new(super::SECRET)).await.unwrap();
+    let error = super::SessionStore::check(&store).await.unwrap_err().with_causes();
+    assert!(error.contains("a standby is") && error.contains("target_session_attrs=read-write"), "{error}");
+    drop(primary);
+}
