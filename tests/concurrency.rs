@@ -6,9 +6,6 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    env,
-    os::unix::process::parent_id,
-    process::{self, Command},
     sync::{
         Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -28,7 +25,7 @@ use support::{
     django::{Django, Version},
     http::{Client, Reply},
     postgres::Database,
-    proc::{Group, PATIENCE, TempDir, wait_until},
+    process::{self, Process},
     site::Site,
     table::Table,
 };
@@ -42,55 +39,23 @@ const WORKERS: usize = 8;
 const INCREMENTS: u64 = 100;
 const ALL_INCREMENTS: u64 = (PROCESSES * WORKERS) as u64 * INCREMENTS;
 
-/// Says to this test program, started once more, that it is to serve this database.
-const SERVE: &str = "TEST_SERVE_DATABASE";
+/// The test that serves a database in a process of its own.
+const SERVES: &str = "a_process_of_its_own_serves_the_same_sessions";
 
-/// A site in a process of its own: this program, running the one test below.
-struct Process {
-    port: u16,
-    group: Group,
-    _dir: TempDir,
+fn start_process(database_url: &str) -> Process {
+    Process::start(SERVES, database_url)
 }
 
-impl Process {
-    fn start(database_url: &str) -> Self {
-        let dir = TempDir::new("process");
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "a_process_of_its_own_serves_the_same_sessions"]);
-        command.args(["--include-ignored", "--nocapture"]).env(SERVE, database_url);
-        let group = Group::start("a site in a process of its own", &mut command, &dir.path().join("log"));
-        let mut process = Self { port: 0, group, _dir: dir };
-        wait_until("the process should serve", PATIENCE, || {
-            process.group.assert_running();
-            process.port = process.said("port").unwrap_or(0) as u16;
-            process.port != 0
-        });
-        process
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    /// How often a save found that another writer was faster.
-    fn conflicts(&self) -> u64 {
-        thread::sleep(3 * SAY_EVERY);
-        self.said("conflicts").unwrap_or(0)
-    }
-
-    /// The last number that it gave to this.
-    fn said(&self, what: &str) -> Option<u64> {
-        let log = self.group.log();
-        let complete = &log[..log.rfind('\n')?];
-        complete.rsplit(&format!("[{what} ")).next()?.split(']').next()?.parse().ok()
-    }
+/// How often a save of the process found that another writer was faster.
+fn conflicts(process: &Process) -> u64 {
+    thread::sleep(3 * SAY_EVERY);
+    process.said("conflicts").unwrap_or(0)
 }
 
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
 /// What such a process does, until the one that started it has ended.
 fn serve(database_url: String) {
-    let parent = parent_id();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_ansi(false)
@@ -101,16 +66,14 @@ fn serve(database_url: String) {
         let store = PostgresStore::connect(&database_url, SecretKey::new(SECRET)).await.unwrap();
         Counting { store, conflicts: counter }
     });
-    println!("[port {}]", site.port());
     let mut said = 0;
-    while parent_id() == parent {
-        thread::sleep(SAY_EVERY);
+    process::serve_until_orphaned(site.port(), || {
         let now = conflicts.load(Relaxed);
         if now != said {
             println!("[conflicts {now}]");
             said = now;
         }
-    }
+    });
 }
 
 /// A store that counts how often it answers that another writer was faster.
@@ -181,12 +144,12 @@ impl SessionStore for Counting {
 #[test]
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
 fn a_process_of_its_own_serves_the_same_sessions() {
-    if let Ok(database_url) = env::var(SERVE) {
+    if let Some(database_url) = process::asked_to_serve() {
         return serve(database_url);
     }
     let database = database();
-    let process = Process::start(database.url());
-    assert_ne!(process.group.id(), process::id());
+    let process = start_process(database.url());
+    assert_ne!(process.id(), std::process::id());
     let url = database.url().to_owned();
     let site = Site::start(SessionSettings::default(), async move || {
         PostgresStore::connect(&url, SecretKey::new(SECRET)).await.unwrap()
@@ -245,7 +208,7 @@ fn count<T: Send>(
         done.store(true, Relaxed);
         let answer = meanwhile.join().unwrap();
         for process in processes {
-            assert!(counted.iter().all(Result::is_ok), "an increment failed\n{}", process.group.log());
+            assert!(counted.iter().all(Result::is_ok), "an increment failed\n{}", process.log());
         }
         answer
     })
@@ -255,14 +218,14 @@ fn count<T: Send>(
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
 fn two_processes_count_exactly() {
     let database = database();
-    let processes: Vec<Process> = (0..PROCESSES).map(|_| Process::start(database.url())).collect();
+    let processes: Vec<Process> = (0..PROCESSES).map(|_| start_process(database.url())).collect();
     let mut visitor = Client::new();
     run(&mut visitor, &processes[0].url("/ops"), &json!([["set", "n", 0]]));
     let start = Instant::now();
     count(&processes, &visitor, INCREMENTS, |_| ());
     let seconds = start.elapsed().as_secs_f64();
     let n = run(&mut visitor, &processes[0].url("/ops"), &json!([["get", "n"]]));
-    let conflicts: u64 = processes.iter().map(Process::conflicts).sum();
+    let conflicts: u64 = processes.iter().map(conflicts).sum();
     println!("{n:?} of {ALL_INCREMENTS} in {seconds:.1} s, {conflicts} conflicts");
     assert_eq!(n, [json!(ALL_INCREMENTS)]);
     assert!(conflicts > 0, "nobody was in anybody's way: this has tested nothing");
@@ -303,7 +266,7 @@ fn two_processes_and_a_careful_django_count_exactly() {
         });
         let seconds = start.elapsed().as_secs_f64();
         let counted = run(&mut visitor.clone(), &ops, &json!([["get", "n"], ["get", "django"], ["keys"]]));
-        let conflicts: u64 = processes.iter().map(Process::conflicts).sum();
+        let conflicts: u64 = processes.iter().map(conflicts).sum();
         let name = &version.name;
         println!(
             "Django {name}, careful: {} of {ALL_INCREMENTS} in {seconds:.1} s, {} of {written} by Django, \
@@ -350,7 +313,7 @@ fn plain_django_loses_nothing_by_two_processes() {
         let n = items.remove("n").unwrap().as_u64().unwrap();
         let expected: BTreeMap<String, Value> =
             (0..written).map(|n| (format!("django {n}"), json!(n))).collect();
-        let conflicts: u64 = processes.iter().map(Process::conflicts).sum();
+        let conflicts: u64 = processes.iter().map(conflicts).sum();
         let (name, lost) = (&version.name, ALL_INCREMENTS.saturating_sub(n));
         println!(
             "Django {name}, plain: {written} keys of Django all there, {lost} of {ALL_INCREMENTS} increments \
@@ -373,7 +336,7 @@ fn with_django(version: &Version) -> (Database, Django, Vec<Process>) {
     let database = Database::fresh();
     let django = Django::start(version, database.url(), &[("SECRET_KEY", SECRET)]);
     django.prepare();
-    let processes = (0..PROCESSES).map(|_| Process::start(database.url())).collect();
+    let processes = (0..PROCESSES).map(|_| start_process(database.url())).collect();
     (database, django, processes)
 }
 

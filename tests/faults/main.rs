@@ -9,6 +9,7 @@ mod failover;
 mod outage;
 mod pooler;
 mod postgres;
+mod redis;
 mod tls;
 
 use std::time::{Duration, SystemTime};

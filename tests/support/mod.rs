@@ -17,9 +17,11 @@ pub mod names;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proc;
+pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod site;
+pub mod stores;
 pub mod table;
 pub mod visitors;
 

@@ -212,7 +212,7 @@ impl Redis {
     }
 
     /// The lines of INFO.
-    fn info(&self, name: &str, section: &[&str]) -> String {
+    pub fn info(&self, name: &str, section: &[&str]) -> String {
         let Ok(Reply::Text(text)) = self.try_command(section) else { return String::new() };
         let text = String::from_utf8_lossy(&text).into_owned();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
