@@ -267,7 +267,7 @@ fn a_lost_update_a_resurrection_and_a_stale_read_have_no_order() {
     let begin = event(0, 0, What::Save(vec![Change::Set("a", 0)], true));
     let increment = || What::Save(vec![Change::Increment("a")], true);
     let there = |n| What::Load(Some(Data::from([("a", n)])));
-    let explained = |events: &[Event]| is_explained(&[&[begin.clone()], events].concat());
+    let explained = |events: &[Event]| is_explained(&[std::slice::from_ref(&begin), events].concat());
     let both = [event(1, 4, increment()), event(2, 3, increment())];
     assert!(explained(&[both.clone().to_vec(), vec![event(5, 6, there(2))]].concat()));
     assert!(!explained(&[both.to_vec(), vec![event(5, 6, there(1))]].concat()), "a lost update");

@@ -7,6 +7,7 @@ mod support;
 
 mod failover;
 mod outage;
+mod overload;
 mod pooler;
 mod postgres;
 mod redis;

@@ -3,7 +3,6 @@
 
 use std::{
     future::Future,
-    net::TcpListener,
     sync::mpsc,
     thread,
     time::{Duration, SystemTime},
@@ -65,25 +64,24 @@ impl Site {
         F: Future<Output = C>,
         C: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let configure = configure().await;
                 let server = HttpServer::new(move || App::new().configure(configure.clone()))
                     .workers(workers)
-                    .backlog(1024)
+                    .backlog(4096)
                     .disable_signals()
                     .shutdown_timeout(1)
-                    .listen(listener)
-                    .unwrap()
-                    .run();
-                tell.send(server.handle()).unwrap();
+                    .bind("127.0.0.1:0")
+                    .unwrap();
+                let port = server.addrs()[0].port();
+                let server = server.run();
+                tell.send((port, server.handle())).unwrap();
                 server.await.unwrap();
             });
         });
-        let server = told.recv().expect("the site should start");
+        let (port, server) = told.recv().expect("the site should start");
         Self { port, server, thread: Some(thread) }
     }
 
