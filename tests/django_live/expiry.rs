@@ -164,3 +164,55 @@ pub(crate) fn number_in_a_file(pair: &Pair) {
     pair.with_store(async |store| store.clear_expired().await.unwrap());
     assert_eq!(pair.db.row(&key), None);
 }
+
+/// A site with `USE_TZ = False`, far from UTC: its dates have no zone, but its rows say when that is.
+pub(crate) fn local_time(pair: &Pair) {
+    const KATHMANDU: u64 = 5 * 3600 + 45 * 60;
+    let settings = [("SECRET_KEY", SECRET), ("USE_TZ", "0"), ("TIME_ZONE", "Asia/Kathmandu")];
+    let django = pair.django_with(&settings);
+    let now = unix(SystemTime::now());
+    let whole = UNIX_EPOCH + Duration::from_secs(now as u64 + 5000);
+    let local = to_iso(whole + Duration::from_secs(KATHMANDU)).replace("+00:00", "");
+    let programs = [
+        (json!([["set_expiry", 300]]), Ends::After(300.0), false),
+        (json!([["set_expiry", 0]]), Ends::After(TWO_WEEKS), true),
+        (json!([["set_expiry", null]]), Ends::After(TWO_WEEKS), false),
+        (json!([["set_expiry_in", 3600]]), Ends::In(3600.0), false),
+        (json!([["set_expiry_date", local]]), Ends::At(unix(whole)), false),
+    ];
+    let ours: &dyn Server = &pair.ours;
+    for (program, ends, browser_close) in &programs {
+        // What we write of dates has a zone, which such a Django cannot read.
+        let number = !matches!(ends, Ends::In(_) | Ends::At(_));
+        let writers = [Some(&django as &dyn Server), number.then_some(ours)];
+        for writer in writers.into_iter().flatten() {
+            let what = format!("{program} by {}", writer.name());
+            let mut visitor = pair.visitor();
+            let mut ops = program.as_array().unwrap().clone();
+            ops.insert(0, json!(["set", "k", 1]));
+            visitor.run(writer, &ops.into());
+            let ends = ends.set(unix(SystemTime::now()));
+            let stored = pair.data(&visitor.the_key()).get_json("_session_expiry").map(str::to_owned);
+            // Each looks and writes in turn, and the end stays where it is.
+            for server in [ours, &django, ours] {
+                let what = format!("{what}, at {}", server.name());
+                let look = json!([["expiry_age"], ["expiry_date"], ["browser_close"]]);
+                let results = visitor.run(server, &look);
+                let now = unix(SystemTime::now());
+                near(results[0].as_f64().unwrap(), ends.at(now) - now, &what);
+                near(results[1].as_f64().unwrap(), ends.at(now), &what);
+                assert_eq!(results[2], *browser_close, "{what}");
+                let reply = visitor.ask(server, &json!([["incr", "k"]]));
+                let (key, now) = (visitor.the_key(), unix(SystemTime::now()));
+                let (_, max_age) = shape(reply.set_cookie("sessionid").unwrap(), &key);
+                assert_eq!(max_age.is_none(), *browser_close, "{what}");
+                if let Some(max_age) = max_age {
+                    near(max_age, ends.at(now) - now, &what);
+                }
+                near(unix(pair.db.row(&key).unwrap().expires), ends.at(now), &what);
+                assert_eq!(pair.data(&key).get_json("_session_expiry").map(str::to_owned), stored, "{what}");
+            }
+            assert_eq!(visitor.look(&django, "k"), 4, "{what}");
+        }
+    }
+}

@@ -108,12 +108,16 @@ const COOKIE: &[Scenario] = &[
     ("older than the cookie age", cookie::too_old),
 ];
 
+/// Where rows have a date of their own.
+const LOCAL_TIME: &[Scenario] = &[("a site with USE_TZ = False", expiry::local_time)];
+
 const AT_ONCE: &[Scenario] = &[("both sites under load", races::both_under_load)];
 
 #[test]
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
 fn postgres() {
-    run_all("db, PostgreSQL", Database::postgres, &[CORE, LIFE, LOGIN, VALUES, SWEPT, ROTATED, MISLED]);
+    let scenarios = &[CORE, LIFE, LOGIN, VALUES, SWEPT, ROTATED, MISLED, LOCAL_TIME];
+    run_all("db, PostgreSQL", Database::postgres, scenarios);
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn run_cache(engine: &str, client: Client, more: &[Scenario]) {
 #[test]
 #[ignore = "needs PostgreSQL, Redis and Django: run tests/run"]
 fn cached_database() {
-    let scenarios = &[CORE, LIFE, LOGIN, VALUES, SWEPT, ROTATED, MISLED, CACHED, AT_ONCE];
+    let scenarios = &[CORE, LIFE, LOGIN, VALUES, SWEPT, ROTATED, MISLED, CACHED, LOCAL_TIME, AT_ONCE];
     run_all("cached_db, RedisCache", CachedDatabase::new, scenarios);
 }
 

@@ -32,6 +32,11 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn postgres() -> Self {
         let database = postgres::Database::fresh();
+        // Nothing may depend on it.
+        database.query(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO %L', current_database(), \
+             'Pacific/Chatham'); END $$",
+        );
         let url = database.url().to_owned();
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(async {
