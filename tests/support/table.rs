@@ -138,9 +138,14 @@ impl Table {
 
 /// Signed text of any payload, such as no session of ours has.
 pub fn sign(payload: &str, secret: &str) -> String {
+    sign_body(&URL_SAFE_NO_PAD.encode(payload), secret)
+}
+
+/// As [`sign`], for what stands in place of the payload.
+pub fn sign_body(body: &str, secret: &str) -> String {
     let salt = "django.contrib.sessions.SessionStoresigner";
     let key = Sha256::new().chain_update(salt).chain_update(secret).finalize();
-    let value = format!("{}:1r31eq", URL_SAFE_NO_PAD.encode(payload));
+    let value = format!("{body}:1r31eq");
     let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&value);
     format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
