@@ -62,7 +62,7 @@
 //! | `postgres` | yes | [`PostgresStore`] |
 //! | `sqlite` | | `SqliteStore`; brings its own SQLite, which a C compiler must build |
 //! | `redis` | | `store::RedisCache`, for `store::CacheStore` and `store::CachedStore`; with `pickle` |
-//! | `tls` | | `rediss://` |
+//! | `tls` | | TLS to PostgreSQL (`sslmode=require` and above) and to Redis (`rediss://`), with rustls |
 //! | `pickle` | | `codec::PickleSerializer`: Python's pickles, read as data only |
 //! | `cli` | | the program `django-session`, for operators |
 //! | `test-suite` | | `store::conformance`, for authors of stores |

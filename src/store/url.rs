@@ -18,7 +18,7 @@ use crate::{Error, codec::Codec};
 ///
 /// | URL | store | parameters |
 /// |---|---|---|
-/// | `postgres://user:password@host:port/database` | `PostgresStore` (feature `postgres`) | `table`, `schema`, `deadline`; and those of the driver |
+/// | `postgres://user:password@host:port/database` | `PostgresStore` (feature `postgres`) | those of `PostgresStore::connect` |
 /// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `SqliteStore` (feature `sqlite`), relative and absolute | |
 /// | `redis://host:port/0`, `rediss://…`, `redis+cluster://…`, `redis+sentinel://…` | `CacheStore` in a `RedisCache` (feature `redis`) | `serializer` (`pickle` or `json`), `compress_from`; and those of `RedisCache::connect` |
 /// | `cached:redis://… postgres://…` | [`CachedStore`](super::CachedStore): a cache, a blank, a database | as the two have, and `cache_deadline` at the cache |

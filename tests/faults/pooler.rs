@@ -4,7 +4,7 @@ use actix_django_session::{PostgresStore, SecretKey};
 use deadpool_postgres::{Manager, Pool};
 use tokio_postgres::NoTls;
 
-use super::{SECRET, refused, store, works};
+use super::{SECRET, outage::Outage, refused, store, works};
 use crate::support::{pgbouncer::PgBouncer, postgres::PrivateServer};
 
 #[actix_web::test]
@@ -51,4 +51,29 @@ async fn without_the_option_the_error_names_it() {
             );
         }
     }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and PgBouncer: run tests/run"]
+fn a_database_behind_a_pooler_is_restarted_under_load() {
+    let mut server = PrivateServer::start(&[]);
+    server.query(
+        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
+         expire_date timestamptz NOT NULL)",
+    );
+    // It asks for a lost database that often, in seconds.
+    let pooler =
+        PgBouncer::start(server.port(), &[("default_pool_size", "4"), ("server_login_retry", "0.2")]);
+    let outage = Outage::of(format!("{}?pgbouncer=true", pooler.url()));
+    for kill in [false, true] {
+        if kill {
+            server.kill()
+        } else {
+            server.stop_fast()
+        }
+        outage.lasts();
+        server.start_again();
+        outage.is_over();
+    }
+    outage.ends("stopped and killed behind PgBouncer");
 }
