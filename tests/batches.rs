@@ -89,13 +89,31 @@ async fn many_at_once_are_few_statements() {
     assert_eq!(server.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
 }
 
+/// What is in a batch decides how it is carried out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Batch {
+    Updates,
+    WithRenames,
+    /// The server refuses that as a whole.
+    WithOneThatIsTaken,
+}
+
 /// In one batch: one that is right, one that was changed, one that is gone, one that cannot be read.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn each_of_a_batch_has_its_own_outcome() {
     let database = Database::fresh();
-    let store = store(database.url()).await;
-    let (keys, seen) = created(&store, 40).await;
+    let own = store(database.url()).await;
+    let of_the_application = pooled(database.url());
+    for batch in [Batch::Updates, Batch::WithRenames, Batch::WithOneThatIsTaken] {
+        for store in [&own, &of_the_application] {
+            outcomes_of(batch, &database, store).await;
+        }
+    }
+}
+
+async fn outcomes_of(batch: Batch, database: &Database, store: &PostgresStore) {
+    let (keys, seen) = created(store, 40).await;
     let sql = |sql: &str, n: usize| database.query(&sql.replace("KEY", keys[n].as_str()));
     saved(store.update(&keys[1], &seen[1], &data(77), later()).await.unwrap());
     sql("DELETE FROM django_session WHERE session_key = 'KEY'", 2);
@@ -105,8 +123,8 @@ async fn each_of_a_batch_has_its_own_outcome() {
     let renamed = SessionKey::generate();
     let outcomes = join_all(keys.iter().zip(&seen).enumerate().map(async |(n, (key, seen))| {
         let new_key = match n {
-            6 => &taken,
-            7 => &renamed,
+            6 if batch == Batch::WithOneThatIsTaken => &taken,
+            7 if batch != Batch::Updates => &renamed,
             _ => key,
         };
         store.rename(key, seen, new_key, &data(n + 1000), later()).await.unwrap()
@@ -114,15 +132,23 @@ async fn each_of_a_batch_has_its_own_outcome() {
     .await;
     for (n, outcome) in outcomes.into_iter().enumerate() {
         match (n, outcome) {
-            (1, Outcome::Changed(record)) => assert_eq!(record.data.get_json("n"), Some("77")),
-            (2 | 4, Outcome::Gone) | (3, Outcome::Unreadable(_)) | (6, Outcome::KeyTaken) => {}
-            (0 | 5 | 7.., Outcome::Saved(_)) => {}
-            (n, other) => panic!("{n}: {other:?}"),
+            (1, Outcome::Changed(record)) => assert_eq!(record.data.get_json("n"), Some("77"), "{batch:?}"),
+            (2 | 4, Outcome::Gone) | (3, Outcome::Unreadable(_)) => {}
+            (6, Outcome::KeyTaken) => assert_eq!(batch, Batch::WithOneThatIsTaken),
+            (0 | 5 | 6.., Outcome::Saved(_)) => {}
+            (n, other) => panic!("{batch:?} {n}: {other:?}"),
         }
     }
-    assert_eq!(n(&store, &keys[0]).await.as_deref(), Some("1000"));
-    assert_eq!(n(&store, &keys[6]).await.as_deref(), Some("6"), "refused alone");
-    assert_eq!((n(&store, &keys[7]).await, n(&store, &renamed).await.as_deref()), (None, Some("1007")));
+    let found = join_all([0, 1, 6, 7].map(|at| n(store, &keys[at]))).await;
+    let expected = match batch {
+        Batch::Updates => [Some("1000"), Some("77"), Some("1006"), Some("1007")],
+        Batch::WithRenames => [Some("1000"), Some("77"), Some("1006"), None],
+        Batch::WithOneThatIsTaken => [Some("1000"), Some("77"), Some("6"), None],
+    };
+    assert_eq!(found, expected.map(|n| n.map(str::to_owned)), "{batch:?}");
+    let under_new_key = n(store, &renamed).await;
+    assert_eq!(under_new_key.is_some(), batch != Batch::Updates, "{batch:?}");
+    assert!(under_new_key.is_none_or(|n| n == "1007"), "{batch:?}");
 }
 
 /// A row that the server itself refuses does not take its neighbours with it.
