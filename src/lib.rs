@@ -54,6 +54,7 @@
 //! | `SECRET_KEY` and its rotation | [`SecretKey`] |
 //! | rows from before Django 3.1, limits, other salts | [`codec::Codec`] |
 //! | middleware with Django's hooks, of your own | [`hooks`] |
+//! | what is promised, and which test shows it | [`promises`] |
 //!
 //! # Features
 //!
@@ -96,6 +97,10 @@ pub use self::{
     settings::{OnInterrupted, SessionSettings},
 };
 pub use ::cookie::SameSite;
+
+#[cfg(doc)]
+#[doc = include_str!("promises.md")]
+pub mod promises {}
 
 /// The README's code is tested as documentation is.
 #[cfg(all(doctest, feature = "postgres"))]

@@ -62,6 +62,7 @@ impl Outage {
     /// From now on the server answers. How long it took until somebody was served.
     pub(crate) fn is_over(&self) -> Duration {
         let took = self.visitors.wait_for(100, PATIENCE);
+        println!("back after {took:?}");
         assert!(took < Duration::from_secs(1) + Duration::from_secs(DEADLINE), "back after {took:?}");
         took
     }

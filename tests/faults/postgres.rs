@@ -137,9 +137,10 @@ fn a_server_without_a_connection_left() {
         .collect();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'site'";
     wait_until("the others should have all connections", PATIENCE, || {
-        server.query(cut);
         let hogs = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND usename = 'app'";
-        server.query(hogs)[0][0].as_deref() == Some("10")
+        // All who are at the door may take the places of superusers too, for a moment.
+        let _ = try_query(&server.url(), cut);
+        try_query(&server.url(), hogs).is_ok_and(|rows| rows[0][0].as_deref() == Some("10"))
     });
     outage.lasts();
     hogs.into_iter().for_each(|hog| hog.join().unwrap());
@@ -164,7 +165,7 @@ fn connections_that_are_cut_one_by_one() {
     no_connection_is_left_behind(&server);
     let seen = outage.ends("cut one by one");
     let failed: u64 = seen.failed.values().sum();
-    assert!(failed * 10 < seen.confirmed, "most were not even noticed: {seen:?}");
+    assert!(failed * 100 <= seen.confirmed, "hardly one was noticed: {seen:?}");
 }
 
 #[test]
