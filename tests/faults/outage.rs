@@ -12,6 +12,7 @@ use crate::support::{
     at_length,
     http::Client,
     proc::PATIENCE,
+    proxy::Proxy,
     site::Site,
     visitors::{Seen, Visitors, check_that_nothing_is_lost},
 };
@@ -65,6 +66,30 @@ impl Outage {
         println!("back after {took:?}");
         assert!(took < Duration::from_secs(1) + Duration::from_secs(DEADLINE), "back after {took:?}");
         took
+    }
+
+    /// The network behind this proxy is slow, then cuts off answers in the middle, swallows all, and is closed.
+    pub(crate) fn of_the_network(&self, proxy: &Proxy) {
+        proxy.delay(Duration::from_millis(30));
+        self.visitors.wait_for(50, PATIENCE);
+        proxy.delay(Duration::ZERO);
+        // Nobody knows what became of the statement whose answer was cut off, and all of it is found out.
+        let times = if at_length() { 600 } else { 60 };
+        for bytes in (0..times).map(|n| n * 7 % 400) {
+            proxy.truncate(bytes);
+            thread::sleep(Duration::from_millis(20));
+        }
+        proxy.truncate(1 << 40);
+        self.is_over();
+        proxy.black_hole(true);
+        self.lasts();
+        proxy.black_hole(false);
+        self.is_over();
+        proxy.refuse(true);
+        proxy.cut();
+        self.lasts();
+        proxy.refuse(false);
+        self.is_over();
     }
 
     /// Everything that was confirmed is there.

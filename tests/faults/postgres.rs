@@ -175,25 +175,7 @@ fn a_network_that_is_slow_swallows_answers_or_all() {
     let proxy = Proxy::start(server.port());
     let through = url(&server).replace(&server.port().to_string(), &proxy.port().to_string());
     let outage = Outage::of(through);
-    proxy.delay(Duration::from_millis(30));
-    outage.visitors.wait_for(50, PATIENCE);
-    proxy.delay(Duration::ZERO);
-    // Answers that stop in the middle: nobody knows what became of the statement, and all of it is found out.
-    for bytes in (0..60 * rounds()).map(|n| n * 7 % 400) {
-        proxy.truncate(bytes);
-        thread::sleep(Duration::from_millis(20));
-    }
-    proxy.truncate(1 << 40);
-    outage.is_over();
-    proxy.black_hole(true);
-    outage.lasts();
-    proxy.black_hole(false);
-    outage.is_over();
-    proxy.refuse(true);
-    proxy.cut();
-    outage.lasts();
-    proxy.refuse(false);
-    outage.is_over();
+    outage.of_the_network(&proxy);
     no_connection_is_left_behind(&server);
     outage.ends("a bad network");
 }

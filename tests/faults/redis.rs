@@ -74,24 +74,7 @@ fn a_network_to_redis_that_is_slow_swallows_answers_or_all() {
     let redis = durable();
     let proxy = Proxy::start(redis.port());
     let outage = Outage::of(url(proxy.port()));
-    proxy.delay(Duration::from_millis(30));
-    outage.visitors.wait_for(50, PATIENCE);
-    proxy.delay(Duration::ZERO);
-    for bytes in (0..60 * rounds()).map(|n| n * 7 % 400) {
-        proxy.truncate(bytes);
-        thread::sleep(Duration::from_millis(20));
-    }
-    proxy.truncate(1 << 40);
-    outage.is_over();
-    proxy.black_hole(true);
-    outage.lasts();
-    proxy.black_hole(false);
-    outage.is_over();
-    proxy.refuse(true);
-    proxy.cut();
-    outage.lasts();
-    proxy.refuse(false);
-    outage.is_over();
+    outage.of_the_network(&proxy);
     outage.ends("a bad network to Redis");
 }
 
