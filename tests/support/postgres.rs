@@ -169,11 +169,7 @@ impl PrivateServer {
     }
 
     fn place() -> (PathBuf, TempDir) {
-        let dir = TempDir::new("postgres");
-        if let Some((uid, gid)) = server_user() {
-            chown(dir.path(), Some(uid), Some(gid)).unwrap();
-        }
-        (PathBuf::from(required("TEST_PG_BIN")), dir)
+        (PathBuf::from(required("TEST_PG_BIN")), directory_of_server("postgres"))
     }
 
     fn serve(bin: PathBuf, dir: TempDir, settings: &[(&str, &str)]) -> Self {
@@ -309,6 +305,15 @@ fn own(from: &Path, to: &Path) {
     if let Some((uid, gid)) = server_user() {
         chown(to, Some(uid), Some(gid)).unwrap();
     }
+}
+
+/// A directory of the user that PostgreSQL may run as.
+pub fn directory_of_server(name: &str) -> TempDir {
+    let dir = TempDir::new(name);
+    if let Some((uid, gid)) = server_user() {
+        chown(dir.path(), Some(uid), Some(gid)).unwrap();
+    }
+    dir
 }
 
 /// A command run as the user that PostgreSQL may run as.

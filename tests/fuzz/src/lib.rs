@@ -1,0 +1,77 @@
+//! What the fuzz targets share: Django's signatures and other ways to the same answers, made without the crate.
+
+pub mod edit;
+pub mod reference;
+pub mod signing;
+pub mod site;
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use actix_django_session::{
+    codec::{Codec, Serializer},
+    store::SessionData,
+};
+use actix_web::rt::{System, SystemRunner};
+
+thread_local! {
+    static SYSTEM: &'static SystemRunner = kept(System::new());
+}
+
+/// Waits for something that needs actix's runtime.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    SYSTEM.with(|system| system.block_on(work))
+}
+
+/// Something that lives as long as the process: at its end actix's own thread locals are gone before ours.
+pub fn kept<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+/// So late that nothing ends by it.
+pub fn far_away() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(100 * 365 * 24 * 60 * 60)
+}
+
+/// Keys and the JSON of their values.
+pub fn items(data: &SessionData) -> Vec<(String, String)> {
+    data.items().into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+}
+
+/// What was read can be written, and what was written is read as the same. `bound` is that of a codec or
+/// cache which has read it.
+pub fn assert_serializes(serializer: &impl Serializer, data: &SessionData, bound: usize) -> Vec<u8> {
+    let written = serializer.dumps(data).expect("what was read can be written");
+    let again = serializer.loads(written.clone(), bound).expect("what was written can be read");
+    assert_eq!(again.to_json(), data.to_json());
+    assert_eq!(items(&again), items(data));
+    assert_eq!(serializer.dumps(&again).expect("it was written before"), written);
+    written
+}
+
+/// As [`assert_serializes`], of a signed text.
+pub fn assert_encodes(codec: &Codec, data: &SessionData) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let text = codec.encode_at(data, time).expect("what was read can be written");
+    let (again, stamp) = codec.decode_stamped(&text).expect("what was written can be read");
+    assert_eq!(again.to_json(), data.to_json());
+    assert_eq!(items(&again), items(data));
+    assert_eq!(stamp, time);
+    assert_eq!(codec.encode_at(&again, time).expect("it was written before"), text);
+}
+
+/// A part of the input again and again, `length` bytes in all. What takes quadratic time then takes so long that the
+/// fuzzer calls it a failure.
+///
+/// An input that asks for this begins with 0xff, which neither JSON nor a pickle does, and with where that part
+/// begins and how long it is.
+pub fn repeated(input: &[u8], length: usize) -> Option<Vec<u8>> {
+    let [0xff, start, size, rest @ ..] = input else { return None };
+    let start = usize::from(*start).min(rest.len());
+    let end = (start + usize::from(*size)).min(rest.len());
+    let (before, part, after) = (&rest[..start], &rest[start..end], &rest[end..]);
+    let times = length.checked_div(part.len())?;
+    Some([before, &part.repeat(times), after].concat())
+}

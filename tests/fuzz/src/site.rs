@@ -1,0 +1,128 @@
+//! A site with one visitor who is known.
+
+use std::{pin::Pin, rc::Rc};
+
+use actix_django_session::{
+    LazySession, Session, SessionKey, SessionMiddleware, SessionSettings,
+    store::{Loaded, MemoryStore, SessionData, SessionStore as _},
+};
+use actix_web::{
+    App, HttpResponse,
+    http::header::{self, HeaderMap, HeaderValue},
+    test::{TestRequest, call_service, init_service, read_body},
+    web,
+};
+
+use crate::{block_on, far_away};
+
+/// The key of the one who is known. The recorded headers have it.
+pub const KNOWN: &str = "abcdefgh";
+
+type Asking = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// Asks for a page with these lines of `Cookie`. A service of actix has no name.
+type Ask = dyn Fn(&str, Vec<HeaderValue>) -> Asking;
+
+/// A site in this process.
+pub struct Site {
+    ask: Box<Ask>,
+    store: MemoryStore,
+}
+
+/// What a browser gets, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The lines of `Set-Cookie`.
+    pub set_cookie: Vec<String>,
+    /// The lines of `Vary`.
+    pub vary: Vec<String>,
+    /// `200 …`, with the body.
+    pub page: String,
+}
+
+impl Site {
+    /// One whose pages are `/untouched`, `/look`, `/write` and `/flush`, as to the session.
+    pub fn new(settings: SessionSettings) -> Self {
+        let store = MemoryStore::new();
+        let middleware = SessionMiddleware::new(store.clone()).settings(settings).expect("a browser's");
+        let app = App::new()
+            .wrap(middleware)
+            .route("/untouched", web::get().to(|| async { HttpResponse::Ok().body("untouched") }))
+            .route("/look", web::get().to(look))
+            .route("/write", web::get().to(write))
+            .route("/flush", web::get().to(flush));
+        let app = Rc::new(block_on(init_service(app)));
+        let ask = Box::new(move |path: &str, cookies: Vec<HeaderValue>| -> Asking {
+            let (app, mut request) = (app.clone(), TestRequest::with_uri(path));
+            for line in cookies {
+                request = request.append_header((header::COOKIE, line));
+            }
+            Box::pin(async move {
+                let response = call_service(&*app, request.to_request()).await;
+                let lines = |name| lines(response.headers(), &name);
+                let (set_cookie, vary) = (lines(header::SET_COOKIE), lines(header::VARY));
+                let status = response.status().as_u16();
+                let body = read_body(response).await;
+                Answer { set_cookie, vary, page: format!("{status} {}", String::from_utf8_lossy(&body)) }
+            })
+        });
+        let site = Self { ask, store };
+        site.set_known(SessionData::from_json(r#"{"who":"Ada"}"#).expect("a dict"));
+        site
+    }
+
+    /// What the known visitor's session holds from now on.
+    pub fn set_known(&self, data: SessionData) {
+        let key = key(KNOWN);
+        block_on(async {
+            self.store.delete(&key).await.expect("memory");
+            self.store.create(&key, &data, far_away()).await.expect("memory");
+        });
+    }
+
+    /// Gets a page with these lines of `Cookie`.
+    pub fn ask(&self, path: &str, cookies: Vec<HeaderValue>) -> Answer {
+        block_on((self.ask)(path, cookies))
+    }
+
+    /// Whether there is a session under this key; then it is ended.
+    pub fn end(&self, of: &str) -> bool {
+        block_on(self.store.delete(&key(of))).expect("memory")
+    }
+
+    /// What is stored under this key.
+    pub fn load(&self, of: &str) -> Option<SessionData> {
+        match block_on(self.store.load(&key(of))).expect("memory") {
+            Loaded::Found(record) => Some(record.data),
+            _ => None,
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        block_on(self.store.page(None)).expect("memory").sessions.len()
+    }
+}
+
+fn key(of: &str) -> SessionKey {
+    SessionKey::parse(of).expect("a key")
+}
+
+fn lines(headers: &HeaderMap, name: &header::HeaderName) -> Vec<String> {
+    headers.get_all(name).map(|line| line.to_str().expect("headers of ours are ASCII").to_owned()).collect()
+}
+
+async fn look(session: Session) -> HttpResponse {
+    let who: Result<Option<String>, _> = session.get("who");
+    HttpResponse::Ok().body(who.ok().flatten().unwrap_or_else(|| "nobody".to_owned()))
+}
+
+async fn write(session: Session) -> Result<HttpResponse, actix_django_session::Error> {
+    session.insert("who", "Ada")?;
+    Ok(HttpResponse::Ok().body("written"))
+}
+
+async fn flush(session: LazySession) -> Result<HttpResponse, actix_django_session::Error> {
+    session.flush().await?;
+    Ok(HttpResponse::Ok().body("flushed"))
+}
