@@ -12,7 +12,10 @@ use actix_django_session::{
 };
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::join_all;
-use support::postgres::{Database, PrivateServer};
+use support::{
+    postgres::{Database, PrivateServer},
+    proxy::Proxy,
+};
 use tokio_postgres::NoTls;
 
 const MANY: usize = 300;
@@ -181,6 +184,113 @@ async fn one_that_the_server_refuses_fails_alone() {
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
     assert!(outcomes[3].is_err());
+}
+
+/// A transaction of somebody else's, which holds the rows of these keys until it is dropped.
+async fn held(url: &str, keys: &[&SessionKey]) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("BEGIN").await.unwrap();
+    let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+    let sql = "SELECT 1 FROM django_session WHERE session_key = ANY($1) FOR UPDATE";
+    assert_eq!(client.query(sql, &[&keys]).await.unwrap().len(), keys.len());
+    client
+}
+
+/// As a view of Django's does that writes a session at its beginning and takes its time. Who wants that session waits, and
+/// nobody else does, whatever they want, again and again.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    let (keys, mut seen) = created(&store, 60).await;
+    let stuck = [0, 7, 8, 30, 31, 32];
+    let holder = held(database.url(), &stuck.map(|n| &keys[n])).await;
+    let waiting: Vec<_> = stuck
+        .map(|n| {
+            let (store, key, seen) = (store.clone(), keys[n].clone(), seen[n].clone());
+            actix_web::rt::spawn(async move { store.update(&key, &seen, &data(n + 5000), later()).await })
+        })
+        .into();
+    for round in 0..5 {
+        let others = keys.iter().zip(&seen).enumerate().filter(|(n, _)| !stuck.contains(n));
+        let updates = others.map(async |(n, (key, seen))| {
+            let outcome = store.update(key, seen, &data(n + round * 100), later()).await.unwrap();
+            (n, saved(outcome))
+        });
+        for (n, now) in join_all(updates).await {
+            seen[n] = now;
+        }
+        let (new, _) = created(&store, 20).await;
+        assert!(join_all(new.iter().map(|key| store.delete(key))).await.into_iter().all(Result::unwrap));
+    }
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()), "they are not answered before their turn");
+    drop(holder);
+    for waiting in waiting {
+        saved(waiting.await.unwrap().unwrap());
+    }
+    assert_eq!(n(&store, &keys[30]).await.as_deref(), Some("5030"));
+    assert_eq!(n(&store, &keys[33]).await.as_deref(), Some("433"));
+}
+
+/// Who is told that it takes too long leaves no statement behind that goes on waiting.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_statement_that_nobody_waits_for_ends() {
+    let server = PrivateServer::start(&[]);
+    let store = store(&server.url()).await.deadline(Duration::from_millis(600));
+    let (keys, seen) = created(&store, 3).await;
+    let holder = held(&server.url(), &[&keys[0], &keys[1]]).await;
+    let until = SystemTime::now() + Duration::from_secs(9000);
+    for _ in 0..4 {
+        let updates = (0..10).map(|n| store.update(&keys[0], &seen[0], &DATA[n % 2], later()));
+        let touches = (0..10).map(|_| store.touch(&keys[1], &seen[1], later(), until));
+        for outcome in join_all(updates).await.into_iter().chain(join_all(touches).await) {
+            // A touch that finds another date is no wait.
+            assert!(matches!(outcome, Err(ref error) if error.is_store()) || outcome.is_ok());
+        }
+        assert!(n(&store, &keys[2]).await.is_some(), "others are served");
+    }
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    assert_eq!(server.query(busy)[0][0].as_deref(), Some("0"));
+    drop(holder);
+    saved(store.update(&keys[0], &seen[0], &data(9), later()).await.unwrap());
+}
+
+static DATA: std::sync::LazyLock<[SessionData; 2]> = std::sync::LazyLock::new(|| [data(1), data(2)]);
+
+/// The answer to a save is lost, and before anybody can look another writer has gone on from it. To make the change again on
+/// that would be to make it twice.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_change_whose_answer_was_lost_is_not_made_twice() {
+    let server = PrivateServer::start(&[]);
+    let direct = store(&server.url()).await;
+    let proxy = Proxy::start(server.port());
+    let through = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let (keys, seen) = created(&direct, 1).await;
+    let slow = store(&through).await;
+    assert_eq!(n(&slow, &keys[0]).await.as_deref(), Some("0"));
+    proxy.delay(Duration::from_millis(500));
+    let (of_slow, key, was) = (slow.clone(), keys[0].clone(), seen[0].clone());
+    let save = actix_web::rt::spawn(async move { of_slow.update(&key, &was, &data(1), later()).await });
+    let record = loop {
+        match direct.load(&keys[0]).await.unwrap() {
+            Loaded::Found(record) if record.data.get_json("n") == Some("1") => break record,
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    saved(direct.update(&keys[0], &record.seen, &data(2), later()).await.unwrap());
+    proxy.delay(Duration::ZERO);
+    proxy.cut();
+    let error = save.await.unwrap().unwrap_err();
+    assert!(error.is_store() && error.to_string().contains("nobody knows"), "{}", error.with_causes());
+    assert_eq!(n(&direct, &keys[0]).await.as_deref(), Some("2"));
+    // It is no trouble that stays.
+    let Loaded::Found(record) = slow.load(&keys[0]).await.unwrap() else { panic!("it is there") };
+    saved(slow.update(&keys[0], &record.seen, &data(3), later()).await.unwrap());
 }
 
 /// Two saves of one session that wait together are two statements, and the second sees the first.

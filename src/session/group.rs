@@ -113,14 +113,13 @@ impl Group {
 
     fn wait(&self, who: Waiting, latest: Latest) {
         match groups().entry(self.name()) {
-            Entry::Occupied(mut group) => group.get_mut().push(who),
-            Entry::Vacant(group) => {
-                group.insert(vec![who]);
-                COUNT.fetch_add(1, Ordering::Relaxed);
-                // Not a part of any request: the one that began it may be dropped.
-                tokio::spawn(Open { group: self.clone(), latest, closed: false }.serve());
-            }
+            Entry::Occupied(mut group) => return group.get_mut().push(who),
+            Entry::Vacant(group) => drop(group.insert(vec![who])),
         }
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // Not a part of any request: the one that began it may be dropped. And not while the groups are locked: a runtime
+        // that is stopping drops it at once, and then it closes the group.
+        tokio::spawn(Open { group: self.clone(), latest, closed: false }.serve());
     }
 }
 

@@ -56,6 +56,11 @@ async fn each_sslmode_is_what_libpq_means_by_it() {
         ("127.0.0.1", "sslmode=verify-full".to_owned(), "certificate"),
         ("127.0.0.1", "sslmode=verify-full&sslrootcert=/nowhere".to_owned(), "sslrootcert"),
         ("127.0.0.1", "sslmode=verify-full&sslrootcert=/dev/null".to_owned(), "PEM"),
+        ("127.0.0.1", "sslrootcert=system".to_owned(), "certificate"),
+        ("127.0.0.1", format!("sslrootcert={other}"), "invalid peer certificate"),
+        ("127.0.0.1", "sslmode=require&sslrootcert=system".to_owned(), "verify-full"),
+        ("127.0.0.1", "sslmode=verify-ca".to_owned(), "sslrootcert"),
+        ("127.0.0.1", format!("sslmode=prefer&sslrootcert={ca}"), "sslmode=require"),
         ("127.0.0.1", "sslmode=required".to_owned(), "verify-full"),
         ("127.0.0.1", "sslcert=/nowhere".to_owned(), "go together"),
     ] {
@@ -80,6 +85,11 @@ async fn a_certificate_that_has_expired_is_refused() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_server_without_tls_is_named_as_such() {
     let server = PrivateServer::start(&[]);
+    // The other form of an address.
+    let text = |mode: &str| format!("host=127.0.0.1 port={} user=postgres sslmode={mode}", server.port());
+    assert!(refused(&text("require")).await.contains("has no TLS"));
+    works(&store(&text("disable")).await).await;
+    works(&store(&text("prefer").replace("host=", "hostaddr=")).await).await;
     for mode in ["require", "verify-full"] {
         let error = refused(&url(&server, "127.0.0.1", &format!("sslmode={mode}"))).await;
         assert!(error.contains("has no TLS"), "{mode}: {error}");

@@ -19,11 +19,15 @@ use tokio_postgres::{
 
 use super::{tls::Tls, url::Target};
 
+/// How long a statement of many waits for a row that somebody holds. Then each is asked for by itself, and again.
+const LOCKS: Duration = Duration::from_millis(200);
+
 pub(super) type Connected = (Client, JoinHandle<()>);
 
 /// Makes the connections of one pool.
 pub(super) struct Connector {
     target: Arc<Target>,
+    hosts: Vec<Config>,
     /// How long a host may take that is not the last one to try.
     share: Duration,
     /// The one that took the last connection: where the primary is now is where it was a moment ago.
@@ -34,11 +38,23 @@ impl Connector {
     /// For connections that have to come about within `deadline`.
     pub(super) fn new(target: Arc<Target>, deadline: Duration) -> Self {
         let share = deadline / u32::try_from(target.hosts.len()).unwrap_or(u32::MAX).max(1);
-        Self { target, share, good: AtomicUsize::new(0) }
+        let mut hosts = target.hosts.clone();
+        if target.own {
+            // What we do not wait for any more the server is not to do either: a statement that waits for a lock sees
+            // only so that nobody wants it.
+            let most = deadline.as_millis().max(1);
+            let locks = LOCKS.as_millis().min(most);
+            for host in &mut hosts {
+                let theirs = host.get_options().unwrap_or_default();
+                let all = format!("-c statement_timeout={most} -c lock_timeout={locks} {theirs}");
+                host.options(&all);
+            }
+        }
+        Self { target, hosts, share, good: AtomicUsize::new(0) }
     }
 
     pub(super) async fn connect(&self) -> Result<Connected, Error> {
-        let hosts = &self.target.hosts;
+        let hosts = &self.hosts;
         let first = match self.target.any_first {
             true => rand::random_range(0..hosts.len()),
             false => self.good.load(Ordering::Relaxed),
@@ -54,7 +70,7 @@ impl Connector {
     }
 
     async fn connect_to(&self, host: usize) -> Result<Connected, Error> {
-        let config = &self.target.hosts[host];
+        let config = &self.hosts[host];
         let connected = match &self.target.tls {
             Tls::No => connect(config, NoTls).await?,
             #[cfg(feature = "tls")]

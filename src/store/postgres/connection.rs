@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::sync::Semaphore;
 use tokio_postgres::{
     Config, Row,
     types::{ToSql, Type},
@@ -12,7 +13,7 @@ use super::{
     connect::Connector,
     lane::Failure,
     sql::Statement,
-    trouble::{explain, is_duplicate, is_of_a_row, lost},
+    trouble::{explain, is_duplicate, is_locked, is_of_a_row, lost},
     url::Target,
 };
 use crate::Error;
@@ -25,6 +26,10 @@ pub(super) struct Connections {
     pool: Pool,
     pub(super) deadline: Duration,
     pub(super) kind: Kind,
+    /// The pool is ours, and not the application's.
+    ours: bool,
+    /// For what may have to wait for others: never all connections do.
+    pub(super) apart: Arc<Semaphore>,
 }
 
 /// What can be asked of a connection.
@@ -50,6 +55,9 @@ pub(super) enum Source {
 
 /// Connections of a runtime: one for each lane, and some for what goes by itself.
 const CONNECTIONS: usize = 8;
+
+/// Between two attempts at a row that somebody holds.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -117,7 +125,10 @@ impl Connections {
     /// For the runtime on which this is called.
     pub(super) fn new(source: &Source, deadline: Duration) -> Result<Self, Error> {
         let target = match source {
-            Source::Shared(pool, kind) => return Ok(Self { pool: pool.clone(), deadline, kind: *kind }),
+            Source::Shared(pool, kind) => {
+                let apart = Arc::new(Semaphore::new((pool.status().max_size / 2).max(1)));
+                return Ok(Self { pool: pool.clone(), deadline, kind: *kind, ours: false, apart });
+            }
             Source::Own(target) => target,
         };
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -128,7 +139,8 @@ impl Connections {
             .build()
             .map_err(|cause| Error::store_caused_by("cannot make a pool of connections", cause))?;
         let kind = if target.pgbouncer { Kind::Changing } else { Kind::Own };
-        Ok(Self { pool, deadline, kind })
+        let apart = Arc::new(Semaphore::new(CONNECTIONS / 2));
+        Ok(Self { pool, deadline, kind, ours: true, apart })
     }
 
     /// One round trip, to see that somebody answers.
@@ -152,7 +164,7 @@ impl Connections {
         statement: &Statement,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Error> {
-        let (answer, _) = self.run(what, Job::Query(statement, params)).await?;
+        let (answer, _) = self.run(what, Job::Query(statement, params), true).await?;
         Ok(answer.found)
     }
 
@@ -163,32 +175,44 @@ impl Connections {
         statement: &Statement,
         params: Params<'_>,
     ) -> Result<ChangedRows, Failure> {
-        let (answer, repeated) = self.run(what, Job::Query(statement, params)).await?;
+        let (answer, repeated) = self.run(what, Job::Query(statement, params), false).await?;
         if answer.duplicate {
             let error = Error::store(format!("cannot {what}: a key is taken"));
-            return Err(Failure { of_a_row: true, unsure: repeated, error });
+            return Err(Failure { of_a_row: true, locked: false, unsure: repeated, error });
         }
         Ok(ChangedRows { rows: answer.found, repeated })
     }
 
+    /// Waits as long as the deadline allows for a row that somebody holds.
     pub(super) async fn execute(
         &self,
         what: &'static str,
         statement: &Statement,
         params: Params<'_>,
     ) -> Result<Changed, Error> {
-        let (answer, repeated) = self.run(what, Job::Execute(statement, params)).await?;
+        Ok(self.try_execute(what, statement, params, true).await?)
+    }
+
+    /// As [`execute`](Self::execute) if `patient`, or else only for a moment.
+    pub(super) async fn try_execute(
+        &self,
+        what: &'static str,
+        statement: &Statement,
+        params: Params<'_>,
+        patient: bool,
+    ) -> Result<Changed, Failure> {
+        let (answer, repeated) = self.run(what, Job::Execute(statement, params), patient).await?;
         Ok(Changed { rows: answer.rows, duplicate: answer.duplicate, repeated })
     }
 
     /// Several statements in one message, for DDL.
     pub(super) async fn script(&self, sql: &str) -> Result<(), Error> {
-        self.run("create the table of sessions", Job::Script(sql)).await?;
+        self.run("create the table of sessions", Job::Script(sql), true).await?;
         Ok(())
     }
 
     /// Runs a statement within the deadline; again if its connection was lost. The flag says so.
-    async fn run(&self, what: &'static str, job: Job<'_>) -> Result<(Answer, bool), Failure> {
+    async fn run(&self, what: &'static str, job: Job<'_>, patient: bool) -> Result<(Answer, bool), Failure> {
         let attempts = async {
             let mut repeated = false;
             loop {
@@ -203,12 +227,17 @@ impl Connections {
                         return Ok((Answer { duplicate: true, ..Answer::default() }, repeated));
                     }
                     Err(error) if lost(&error) && !repeated => repeated = true,
+                    Err(error) if patient && is_locked(&error) => {
+                        lease.give_back();
+                        tokio::time::sleep(PAUSE).await; // a server may be told not to wait at all
+                    }
                     Err(error) => {
                         if !lost(&error) {
                             lease.give_back();
                         }
-                        let of_a_row = is_of_a_row(&error);
-                        return Err(Failure { of_a_row, unsure: repeated, error: explain(what, error) });
+                        let (of_a_row, locked) = (is_of_a_row(&error), is_locked(&error));
+                        let error = explain(what, error);
+                        return Err(Failure { of_a_row, locked, unsure: repeated, error });
                     }
                 }
             }
@@ -230,7 +259,7 @@ impl Connections {
     ) -> Result<T, Failure> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
             let deadline = self.deadline;
-            if self.kind != Kind::Prepared {
+            if self.ours {
                 // Whatever does not answer on one connection will not on the others, and each would cost a deadline.
                 self.pool.retain(|_, _| false);
             }

@@ -1,7 +1,8 @@
 //! Questions that come while one is on its way travel together.
 //!
 //! A lane has one batch under way. Whoever comes meanwhile waits for it and goes with the next one; who comes
-//! to an idle lane goes at once. Nothing waits for a clock.
+//! to an idle lane goes at once. Nothing waits for a clock. What would have to wait for somebody else goes by itself, beside the
+//! lane.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{Error, SessionKey};
 
@@ -37,24 +38,38 @@ pub(super) trait Work: Send + Sync + 'static {
         0
     }
 
-    /// Answers a question by itself. `unsure` if it was part of a batch that may have been carried out.
+    /// How many questions may wait for others at once, each by itself.
+    fn apart(&self) -> &Semaphore;
+
+    /// Answers a question by itself.
     fn one(
         &self,
         question: &Self::Question,
-        unsure: bool,
-    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
 
-    /// An answer for each question, in their order.
+    /// An answer for each question, in their order; none for one that is to be asked by itself.
     fn many(
         &self,
         batch: &[Self::Question],
-    ) -> impl Future<Output = Result<Vec<Self::Answer>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Self::Answer>>, Failure>> + Send;
+}
+
+/// How a question is asked by itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Attempt {
+    /// It was part of a batch that may have been carried out.
+    pub(super) unsure: bool,
+    /// It may wait for a row that somebody holds.
+    pub(super) patient: bool,
 }
 
 /// Why a batch has no answers.
 pub(super) struct Failure {
     /// Because of a row in it, so that the others succeed without that one.
     pub(super) of_a_row: bool,
+    /// Because somebody holds a row.
+    pub(super) locked: bool,
     /// It may have been carried out all the same: its first answer was lost.
     pub(super) unsure: bool,
     pub(super) error: Error,
@@ -62,7 +77,7 @@ pub(super) struct Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { of_a_row: false, unsure: false, error }
+        Self { of_a_row: false, locked: false, unsure: false, error }
     }
 }
 
@@ -74,7 +89,7 @@ impl From<Failure> for Error {
 
 struct Job<W: Work> {
     question: W::Question,
-    answer: oneshot::Sender<Result<W::Answer, Error>>,
+    answer: Answer<W>,
 }
 
 /// A lane of the runtime that it was started on.
@@ -131,32 +146,49 @@ async fn drive<W: Work>(work: Arc<W>, mut receiver: mpsc::Receiver<Job<W>>) {
         if questions.is_empty() {
             continue;
         }
-        let results = carry_out(&*work, &questions).await;
-        for (result, answer) in results.into_iter().zip(answers) {
-            let _ = answer.send(result); // whoever asked may have left
-        }
+        carry_out(&work, questions, answers).await;
     }
 }
 
-/// An answer for each question, in their order.
-async fn carry_out<W: Work>(work: &W, batch: &[W::Question]) -> Vec<Result<W::Answer, Error>> {
-    if let [question] = batch {
-        return vec![work.one(question, false).await];
-    }
-    match work.many(batch).await {
-        Ok(answers) => answers.into_iter().map(Ok).collect(),
-        Err(Failure { of_a_row: true, unsure, .. }) => {
-            let mut answers = Vec::with_capacity(batch.len());
-            for question in batch {
-                answers.push(work.one(question, unsure).await);
+/// Answers all of a batch, but for what is to be asked by itself.
+async fn carry_out<W: Work>(work: &Arc<W>, questions: Vec<W::Question>, answers: Vec<Answer<W>>) {
+    let result = match &questions[..] {
+        [question] => work.one(question, Attempt::default()).await.map(|answer| vec![Some(answer)]),
+        all => work.many(all).await,
+    };
+    let (results, unsure) = match result {
+        Ok(results) => (results, false),
+        Err(Failure { of_a_row, locked, unsure, .. }) if locked || (of_a_row && questions.len() > 1) => {
+            (questions.iter().map(|_| None).collect(), unsure)
+        }
+        Err(failure) => {
+            for answer in answers {
+                let _ = answer.send(Err(failure.error.again()));
             }
-            answers
+            return;
         }
-        Err(failure) => batch.iter().map(|_| Err(failure.error.again())).collect(),
+    };
+    for ((question, answer), result) in questions.into_iter().zip(answers).zip(results) {
+        match result {
+            Some(result) => drop(answer.send(Ok(result))), // whoever asked may have left
+            // It may have to wait, and the others do not.
+            None => drop(tokio::spawn(apart(work.clone(), question, answer, unsure))),
+        }
     }
 }
 
-type Batch<W> = (Vec<<W as Work>::Question>, Vec<oneshot::Sender<Result<<W as Work>::Answer, Error>>>);
+/// Answers one that must not keep up the lane.
+async fn apart<W: Work>(work: Arc<W>, question: W::Question, answer: Answer<W>, unsure: bool) {
+    let Ok(_turn) = work.apart().acquire().await else { return };
+    if !answer.is_closed() {
+        let result = work.one(&question, Attempt { unsure, patient: true }).await;
+        let _ = answer.send(result.map_err(Error::from));
+    }
+}
+
+type Answer<W> = oneshot::Sender<Result<<W as Work>::Answer, Error>>;
+
+type Batch<W> = (Vec<<W as Work>::Question>, Vec<Answer<W>>);
 
 /// Takes what goes together, in the order in which it came.
 fn batch<W: Work>(waiting: &mut VecDeque<Job<W>>) -> Batch<W> {

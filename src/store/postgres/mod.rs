@@ -188,6 +188,12 @@ impl PostgresStore {
             Replaced::Done => Outcome::Saved(Seen::of_text(text)),
             Replaced::Taken => Outcome::KeyTaken,
             Replaced::There(content) => self.found(content).refused(),
+            Replaced::Unknown => {
+                return Err(Error::store(
+                    "cannot save a session: nobody knows whether it was done, since the connection was lost and \
+                     another writer has changed it since",
+                ));
+            }
         })
     }
 
@@ -261,10 +267,14 @@ impl SessionStore for PostgresStore {
             [&key.as_str(), &was, &to_precision(expires), &SystemTime::now()];
         let (connections, sql) = (&self.here()?.connections, &self.sql().touch);
         let changed = connections.execute("save a session", sql, &params).await?;
-        if changed.rows == 1 || changed.repeated {
+        if changed.rows == 1 {
             return Ok(Outcome::Saved(seen.clone()));
         }
-        Ok(self.load(key).await?.refused())
+        match self.load(key).await? {
+            // The first attempt may have done it.
+            Loaded::Found(_) if changed.repeated => Ok(Outcome::Saved(seen.clone())),
+            loaded => Ok(loaded.refused()),
+        }
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {

@@ -6,11 +6,12 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::sync::Semaphore;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     connection::{ChangedRows, Connections, Kind},
-    lane::{Failure, Work},
+    lane::{Attempt, Failure, Work},
     other_columns,
     sql::Sql,
 };
@@ -56,18 +57,30 @@ pub(super) enum Replaced {
     Taken,
     /// Not done: this is there.
     There(Option<Content>),
+    /// Its answer was lost, and another writer has changed the row since.
+    Unknown,
 }
 
 impl Work for Loads {
     type Question = SessionKey;
     type Answer = Option<Content>;
 
-    async fn one(&self, key: &SessionKey, _: bool) -> Result<Self::Answer, Error> {
-        self.0.content(key, SystemTime::now()).await
+    fn apart(&self) -> &Semaphore {
+        &self.0.connections.apart
     }
 
-    async fn many(&self, keys: &[SessionKey]) -> Result<Vec<Self::Answer>, Failure> {
-        Ok(self.0.contents(keys, SystemTime::now()).await?)
+    async fn one(&self, key: &SessionKey, _: Attempt) -> Result<Self::Answer, Failure> {
+        Ok(self.0.content(key, SystemTime::now()).await?)
+    }
+
+    async fn many(&self, keys: &[SessionKey]) -> Result<Vec<Option<Self::Answer>>, Failure> {
+        let found = self.0.contents(keys, SystemTime::now()).await?;
+        // Nobody waits for a large one.
+        let answer = |content: Option<Content>| match content {
+            Some(Content { text: None, .. }) => None,
+            content => Some(content),
+        };
+        Ok(found.into_iter().map(answer).collect())
     }
 }
 
@@ -83,20 +96,25 @@ impl Work for Creates {
         new.text.len()
     }
 
-    async fn one(&self, new: &New, unsure: bool) -> Result<bool, Error> {
+    fn apart(&self) -> &Semaphore {
+        &self.0.connections.apart
+    }
+
+    async fn one(&self, new: &New, Attempt { unsure, patient }: Attempt) -> Result<bool, Failure> {
         let params: &Params<'_> = &[&new.key.as_str(), &&*new.text, &new.expires];
-        let created = self.0.connections.execute("create a session", &self.0.sql.create, params).await?;
+        let sql = &self.0.sql.create;
+        let created = self.0.connections.try_execute("create a session", sql, params, patient).await?;
         Ok(created.rows == 1 || ((unsure || created.repeated) && self.0.are_there(&[new]).await?[0]))
     }
 
     /// All of them or, as a failure, none.
-    async fn many(&self, news: &[New]) -> Result<Vec<bool>, Failure> {
+    async fn many(&self, news: &[New]) -> Result<Vec<Option<bool>>, Failure> {
         let keys: Vec<&str> = news.iter().map(|new| new.key.as_str()).collect();
         let texts: Vec<&str> = news.iter().map(|new| &*new.text).collect();
         let expires: Vec<SystemTime> = news.iter().map(|new| new.expires).collect();
         let params: &Params<'_> = &[&keys, &texts, &expires];
         self.0.connections.change("create a session", &self.0.sql.create_many, params).await?;
-        Ok(vec![true; news.len()])
+        Ok(vec![Some(true); news.len()])
     }
 }
 
@@ -112,26 +130,35 @@ impl Work for Replaces {
         replacement.new.text.len() + replacement.seen.as_bytes().len()
     }
 
-    async fn one(&self, one: &Replacement, unsure: bool) -> Result<Replaced, Error> {
+    fn apart(&self) -> &Semaphore {
+        &self.0.connections.apart
+    }
+
+    async fn one(
+        &self,
+        one: &Replacement,
+        Attempt { unsure, patient }: Attempt,
+    ) -> Result<Replaced, Failure> {
         let Replacement { key, seen, new } = one;
         let (what, now) = ("save a session", SystemTime::now());
         let all: [&(dyn ToSql + Sync); 6] =
             [&key.as_str(), &seen.as_str(), &now, &&*new.text, &new.expires, &new.key.as_str()];
-        let changed = if *key == new.key {
-            self.0.connections.execute(what, &self.0.sql.update, &all[..5]).await?
-        } else {
-            self.0.connections.execute(what, &self.0.sql.rename, &all).await?
+        let (sql, params) = match *key == new.key {
+            true => (&self.0.sql.update, &all[..5]),
+            false => (&self.0.sql.rename, &all[..]),
         };
-        if changed.rows == 1 || ((unsure || changed.repeated) && self.0.are_there(&[new]).await?[0]) {
+        let changed = self.0.connections.try_execute(what, sql, params, patient).await?;
+        let doubtful = unsure || changed.repeated;
+        if changed.rows == 1 || (doubtful && self.0.are_there(&[new]).await?[0]) {
             return Ok(Replaced::Done);
         }
         if changed.duplicate {
             return Ok(Replaced::Taken);
         }
-        Ok(Replaced::There(self.0.content(key, now).await?))
+        Ok(Replaced::not_done(doubtful, self.0.content(key, now).await?))
     }
 
-    async fn many(&self, all: &[Replacement]) -> Result<Vec<Replaced>, Failure> {
+    async fn many(&self, all: &[Replacement]) -> Result<Vec<Option<Replaced>>, Failure> {
         let changed = self.0.replace(all).await?;
         let mut done = changed.among(all.iter().map(|one| one.key.as_str()))?;
         if changed.repeated {
@@ -142,14 +169,22 @@ impl Work for Replaces {
             all.iter().zip(&done).filter(|(_, done)| !**done).map(|(one, _)| one.key.clone()).collect();
         let there = match left.is_empty() {
             true => Vec::new(),
-            false => self.0.contents(&left, SystemTime::now()).await?,
+            false => self.0.whole_contents(&left, SystemTime::now()).await?,
         };
         let mut there = there.into_iter();
         let answers = done.into_iter().map(|done| match done {
-            true => Replaced::Done,
-            false => Replaced::There(there.next().flatten()),
+            true => Some(Replaced::Done),
+            false => Some(Replaced::not_done(changed.repeated, there.next().flatten())),
         });
         Ok(answers.collect())
+    }
+}
+
+impl Replaced {
+    /// With what is there instead. If the answer to a first attempt was lost, what is there may come of that: to make the
+    /// changes again on it would be to make them twice.
+    fn not_done(doubtful: bool, there: Option<Content>) -> Self {
+        if doubtful && there.is_some() { Self::Unknown } else { Self::There(there) }
     }
 }
 
@@ -161,17 +196,25 @@ impl Work for Deletes {
         Some(key)
     }
 
-    async fn one(&self, key: &SessionKey, unsure: bool) -> Result<bool, Error> {
-        let params: &Params<'_> = &[&key.as_str()];
-        let deleted = self.0.connections.execute("delete a session", &self.0.sql.delete, params).await?;
+    fn apart(&self) -> &Semaphore {
+        &self.0.connections.apart
+    }
+
+    async fn one(&self, key: &SessionKey, Attempt { unsure, patient }: Attempt) -> Result<bool, Failure> {
+        let (params, sql): (&Params<'_>, _) = (&[&key.as_str()], &self.0.sql.delete);
+        let deleted = self.0.connections.try_execute("delete a session", sql, params, patient).await?;
         Ok(deleted.rows == 1 || unsure || deleted.repeated)
     }
 
-    async fn many(&self, keys: &[SessionKey]) -> Result<Vec<bool>, Failure> {
+    async fn many(&self, keys: &[SessionKey]) -> Result<Vec<Option<bool>>, Failure> {
         let keys: Vec<&str> = keys.iter().map(SessionKey::as_str).collect();
         let deleted =
             self.0.connections.change("delete a session", &self.0.sql.delete_many, &[&keys]).await?;
-        if deleted.repeated { Ok(vec![true; keys.len()]) } else { Ok(deleted.among(keys.into_iter())?) }
+        let done = match deleted.repeated {
+            true => vec![true; keys.len()],
+            false => deleted.among(keys.into_iter())?,
+        };
+        Ok(done.into_iter().map(Some).collect())
     }
 }
 
@@ -187,7 +230,7 @@ impl Rows {
         row.as_ref().map(content).transpose()
     }
 
-    /// The rows under these keys that end after `now`.
+    /// The rows under these keys that end after `now`; of large ones without the text.
     async fn contents(&self, keys: &[SessionKey], now: SystemTime) -> Result<Vec<Option<Content>>, Error> {
         let names: Vec<&str> = keys.iter().map(SessionKey::as_str).collect();
         let rows = self.connections.query(LOAD, &self.sql.load_many, &[&names, &now]).await?;
@@ -195,12 +238,20 @@ impl Rows {
         for row in &rows {
             found.insert(row.try_get::<_, &str>(0).map_err(other_columns)?, content(row)?);
         }
-        let mut all = Vec::with_capacity(keys.len());
-        for key in keys {
-            all.push(match found.get(key.as_str()) {
-                Some(Content { text: None, .. }) => self.content(key, now).await?, // a large one
-                found => found.cloned(),
-            });
+        Ok(keys.iter().map(|key| found.get(key.as_str()).cloned()).collect())
+    }
+
+    /// The same, large ones as well.
+    async fn whole_contents(
+        &self,
+        keys: &[SessionKey],
+        now: SystemTime,
+    ) -> Result<Vec<Option<Content>>, Error> {
+        let mut all = self.contents(keys, now).await?;
+        for (content, key) in all.iter_mut().zip(keys) {
+            if matches!(content, Some(Content { text: None, .. })) {
+                *content = self.content(key, now).await?;
+            }
         }
         Ok(all)
     }
@@ -208,7 +259,7 @@ impl Rows {
     /// Which of these are stored exactly so: what a statement of ours wrote whose answer was lost.
     async fn are_there(&self, news: &[&New]) -> Result<Vec<bool>, Error> {
         let keys: Vec<SessionKey> = news.iter().map(|new| new.key.clone()).collect();
-        let there = self.contents(&keys, SystemTime::UNIX_EPOCH).await?;
+        let there = self.whole_contents(&keys, SystemTime::UNIX_EPOCH).await?;
         let same = |(new, there): (&&New, Option<Content>)| {
             there.is_some_and(|row| row.text.as_ref() == Some(&new.text) && row.expires == new.expires)
         };

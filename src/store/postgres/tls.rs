@@ -1,6 +1,6 @@
 //! What `sslmode` means, as libpq has it; TLS itself if the feature `tls` is built in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_postgres::config::SslMode;
 
@@ -34,12 +34,33 @@ impl Mode {
     }
 
     /// For the driver, which leaves the certificate to us.
-    pub(super) fn driver(self) -> SslMode {
+    fn driver(self) -> SslMode {
         match self {
             Self::Disable => SslMode::Disable,
             Self::Prefer => SslMode::Prefer,
             Self::Require | Self::VerifyCa | Self::VerifyFull => SslMode::Require,
         }
+    }
+}
+
+/// The mode that is meant, where files are named too.
+fn meant(mode: Option<Mode>, roots: Option<&Path>) -> Result<Option<Mode>, Error> {
+    let of_this_machine = roots.is_some_and(|roots| roots.as_os_str() == "system");
+    match (mode, roots) {
+        (Some(Mode::Disable), _) => Ok(mode),
+        // As in libpq.
+        (None, Some(_)) => Ok(Some(if of_this_machine { Mode::VerifyFull } else { Mode::Require })),
+        (Some(Mode::Prefer), Some(_)) => Err(Error::configuration(
+            "the URL's parameter sslrootcert is for sslmode=require, verify-ca or verify-full",
+        )),
+        (Some(Mode::Require | Mode::VerifyCa), Some(_)) if of_this_machine => Err(Error::configuration(
+            "the authorities of this machine (sslrootcert=system) sign for everybody: use sslmode=verify-full",
+        )),
+        (Some(Mode::VerifyCa), None) => Err(Error::configuration(
+            "sslmode=verify-ca takes whoever has a certificate of the authority: name that by sslrootcert, or use \
+             sslmode=verify-full",
+        )),
+        _ => Ok(mode),
     }
 }
 
@@ -60,7 +81,9 @@ pub(super) enum Tls {
 
 #[cfg(not(feature = "tls"))]
 impl Tls {
-    pub(super) fn new(mode: Option<Mode>, files: &Named) -> Result<Self, Error> {
+    /// And what the driver is to ask for.
+    pub(super) fn new(mode: Option<Mode>, files: &Named) -> Result<(Self, SslMode), Error> {
+        let mode = meant(mode, files.roots.as_deref())?;
         let wanted = matches!(mode, Some(Mode::Require | Mode::VerifyCa | Mode::VerifyFull));
         if wanted || [&files.roots, &files.certificate, &files.key].into_iter().any(Option::is_some) {
             return Err(Error::configuration(
@@ -68,19 +91,22 @@ impl Tls {
                  build a deadpool pool with a TLS connector of yours and use PostgresStore::from_pool",
             ));
         }
-        Ok(Self::No)
+        Ok((Self::No, mode.map_or(SslMode::Prefer, Mode::driver)))
     }
 }
 
 #[cfg(feature = "tls")]
 impl Tls {
-    pub(super) fn new(mode: Option<Mode>, named: &Named) -> Result<Self, Error> {
+    /// And what the driver is to ask for.
+    pub(super) fn new(mode: Option<Mode>, named: &Named) -> Result<(Self, SslMode), Error> {
         use crate::store::tls::{Check, Files, client};
 
-        // As libpq takes it: those of the machine.
+        let mode = meant(mode, named.roots.as_deref())?;
+        let driver = mode.map_or(SslMode::Prefer, Mode::driver);
+        // Those of the machine.
         let roots = named.roots.as_deref().filter(|file| file.as_os_str() != "system");
         let check = match mode {
-            Some(Mode::Disable) => return Ok(Self::No),
+            Some(Mode::Disable) => return Ok((Self::No, driver)),
             Some(Mode::VerifyFull) => Check::Name,
             Some(Mode::VerifyCa) => Check::Authority,
             // As in libpq, a file with authorities is not given in vain.
@@ -97,6 +123,6 @@ impl Tls {
             }
         };
         let files = Files { roots: roots.map(|file| ("sslrootcert", file)), identity };
-        Ok(Self::Rustls(tokio_postgres_rustls::MakeRustlsConnect::new(client(check, &files)?)))
+        Ok((Self::Rustls(tokio_postgres_rustls::MakeRustlsConnect::new(client(check, &files)?)), driver))
     }
 }

@@ -18,14 +18,27 @@ pub(super) fn lost(error: &Cause) -> bool {
     ];
     error.is_closed()
         || error.code().is_some_and(|code| gone.contains(code) || code.code().starts_with("08"))
+        || is_outdated(error)
         || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
+/// The statement was prepared when the table had other columns.
+fn is_outdated(error: &Cause) -> bool {
+    error.as_db_error().is_some_and(|db| db.message().starts_with("cached plan must not change"))
+}
+
+/// Somebody holds a row, for longer than a statement waits for it.
+pub(super) fn is_locked(error: &Cause) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// The database would carry out the rest of the batch: what is in one of its rows, or who holds one, is in the way.
 pub(super) fn is_of_a_row(error: &Cause) -> bool {
     // Data exceptions, constraints, deadlocks and the like, limits, and what a trigger raises.
     let classes = ["22", "23", "40", "54", "P0"];
-    error.code().is_some_and(|code| classes.iter().any(|class| code.code().starts_with(class)))
+    error.code().is_some_and(|code| {
+        *code == SqlState::QUERY_CANCELED || classes.iter().any(|class| code.code().starts_with(class))
+    })
 }
 
 /// A new key that is taken.

@@ -30,6 +30,8 @@ pub(super) struct Target {
     /// Whether the first is not preferred to the others.
     pub(super) any_first: bool,
     pub(super) tls: Tls,
+    /// Connections are ours alone, with settings of ours.
+    pub(super) own: bool,
     /// Between us and the database is a pooler that has a connection only for the length of a transaction.
     pub(super) pgbouncer: bool,
 }
@@ -56,22 +58,31 @@ impl Url {
         let deadline = ours.seconds("deadline")?.unwrap_or(DEADLINE);
         let pgbouncer = ours.take("pgbouncer")?.unwrap_or(false);
         let mode: Option<String> = ours.take("sslmode")?;
-        let mode = mode.as_deref().map(tls::Mode::named).transpose()?;
+        let mode = match mode {
+            Some(name) => Some(tls::Mode::named(&name)?),
+            // In a text of the form `host=… sslmode=…` it was the driver's.
+            None => match config.get_ssl_mode() {
+                SslMode::Disable => Some(tls::Mode::Disable),
+                SslMode::Require => Some(tls::Mode::Require),
+                _ => None,
+            },
+        };
         let mut file = |name| ours.take::<PathBuf>(name);
         let files =
             tls::Named { roots: file("sslrootcert")?, certificate: file("sslcert")?, key: file("sslkey")? };
-        let tls = Tls::new(mode, &files)?;
-        config.ssl_mode(mode.map_or(SslMode::Prefer, tls::Mode::driver));
+        let (tls, driver) = Tls::new(mode, &files)?;
+        config.ssl_mode(driver);
         if config.get_application_name().is_none() {
             config.application_name("actix-django-session");
         }
-        if plans && !pgbouncer {
+        let own = plans && !pgbouncer;
+        if own {
             let options = config.get_options().map_or(PLANS.to_owned(), |theirs| format!("{theirs} {PLANS}"));
             config.options(&options);
         }
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let hosts = one_by_one(&config)?;
-        Ok(Self { target: Target { hosts, any_first, tls, pgbouncer }, table, deadline })
+        Ok(Self { target: Target { hosts, any_first, tls, own, pgbouncer }, table, deadline })
     }
 }
 
@@ -104,8 +115,9 @@ fn one_by_one(all: &Config) -> Result<Vec<Config>, Error> {
         match hosts.get(n) {
             Some(Host::Tcp(host)) => drop(one.host(host)),
             #[cfg(unix)]
-            Some(Host::Unix(path)) => drop(one.host_path(path)),
-            None => {}
+            Some(Host::Unix(path)) => drop(one.host_path(path).ssl_mode(SslMode::Disable)),
+            // What its certificate is for.
+            None => drop(addresses.get(n).map(|address| one.host(address.to_string()))),
         }
         if let Some(address) = addresses.get(n) {
             one.hostaddr(*address);
