@@ -252,11 +252,18 @@ async fn a_statement_that_nobody_waits_for_ends() {
         }
         assert!(n(&store, &keys[2]).await.is_some(), "others are served");
     }
-    tokio::time::sleep(Duration::from_millis(800)).await;
-    let busy = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    assert_eq!(server.query(busy)[0][0].as_deref(), Some("0"));
     drop(holder);
-    saved(store.update(&keys[0], &seen[0], &data(9), later()).await.unwrap());
+    let seen = saved(store.update(&keys[0], &seen[0], &data(9), later()).await.unwrap());
+    // The same of one that is slow by itself.
+    server.query(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
+         CREATE TRIGGER slow BEFORE UPDATE ON django_session FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    assert!(store.update(&keys[0], &seen, &data(10), later()).await.unwrap_err().is_store());
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let busy =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' OR wait_event = 'PgSleep'";
+    assert_eq!(server.query(busy)[0][0].as_deref(), Some("0"));
 }
 
 static DATA: std::sync::LazyLock<[SessionData; 2]> = std::sync::LazyLock::new(|| [data(1), data(2)]);

@@ -74,7 +74,10 @@ def signed_text():
 
 
 def inflate():
-    return spread(list(bodies(compressed=True)), 40, 1500)
+    streams = list(bodies(compressed=True))
+    bomb = dict(streams)["decode-zlib-64k-of-blanks"]
+    # Within the long run of one byte: see repeated() in src/lib.rs.
+    return spread(streams, 40, 1500) + [("again-blanks", b"\xff\x28\x01" + bomb)]
 
 
 def json_text():
