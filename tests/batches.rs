@@ -252,6 +252,10 @@ async fn a_statement_that_nobody_waits_for_ends() {
         }
         assert!(n(&store, &keys[2]).await.is_some(), "others are served");
     }
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let busy =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' OR wait_event = 'PgSleep'";
+    assert_eq!(server.query(busy)[0][0].as_deref(), Some("0"));
     drop(holder);
     let seen = saved(store.update(&keys[0], &seen[0], &data(9), later()).await.unwrap());
     // The same of one that is slow by itself.
