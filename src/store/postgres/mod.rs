@@ -62,20 +62,25 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to `postgres://user:password@host:port/database`, in any form that libpq takes. A URL may have these
-    /// parameters beside those of the driver:
+    /// Connects to `postgres://user:password@host:port/database`. A URL may have these parameters beside those of the driver
+    /// (`tokio-postgres`); a text of the form `host=… user=…` only the driver's:
     ///
     /// | parameter | default | |
     /// |---|---|---|
     /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
     /// | `deadline` | 5 | seconds, see [`deadline`](Self::deadline) |
     /// | `pgbouncer` | `false` | `true` behind PgBouncer, or another pooler that gives each transaction another connection: statements are not prepared |
-    /// | `sslmode` | `prefer` | as libpq: `disable`, `allow`, `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
-    /// | `sslrootcert` | those of this machine | a file with certificates of the authorities to trust, in PEM form |
+    /// | `sslmode` | `prefer` | as libpq: `disable`, `allow` (here the same as `prefer`), `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
+    /// | `sslrootcert` | `system` | a file with certificates of the authorities to trust, in PEM form; or `system` for those of this machine, which is for `verify-full` alone |
     /// | `sslcert`, `sslkey` | none | files with a certificate of our own and its key, for a server that asks for one |
     ///
     /// Of several hosts (`postgres://one,two/database`) the first that takes connections is used, and the next where it
-    /// does not any more; with `target_session_attrs=read-write` it is the primary, wherever that is.
+    /// does not any more; with `target_session_attrs=read-write` it is the primary, wherever that is. Without that a standby is
+    /// kept, and every write fails.
+    ///
+    /// PostgreSQL 12 or newer. Connections are opened with settings of their own (`options`): plans that keep the order of
+    /// keys, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody holds keeps nobody else
+    /// waiting. For a pool of the application's, set these two for its role.
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
     /// when they are needed, at most eight for each worker of actix, mostly two. Errors if the URL or the secret cannot be right
