@@ -116,10 +116,14 @@ impl SessionData {
         Some(self.text(&member.value))
     }
 
-    /// Sets a value, given as JSON text. A key that is there keeps its place. Errors if it is not one value.
+    /// Sets a value, given as JSON text; blanks around it are left out. A key that is there keeps its place. Errors if it is
+    /// not one value.
     pub fn set_json(&mut self, key: &str, value: impl Into<Arc<str>>) -> Result<(), Error> {
         let value = value.into();
         scan::check_value(&value)?;
+        // As it is when it is read again.
+        let bare = value.trim_matches([' ', '\t', '\n', '\r']);
+        let value = if bare.len() == value.len() { value } else { bare.into() };
         self.set(key, value);
         Ok(())
     }
@@ -278,6 +282,14 @@ mod tests {
         data.set_json("\"", "5").unwrap();
         data.set_json("\"", "6").unwrap();
         assert_eq!(data.to_json(), r#"{"\u00E9\/":4,"a\\b":2,"\ud800":3,"\"":6}"#);
+    }
+
+    #[test]
+    fn blanks_around_a_value_are_not_kept() {
+        let mut data = SessionData::default();
+        data.set_json("_session_expiry", "\r null\n").unwrap();
+        assert_eq!(data.get_json("_session_expiry"), Some("null"));
+        assert_eq!(data.to_json(), r#"{"_session_expiry":null}"#);
     }
 
     #[test]

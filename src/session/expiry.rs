@@ -88,7 +88,7 @@ pub(crate) fn stored_date(data: &SessionData, policy: Policy, now: SystemTime) -
     if !policy.coarse || matches!(own(data), Own::Date(_)) {
         return exact;
     }
-    let step = (age(data, policy, now) / 100.0) as i64 * 1_000_000;
+    let step = ((age(data, policy, now) / 100.0) as i64).saturating_mul(1_000_000);
     if step <= 0 {
         return exact;
     }
@@ -178,6 +178,19 @@ mod tests {
                 assert_eq!(age(&data, policy(false), now), 1_209_600.0, "{v}");
             }
         }
+    }
+
+    #[test]
+    fn an_age_beyond_all_dates_has_a_date_too() {
+        let policy =
+            Policy { cookie_age: Duration::from_secs(60), expire_at_browser_close: false, coarse: true };
+        let now = from_micros(1_700_000_000_000_000);
+        for seconds in ["1e15", "1e300", "99999999999999999999"] {
+            let data = with_expiry(&seconds.into());
+            assert_eq!(stored_date(&data, policy, now), from_micros(i64::MAX), "{seconds}");
+        }
+        let soon = with_expiry(&"-1e300".into());
+        assert!(stored_date(&soon, policy, now) < now);
     }
 
     #[test]
