@@ -348,7 +348,7 @@ fn what_cannot_work_ends_with_one_sentence() {
         ("sqlite://", "DATABASE_URL has to be"),
         ("", "DATABASE_URL has to be"),
         ("postgres://ada:hunter2@localhost:port/ada", "the database URL is not of the form"),
-        ("postgres://ada:hunter2@localhost/ada?sslmode=require", "TLS"),
+        ("postgres://ada:hunter2@localhost/ada?sslmode=perhaps", "sslmode is disable, allow"),
         ("sqlite://not/there/db.sqlite3", "see that its directory is there"),
         (&closed, "the database is away"),
     ] {
