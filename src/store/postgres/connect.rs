@@ -42,8 +42,9 @@ impl Connector {
         if target.own {
             // What we do not wait for any more the server is not to do either: a statement that waits for a lock sees
             // only so that nobody wants it.
-            let most = deadline.as_millis().max(1);
-            let locks = LOCKS.as_millis().min(most);
+            // A little later than we stop waiting, which is what the error is to say.
+            let most = (deadline.saturating_add(deadline / 10).as_millis() + 50).min(i32::MAX as u128); // the server's own bound
+            let locks = LOCKS.min(deadline).as_millis().max(1);
             for host in &mut hosts {
                 let theirs = host.get_options().unwrap_or_default();
                 let all = format!("-c statement_timeout={most} -c lock_timeout={locks} {theirs}");
