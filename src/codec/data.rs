@@ -8,8 +8,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::{expiry::EXPIRY_KEY, json, scan};
+use super::{json, scan};
 use crate::Error;
+
+/// The key under which Django keeps what a session says of its own end.
+pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 
 /// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
 ///

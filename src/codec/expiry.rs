@@ -3,12 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    SessionData, json,
+    EXPIRY_KEY, SessionData, json,
     time::{from_micros, fromisoformat, micros},
 };
-
-/// The key under which Django keeps it.
-pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 
 /// What a session keeps of its own expiry.
 #[derive(Clone, Copy, Debug, PartialEq)]

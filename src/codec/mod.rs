@@ -20,6 +20,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use ::base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+pub(crate) use self::data::EXPIRY_KEY;
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
 use self::{compress::Aim, signing::Signer};

@@ -110,7 +110,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::codec::expiry::EXPIRY_KEY;
+    use crate::codec::EXPIRY_KEY;
 
     /// What real Django answered: made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {

@@ -16,7 +16,7 @@ pub use self::expiry::Expiry;
 use self::state::{Change, Row, State};
 use crate::{
     Error, SessionKey, SessionSettings,
-    codec::{SessionData, expiry::EXPIRY_KEY},
+    codec::{EXPIRY_KEY, SessionData},
     settings::Policy,
     store::{AnyStore, Loaded, MemoryStore, Seen},
 };

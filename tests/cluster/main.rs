@@ -16,6 +16,7 @@ use std::{
 use actix_django_session::{SecretKey, SessionSettings, store};
 use members::{Cluster, ELECTION};
 use support::{
+    postgres::TABLE,
     proc::PATIENCE,
     site::Site,
     visitors::{Visitors, check_that_nothing_is_lost},
@@ -32,10 +33,7 @@ const AT_MOST: Duration = Duration::from_millis(3500);
 fn a_cluster_that_fails_over_by_itself_loses_nothing_and_is_served_again() {
     let mut cluster = Cluster::start();
     let leader = cluster.wait_until_whole();
-    cluster.members[leader].ask(
-        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-         expire_date timestamptz NOT NULL)",
-    );
+    cluster.members[leader].ask(TABLE);
     let url = cluster.url();
     let site = Site::start(SessionSettings::default(), async move || {
         store::open(&url, SecretKey::new("a secret")).await.unwrap()

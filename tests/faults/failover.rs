@@ -7,17 +7,14 @@ use std::{
 
 use super::{outage::Outage, refused};
 use crate::support::{
-    postgres::PrivateServer,
+    postgres::{PrivateServer, TABLE},
     proc::{PATIENCE, wait_until},
 };
 
 /// A primary, and a standby that has everything before it is confirmed.
 fn pair() -> (PrivateServer, PrivateServer) {
     let primary = PrivateServer::start(&[("wal_keep_size", "64MB")]);
-    primary.query(
-        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-         expire_date timestamptz NOT NULL)",
-    );
+    primary.query(TABLE);
     let standby = primary.standby("follower", &[]);
     primary.query("ALTER SYSTEM SET synchronous_standby_names = 'follower'");
     primary.query("SELECT pg_reload_conf()");

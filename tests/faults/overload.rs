@@ -18,7 +18,7 @@ use super::SECRET;
 use crate::support::{
     at_length,
     postgres::PrivateServer,
-    proc::PATIENCE,
+    proc::{PATIENCE, status_of},
     process::{self, Process},
     proxy::Proxy,
     site::Site,
@@ -26,20 +26,6 @@ use crate::support::{
 };
 
 const SERVES: &str = "overload::ten_thousand_connections_at_once";
-
-fn table(server: &PrivateServer) {
-    server.query(
-        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-         expire_date timestamptz NOT NULL)",
-    );
-}
-
-/// Memory of a process that is in use, in KiB.
-fn resident(id: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
 
 /// Two connections for a site of two workers, and a database behind a slow network: everybody is answered in time, most with
 /// 503, memory is bounded, and afterwards all are served as if nothing had been.
@@ -56,8 +42,7 @@ fn ten_thousand_connections_at_once() {
     }
     let connections = if at_length() { 10_000 } else { 2_000 };
     raise_file_limit();
-    let server = PrivateServer::start(&[]);
-    table(&server);
+    let server = PrivateServer::with_table(&[]);
     let proxy = Proxy::start(server.port());
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
     let site = Process::start(SERVES, &url);
@@ -66,12 +51,12 @@ fn ten_thousand_connections_at_once() {
         let visitors = Visitors::come(4, &ops);
         visitors.wait_for(50, PATIENCE);
         check_that_nothing_is_lost(visitors.leave(), &ops[0]);
-        resident(site.id())
+        status_of(site.id(), "VmRSS:")
     };
     proxy.delay(Duration::from_millis(400));
     let port: u16 = ops[0].split(':').nth(2).unwrap().split('/').next().unwrap().parse().unwrap();
     let (ok, busy, slowest) = crowd(port, connections);
-    let during = resident(site.id());
+    let during = status_of(site.id(), "VmRSS:");
     proxy.delay(Duration::ZERO);
     println!(
         "{connections} at once: {ok} served, {busy} told to come again, the last after {slowest:?}; \
@@ -91,9 +76,9 @@ fn ten_thousand_connections_at_once() {
     for _ in 0..3 {
         crowd(port, connections);
     }
-    let during = resident(site.id());
+    let during = status_of(site.id(), "VmRSS:");
     crowd(port, connections);
-    let again = resident(site.id());
+    let again = status_of(site.id(), "VmRSS:");
     assert!(again < during + during / 10, "{during} KiB, then {again} KiB");
 }
 
@@ -137,8 +122,7 @@ fn raise_file_limit() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_pool_of_one_is_enough() {
-    let server = PrivateServer::start(&[]);
-    table(&server);
+    let server = PrivateServer::with_table(&[]);
     let url = server.url();
     let site = Site::start_with(4, SessionSettings::default().save_every_request(true), async move || {
         let manager = Manager::new(url.parse().unwrap(), NoTls);

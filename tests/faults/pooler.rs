@@ -56,11 +56,7 @@ async fn without_the_option_the_error_names_it() {
 #[test]
 #[ignore = "needs PostgreSQL and PgBouncer: run tests/run"]
 fn a_database_behind_a_pooler_is_restarted_under_load() {
-    let mut server = PrivateServer::start(&[]);
-    server.query(
-        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-         expire_date timestamptz NOT NULL)",
-    );
+    let mut server = PrivateServer::with_table(&[]);
     // It asks for a lost database that often, in seconds.
     let pooler =
         PgBouncer::start(server.port(), &[("default_pool_size", "4"), ("server_login_retry", "0.2")]);

@@ -10,15 +10,6 @@ use crate::support::{
     proxy::Proxy,
 };
 
-fn server(settings: &[(&str, &str)]) -> PrivateServer {
-    let server = PrivateServer::start(settings);
-    server.query(
-        "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-         expire_date timestamptz NOT NULL)",
-    );
-    server
-}
-
 fn url(server: &PrivateServer) -> String {
     format!("{}?application_name=site", server.url())
 }
@@ -44,7 +35,7 @@ fn rounds() -> usize {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_that_is_stopped_and_started_again() {
-    let mut server = server(&[]);
+    let mut server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     for _ in 0..rounds() {
         server.stop_fast();
@@ -59,7 +50,7 @@ fn a_server_that_is_stopped_and_started_again() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_that_is_killed_and_started_again() {
-    let mut server = server(&[]);
+    let mut server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     for _ in 0..rounds() {
         server.kill();
@@ -75,7 +66,7 @@ fn a_server_that_is_killed_and_started_again() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_that_is_restarted() {
-    let mut server = server(&[]);
+    let mut server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     for _ in 0..3 * rounds() {
         server.stop_fast();
@@ -89,7 +80,7 @@ fn a_server_that_is_restarted() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_that_hangs() {
-    let server = server(&[]);
+    let server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     for _ in 0..rounds() {
         server.pause();
@@ -104,7 +95,7 @@ fn a_server_that_hangs() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_that_refuses() {
-    let server = server(&[]);
+    let server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     // Those that are in stay in until somebody throws them out, who comes by another way.
     let rules = server.replace_rules("local all all trust\nhost all all 127.0.0.1/32 reject\n");
@@ -121,7 +112,8 @@ fn a_server_that_refuses() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_server_without_a_connection_left() {
-    let server = server(&[("max_connections", "12"), ("superuser_reserved_connections", "2")]);
+    let server =
+        PrivateServer::with_table(&[("max_connections", "12"), ("superuser_reserved_connections", "2")]);
     server.query("CREATE ROLE app LOGIN; GRANT ALL ON django_session TO app");
     let outage = Outage::of(url(&server).replace("//postgres@", "//app@"));
     // Others take what there is as soon as it is free.
@@ -153,7 +145,7 @@ fn a_server_without_a_connection_left() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn connections_that_are_cut_one_by_one() {
-    let server = server(&[]);
+    let server = PrivateServer::with_table(&[]);
     let outage = Outage::of(url(&server));
     let one = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'site' \
                ORDER BY random() LIMIT 1";
@@ -171,7 +163,7 @@ fn connections_that_are_cut_one_by_one() {
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_network_that_is_slow_swallows_answers_or_all() {
-    let server = server(&[]);
+    let server = PrivateServer::with_table(&[]);
     let proxy = Proxy::start(server.port());
     let through = url(&server).replace(&server.port().to_string(), &proxy.port().to_string());
     let outage = Outage::of(through);

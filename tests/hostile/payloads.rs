@@ -12,16 +12,14 @@ use crate::{
     SECRET, codec,
     support::{
         at_length,
-        proc::PATIENCE,
+        proc::{PATIENCE, status_of},
         table::{sign, sign_body},
     },
 };
 
 /// The most memory that this process has ever had, in MiB.
 fn peak() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    status_of(std::process::id(), "VmHWM:") / 1024
 }
 
 /// Ends with a failure, not with a wait, if it takes time that grows faster than the text.

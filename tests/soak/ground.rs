@@ -55,11 +55,8 @@ fn longer_than_patience(time: Duration) -> Duration {
 
 impl Ground {
     pub(crate) fn start() -> Self {
-        let server = PrivateServer::start(&[]); // everything is on the disk before it is confirmed
-        server.query(
-            "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
-             expire_date timestamptz NOT NULL); CREATE INDEX ON django_session (expire_date)",
-        );
+        let server = PrivateServer::with_table(&[]); // everything is on the disk before it is confirmed
+        server.query("CREATE INDEX ON django_session (expire_date)");
         let redis = Redis::start(&[("appendonly", "yes"), ("appendfsync", "always")]);
         let (to_server, to_redis) = (Proxy::start(server.port()), Proxy::start(redis.port()));
         Self { server, to_server, redis, to_redis }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::support::{
     http::Client,
-    proc::PATIENCE,
+    proc::{PATIENCE, status_of},
     process::Process,
     visitors::{Seen, Visitors, check_that_nothing_is_lost},
 };
@@ -124,11 +124,6 @@ impl Visited {
 
     fn figures_now(&self, ground: &Ground) -> Figures {
         let id = self.process.id();
-        let status = |name: &str| -> usize {
-            let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        };
         // Visitors come and go: what is always there counts.
         let files = || {
             sleep(Duration::from_millis(10));
@@ -138,8 +133,8 @@ impl Visited {
         Figures {
             connections: ground.server.query(&count)[0][0].as_ref().unwrap().parse().unwrap(),
             files: (0..20).map(|_| files()).min().unwrap(),
-            threads: status("Threads:"),
-            memory: status("VmRSS:") as f64 / 1024.0,
+            threads: status_of(id, "Threads:") as usize,
+            memory: status_of(id, "VmRSS:") as f64 / 1024.0,
         }
     }
 

@@ -94,6 +94,10 @@ impl Drop for Database {
     }
 }
 
+/// Makes the table of sessions.
+pub const TABLE: &str = "CREATE TABLE django_session (session_key varchar(40) PRIMARY KEY, \
+                         session_data text NOT NULL, expire_date timestamptz NOT NULL)";
+
 /// A server for one test alone, to be stopped, killed and paused; stops with this.
 #[derive(Debug)]
 pub struct PrivateServer {
@@ -109,6 +113,13 @@ impl PrivateServer {
     /// Starts with such settings as `("log_statement", "all")`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_with(settings, |_| ())
+    }
+
+    /// As `start`, with an empty table of sessions.
+    pub fn with_table(settings: &[(&str, &str)]) -> Self {
+        let server = Self::start(settings);
+        server.query(TABLE);
+        server
     }
 
     /// As `start`; `prepare` does something with the files before it starts.

@@ -65,6 +65,13 @@ pub fn children(parent: u32) -> Vec<i64> {
     .collect()
 }
 
+/// A number that the kernel has of a process, such as `VmRSS:`, its memory in KiB.
+pub fn status_of(id: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).expect("the process should run, on Linux");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel should know it");
+    value.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// Runs a command to its end and gives what it wrote to standard output.
 ///
 /// Panics when it fails or takes longer than ten minutes.

@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{
-        data::{Python, Text},
+        data::{EXPIRY_KEY, Python, Text},
         expiry,
         time::from_micros,
     };
@@ -153,7 +153,7 @@ mod tests {
             \x94\x93\x94C\n\x07\xe7\x0b\x0e\x16\r\x14\x01\xe2@\x94h\x02\x8c\x08timezone\x94\x93\x94h\x02\x8c\ttimedelta\x94\
             \x93\x94K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94s.";
         let data = PickleSerializer::new().loads(stored.to_vec(), 1000).unwrap();
-        assert_eq!(data.get_json(expiry::EXPIRY_KEY), Some("\"2023-11-14T22:13:20.123456+00:00\""));
+        assert_eq!(data.get_json(EXPIRY_KEY), Some("\"2023-11-14T22:13:20.123456+00:00\""));
         let expected = from_micros(1_700_000_000_123_456);
         assert_eq!(expiry::date(&data, Duration::from_secs(60), from_micros(0)), expected);
     }

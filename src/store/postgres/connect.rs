@@ -19,6 +19,11 @@ use tokio_postgres::{
 
 use super::{tls::Tls, url::Target};
 
+/// Each statement has one plan, whatever the size of the table: rows are looked up by their keys, in the order of
+/// these. So batches of several connections lock rows in one order and need not lock them beforehand.
+const PLANS: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+                     -c plan_cache_mode=force_generic_plan -c jit=off";
+
 /// How long a statement of many waits for a row that somebody holds. Then each is asked for by itself, and again.
 const LOCKS: Duration = Duration::from_millis(200);
 
@@ -40,14 +45,8 @@ impl Connector {
         let share = deadline / u32::try_from(target.hosts.len()).unwrap_or(u32::MAX).max(1);
         let mut hosts = target.hosts.clone();
         if target.own {
-            // What we do not wait for any more the server is not to do either: a statement that waits for a lock sees
-            // only so that nobody wants it.
-            // A little later than we stop waiting, which is what the error is to say.
-            let most = (deadline.saturating_add(deadline / 10).as_millis() + 50).min(i32::MAX as u128); // the server's own bound
-            let locks = LOCKS.min(deadline).as_millis().max(1);
             for host in &mut hosts {
-                let theirs = host.get_options().unwrap_or_default();
-                let all = format!("-c statement_timeout={most} -c lock_timeout={locks} {theirs}");
+                let all = format!("{} {} {PLANS}", limits(deadline), host.get_options().unwrap_or_default());
                 host.options(&all);
             }
         }
@@ -80,6 +79,15 @@ impl Connector {
         self.good.store(host, Ordering::Relaxed);
         Ok(connected)
     }
+}
+
+/// What we do not wait for any more the server is not to do either. It gives up a little later than we do, since our error
+/// says more.
+fn limits(deadline: Duration) -> String {
+    let statement = deadline.saturating_add(deadline / 10).as_millis() + 50;
+    let statement = statement.min(i32::MAX as u128); // the server takes no more
+    let lock = LOCKS.min(deadline).as_millis().max(1);
+    format!("-c statement_timeout={statement} -c lock_timeout={lock}")
 }
 
 impl Connect for Connector {

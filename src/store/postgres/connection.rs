@@ -59,8 +59,6 @@ const CONNECTIONS: usize = 8;
 /// Between two attempts at a row that somebody holds.
 const PAUSE: Duration = Duration::from_millis(10);
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-
 /// What is sent: a statement, or a script of several.
 enum Job<'a> {
     Query(&'a Statement, Params<'a>),

@@ -38,9 +38,6 @@ pub(super) trait Work: Send + Sync + 'static {
         0
     }
 
-    /// How many questions may wait for others at once, each by itself.
-    fn apart(&self) -> &Semaphore;
-
     /// Answers a question by itself.
     fn one(
         &self,
@@ -96,9 +93,10 @@ struct Job<W: Work> {
 pub(super) struct Lane<W: Work>(mpsc::Sender<Job<W>>);
 
 impl<W: Work> Lane<W> {
-    pub(super) fn start(work: Arc<W>) -> Self {
+    /// As many questions as `apart` has permits may be asked by themselves at once.
+    pub(super) fn start(work: W, apart: Arc<Semaphore>) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(drive(work, receiver));
+        tokio::spawn(drive(Arc::new(work), apart, receiver));
         Self(sender)
     }
 
@@ -129,7 +127,7 @@ impl<W: Work> Lane<W> {
     }
 }
 
-async fn drive<W: Work>(work: Arc<W>, mut receiver: mpsc::Receiver<Job<W>>) {
+async fn drive<W: Work>(work: Arc<W>, apart: Arc<Semaphore>, mut receiver: mpsc::Receiver<Job<W>>) {
     let mut waiting: VecDeque<Job<W>> = VecDeque::new();
     let mut arrived: Vec<Job<W>> = Vec::new();
     loop {
@@ -146,12 +144,17 @@ async fn drive<W: Work>(work: Arc<W>, mut receiver: mpsc::Receiver<Job<W>>) {
         if questions.is_empty() {
             continue;
         }
-        carry_out(&work, questions, answers).await;
+        carry_out(&work, &apart, questions, answers).await;
     }
 }
 
 /// Answers all of a batch, but for what is to be asked by itself.
-async fn carry_out<W: Work>(work: &Arc<W>, questions: Vec<W::Question>, answers: Vec<Answer<W>>) {
+async fn carry_out<W: Work>(
+    work: &Arc<W>,
+    apart: &Arc<Semaphore>,
+    questions: Vec<W::Question>,
+    answers: Vec<Answer<W>>,
+) {
     let result = match &questions[..] {
         [question] => work.one(question, Attempt::default()).await.map(|answer| vec![Some(answer)]),
         all => work.many(all).await,
@@ -172,14 +175,22 @@ async fn carry_out<W: Work>(work: &Arc<W>, questions: Vec<W::Question>, answers:
         match result {
             Some(result) => drop(answer.send(Ok(result))), // whoever asked may have left
             // It may have to wait, and the others do not.
-            None => drop(tokio::spawn(apart(work.clone(), question, answer, unsure))),
+            None => {
+                drop(tokio::spawn(ask_apart(work.clone(), apart.clone(), question, answer, unsure)));
+            }
         }
     }
 }
 
 /// Answers one that must not keep up the lane.
-async fn apart<W: Work>(work: Arc<W>, question: W::Question, answer: Answer<W>, unsure: bool) {
-    let Ok(_turn) = work.apart().acquire().await else { return };
+async fn ask_apart<W: Work>(
+    work: Arc<W>,
+    apart: Arc<Semaphore>,
+    question: W::Question,
+    answer: Answer<W>,
+    unsure: bool,
+) {
+    let Ok(_turn) = apart.acquire().await else { return };
     if !answer.is_closed() {
         let result = work.one(&question, Attempt { unsure, patient: true }).await;
         let _ = answer.send(result.map_err(Error::from));

@@ -22,12 +22,12 @@ use tokio_postgres::types::ToSql;
 
 use self::{
     connect::Connector,
-    connection::{DEADLINE, Kind, Source},
+    connection::{Kind, Source},
     rows::{Content, New, Replaced, Replacement},
     sql::Sql,
     table::Table,
     trouble::explain,
-    url::Url,
+    url::{DEADLINE, Url},
     worker::{Settings, Worker, Workers},
 };
 use super::{Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};

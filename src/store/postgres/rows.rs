@@ -6,7 +6,6 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::Semaphore;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
@@ -65,10 +64,6 @@ impl Work for Loads {
     type Question = SessionKey;
     type Answer = Option<Content>;
 
-    fn apart(&self) -> &Semaphore {
-        &self.0.connections.apart
-    }
-
     async fn one(&self, key: &SessionKey, _: Attempt) -> Result<Self::Answer, Failure> {
         Ok(self.0.content(key, SystemTime::now()).await?)
     }
@@ -94,10 +89,6 @@ impl Work for Creates {
 
     fn bytes(new: &New) -> usize {
         new.text.len()
-    }
-
-    fn apart(&self) -> &Semaphore {
-        &self.0.connections.apart
     }
 
     async fn one(&self, new: &New, Attempt { unsure, patient }: Attempt) -> Result<bool, Failure> {
@@ -128,10 +119,6 @@ impl Work for Replaces {
 
     fn bytes(replacement: &Replacement) -> usize {
         replacement.new.text.len() + replacement.seen.as_bytes().len()
-    }
-
-    fn apart(&self) -> &Semaphore {
-        &self.0.connections.apart
     }
 
     async fn one(
@@ -194,10 +181,6 @@ impl Work for Deletes {
 
     fn name(key: &SessionKey) -> Option<&SessionKey> {
         Some(key)
-    }
-
-    fn apart(&self) -> &Semaphore {
-        &self.0.connections.apart
     }
 
     async fn one(&self, key: &SessionKey, Attempt { unsure, patient }: Attempt) -> Result<bool, Failure> {

@@ -35,13 +35,7 @@ impl Table {
         let schema = self.schema.as_ref().map(|schema| quote(schema) + ".").unwrap_or_default();
         schema + &quote(&self.name)
     }
-}
 
-fn quote(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-impl Table {
     /// Django's DDL, one transaction by being one message. The indexes carry the names that Django computes for its own
     /// table.
     pub(super) fn ddl(&self) -> String {
@@ -61,6 +55,10 @@ impl Table {
              CREATE INDEX IF NOT EXISTS {expire_date} ON {t} (\"expire_date\")"
         )
     }
+}
+
+fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
 #[cfg(test)]

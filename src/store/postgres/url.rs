@@ -8,16 +8,13 @@ use tokio_postgres::{
 };
 
 use super::{
-    connection::DEADLINE,
     table::{TABLE, Table},
     tls::{self, Tls},
 };
 use crate::{Error, store::parameters::Parameters};
 
-/// Each statement has one plan, whatever the size of the table: rows are looked up by their keys, in the order of
-/// these. So batches of several connections lock rows in one order and need not lock them beforehand.
-const PLANS: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
-                     -c plan_cache_mode=force_generic_plan -c jit=off";
+/// How long an operation may take where nobody says.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Parameters of ours.
 const OURS: [&str; 8] =
@@ -44,8 +41,8 @@ pub(super) struct Url {
 }
 
 impl Url {
-    /// For connections of a store, with `plans`, or for others.
-    pub(super) fn parse(url: &str, plans: bool) -> Result<Self, Error> {
+    /// For connections of a store's `own`, or for others.
+    pub(super) fn parse(url: &str, own: bool) -> Result<Self, Error> {
         let (address, mut ours) = split(url);
         let mut config: Config = address.parse().map_err(|cause| {
             Error::configuration(format!(
@@ -75,14 +72,13 @@ impl Url {
         if config.get_application_name().is_none() {
             config.application_name("actix-django-session");
         }
-        let own = plans && !pgbouncer;
-        if own {
-            let options = config.get_options().map_or(PLANS.to_owned(), |theirs| format!("{theirs} {PLANS}"));
-            config.options(&options);
-        }
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let hosts = one_by_one(&config)?;
-        Ok(Self { target: Target { hosts, any_first, tls, own, pgbouncer }, table, deadline })
+        Ok(Self {
+            target: Target { hosts, any_first, tls, own: own && !pgbouncer, pgbouncer },
+            table,
+            deadline,
+        })
     }
 }
 

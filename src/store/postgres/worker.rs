@@ -78,11 +78,12 @@ impl Workers {
         let Settings { source, deadline, sql, max_text } = &self.settings;
         let connections = Connections::new(source, *deadline)?;
         let rows = || Rows { connections: connections.clone(), sql: sql.clone(), max_text: *max_text };
+        let apart = || connections.apart.clone();
         Ok(Worker {
-            loads: Lane::start(Arc::new(Loads(rows()))),
-            creates: Lane::start(Arc::new(Creates(rows()))),
-            replaces: Lane::start(Arc::new(Replaces(rows()))),
-            deletes: Lane::start(Arc::new(Deletes(rows()))),
+            loads: Lane::start(Loads(rows()), apart()),
+            creates: Lane::start(Creates(rows()), apart()),
+            replaces: Lane::start(Replaces(rows()), apart()),
+            deletes: Lane::start(Deletes(rows()), apart()),
             connections,
         })
     }
