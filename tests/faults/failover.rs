@@ -2,13 +2,19 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::{outage::Outage, refused};
+use actix_django_session::{
+    SessionKey,
+    store::{Loaded, Outcome, SessionData, SessionStore},
+};
+
+use super::{outage::Outage, refused, store};
 use crate::support::{
     postgres::{PrivateServer, TABLE},
     proc::{PATIENCE, wait_until},
+    proxy::Proxy,
 };
 
 /// A primary, and a standby that has everything before it is confirmed.
@@ -69,12 +75,18 @@ fn a_primary_that_hangs_is_left_for_its_successor() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn connections_to_a_server_that_takes_no_writes_any_more_are_replaced() {
     let (primary, standby) = pair();
-    let proxy = crate::support::proxy::Proxy::start(primary.port());
+    let proxy = Proxy::start(primary.port());
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres?target_session_attrs=any", proxy.port());
     let outage = Outage::of(url);
     // What has been opened stays, and is read-only from now on; what is opened goes to the new primary.
     primary.query("ALTER SYSTEM SET default_transaction_read_only = on");
     primary.query("SELECT pg_reload_conf()");
+    // Two that take writes at once would each have some that the other lacks.
+    wait_until("nobody should write to the old one any more", PATIENCE, || {
+        let before = outage.visitors.seen().confirmed;
+        thread::sleep(Duration::from_millis(300));
+        outage.visitors.seen().confirmed == before
+    });
     standby.promote();
     proxy.lead_to(standby.port());
     outage.is_over();
@@ -82,6 +94,43 @@ fn connections_to_a_server_that_takes_no_writes_any_more_are_replaced() {
     outage.visitors.wait_for(200, PATIENCE);
     let seen = outage.ends("read-only");
     assert_eq!(seen.failed, failed, "none of those connections is used again");
+}
+
+/// One worker finds out that the primary is another one, and no other goes on reading what the old one has.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn what_one_worker_finds_out_all_know() {
+    let (old, new) = (PrivateServer::with_table(&[]), PrivateServer::with_table(&[]));
+    let proxy = Proxy::start(old.port());
+    let [writer, reader] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
+    let later = SystemTime::now() + Duration::from_secs(1000);
+    let data = |n: u32| SessionData::from_json(format!(r#"{{"n":{n}}}"#)).unwrap();
+    let key = SessionKey::generate();
+    let store = writer.block_on(store(&format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port())));
+    let Outcome::Saved(seen) = writer.block_on(store.create(&key, &data(1), later)).unwrap() else {
+        panic!("create")
+    };
+    let n = || match reader.block_on(store.load(&key)).unwrap() {
+        Loaded::Found(record) => record.data.get_json("n").unwrap().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(n(), "1");
+    let row = &old.query("SELECT session_key, session_data, expire_date FROM django_session")[0];
+    let row =
+        row.iter().map(|column| format!("'{}'", column.as_ref().unwrap())).collect::<Vec<_>>().join(", ");
+    new.query(&format!("INSERT INTO django_session VALUES ({row})"));
+    old.query("ALTER SYSTEM SET default_transaction_read_only = on");
+    old.query("SELECT pg_reload_conf()");
+    proxy.lead_to(new.port());
+    let count = "SELECT count(*) FROM django_session";
+    wait_until("the old one should have heard of it", PATIENCE, || {
+        writer.block_on(store.create(&SessionKey::generate(), &data(0), later)).unwrap();
+        new.query(count)[0][0].as_deref() == Some("2")
+    });
+    let Outcome::Saved(_) = writer.block_on(store.update(&key, &seen, &data(2), later)).unwrap() else {
+        panic!("update")
+    };
+    assert_eq!(n(), "2");
 }
 
 #[actix_web::test]
@@ -93,7 +142,7 @@ async fn a_standby_alone_is_named_as_such() {
     assert!(error.contains("database"), "{error}");
     let store =
         super::PostgresStore::connect(&standby.url(), super::SecretKey::new(super::SECRET)).await.unwrap();
-    let error = super::SessionStore::check(&store).await.unwrap_err().with_causes();
+    let error = SessionStore::check(&store).await.unwrap_err().with_causes();
     assert!(error.contains("a standby is") && error.contains("target_session_attrs=read-write"), "{error}");
     drop(primary);
 }

@@ -1,6 +1,10 @@
 //! Connections: from a pool, each operation under a deadline, a lost connection replaced once.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::Semaphore;
@@ -13,7 +17,7 @@ use super::{
     connect::Connector,
     lane::Failure,
     sql::Statement,
-    trouble::{explain, is_duplicate, is_locked, is_of_a_row, lost},
+    trouble::{explain, is_duplicate, is_locked, is_of_a_row, is_read_only, lost},
     url::Target,
 };
 use crate::Error;
@@ -26,8 +30,8 @@ pub(super) struct Connections {
     pool: Pool,
     pub(super) deadline: Duration,
     pub(super) kind: Kind,
-    /// The pool is ours, and not the application's.
-    ours: bool,
+    /// Where they lead, if the pool is ours and not the application's.
+    target: Option<Arc<Target>>,
     /// For what may have to wait for others: never all connections do.
     pub(super) apart: Arc<Semaphore>,
 }
@@ -125,7 +129,7 @@ impl Connections {
         let target = match source {
             Source::Shared(pool, kind) => {
                 let apart = Arc::new(Semaphore::new((pool.status().max_size / 2).max(1)));
-                return Ok(Self { pool: pool.clone(), deadline, kind: *kind, ours: false, apart });
+                return Ok(Self { pool: pool.clone(), deadline, kind: *kind, target: None, apart });
             }
             Source::Own(target) => target,
         };
@@ -138,7 +142,7 @@ impl Connections {
             .map_err(|cause| Error::store_caused_by("cannot make a pool of connections", cause))?;
         let kind = if target.pgbouncer { Kind::Changing } else { Kind::Own };
         let apart = Arc::new(Semaphore::new(CONNECTIONS / 2));
-        Ok(Self { pool, deadline, kind, ours: true, apart })
+        Ok(Self { pool, deadline, kind, target: Some(target.clone()), apart })
     }
 
     /// One round trip, to see that somebody answers.
@@ -212,11 +216,14 @@ impl Connections {
     /// Runs a statement within the deadline; again if its connection was lost. The flag says so.
     async fn run(&self, what: &'static str, job: Job<'_>, patient: bool) -> Result<(Answer, bool), Failure> {
         let attempts = async {
-            let mut repeated = false;
+            let (mut repeated, mut since) = (false, None);
             loop {
-                let lease = Lease(Some(self.connection(what).await?));
+                let lease = Lease(Some(self.connection(what, since).await?));
                 match job.run(self.kind, lease.connection()).await {
                     Ok(answer) => {
+                        if since.is_some() {
+                            self.has_moved(lease.connection());
+                        }
                         lease.give_back();
                         return Ok((answer, repeated));
                     }
@@ -224,7 +231,10 @@ impl Connections {
                         lease.give_back();
                         return Ok((Answer { duplicate: true, ..Answer::default() }, repeated));
                     }
-                    Err(error) if lost(&error) && !repeated => repeated = true,
+                    Err(error) if lost(&error) && !repeated => {
+                        repeated = true;
+                        since = is_read_only(&error).then(Instant::now);
+                    }
                     Err(error) if patient && is_locked(&error) => {
                         lease.give_back();
                         tokio::time::sleep(PAUSE).await; // a server may be told not to wait at all
@@ -243,11 +253,32 @@ impl Connections {
         self.within_deadline(what, attempts).await
     }
 
-    async fn connection(&self, what: &'static str) -> Result<Object, Error> {
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => explain(what, error),
-            other => Error::store_caused_by(format!("cannot {what}: no connection"), other),
-        })
+    /// One that was opened after `since`, and since the primary has moved.
+    async fn connection(&self, what: &'static str, since: Option<Instant>) -> Result<Object, Error> {
+        loop {
+            let connection = self.pool.get().await.map_err(|error| match error {
+                PoolError::Backend(error) => explain(what, error),
+                other => Error::store_caused_by(format!("cannot {what}: no connection"), other),
+            })?;
+            let since = since.max(self.moved());
+            if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
+                return Ok(connection);
+            }
+            drop(Object::take(connection));
+        }
+    }
+
+    fn moved(&self) -> Option<Instant> {
+        self.target.as_ref().and_then(|target| *target.moved.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// This connection leads to the primary, and one that was opened before does not.
+    fn has_moved(&self, connection: &Object) {
+        let created = Object::metrics(connection).created;
+        if let Some(target) = &self.target {
+            let mut moved = target.moved.lock().unwrap_or_else(PoisonError::into_inner);
+            *moved = (*moved).max(Some(created));
+        }
     }
 
     async fn within_deadline<T>(
@@ -257,7 +288,7 @@ impl Connections {
     ) -> Result<T, Failure> {
         tokio::time::timeout(self.deadline, work).await.unwrap_or_else(|_| {
             let deadline = self.deadline;
-            if self.ours {
+            if self.target.is_some() {
                 // Whatever does not answer on one connection will not on the others, and each would cost a deadline.
                 self.pool.retain(|_, _| false);
             }

@@ -13,13 +13,17 @@ pub(super) fn lost(error: &Cause) -> bool {
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::IDLE_SESSION_TIMEOUT,
-        // It was the primary, and now another one is.
-        SqlState::READ_ONLY_SQL_TRANSACTION,
     ];
     error.is_closed()
         || error.code().is_some_and(|code| gone.contains(code) || code.code().starts_with("08"))
+        || is_read_only(error)
         || is_outdated(error)
         || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
+/// The server was the primary, and now another one is.
+pub(super) fn is_read_only(error: &Cause) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// The statement was prepared when the table had other columns.
