@@ -122,7 +122,8 @@ pub(crate) fn save_every_request(pair: &Pair) {
         for server in [there, here, there] {
             for program in [None, Some(json!([["get", "k"]])), Some(json!([]))] {
                 let what = format!("{}: {program:?}", server.name());
-                thread::sleep(Duration::from_millis(2));
+                // More than a tick of the kernel's clock, by which a file of Django's has its time.
+                thread::sleep(Duration::from_millis(12));
                 let reply = match &program {
                     None => visitor.get(server, "/untouched"),
                     Some(program) => visitor.ask(server, program),
