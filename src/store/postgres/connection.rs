@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -99,6 +99,14 @@ impl Job<'_> {
                 Ok(Answer { rows, ..Answer::default() })
             }
             Self::Script(sql) => connection.batch_execute(sql).await.map(|()| Answer::default()),
+        }
+    }
+
+    /// What a server that is read-only refuses.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Query(statement, _) | Self::Execute(statement, _) => !statement.text.starts_with("SELECT"),
+            Self::Script(_) => true,
         }
     }
 }
@@ -221,8 +229,8 @@ impl Connections {
                 let lease = Lease(Some(self.connection(what, since).await?));
                 match job.run(self.kind, lease.connection()).await {
                     Ok(answer) => {
-                        if since.is_some() {
-                            self.has_moved(lease.connection());
+                        if let (Some(target), true) = (&self.target, job.writes()) {
+                            target.primary.took_a_write(Object::metrics(lease.connection()).created);
                         }
                         lease.give_back();
                         return Ok((answer, repeated));
@@ -233,13 +241,14 @@ impl Connections {
                     }
                     Err(error) if lost(&error) && !repeated => {
                         repeated = true;
-                        since = is_read_only(&error).then(Instant::now);
+                        since = self.check_primary(&error);
                     }
                     Err(error) if patient && is_locked(&error) => {
                         lease.give_back();
                         tokio::time::sleep(PAUSE).await; // a server may be told not to wait at all
                     }
                     Err(error) => {
+                        self.check_primary(&error);
                         if !lost(&error) {
                             lease.give_back();
                         }
@@ -253,31 +262,28 @@ impl Connections {
         self.within_deadline(what, attempts).await
     }
 
-    /// One that was opened after `since`, and since the primary has moved.
+    /// If a server takes no writes, only a connection that is opened from now on may lead to one that does.
+    fn check_primary(&self, error: &tokio_postgres::Error) -> Option<Instant> {
+        is_read_only(error).then(|| {
+            if let Some(target) = &self.target {
+                target.primary.takes_no_writes();
+            }
+            Instant::now()
+        })
+    }
+
+    /// One that was opened after `since`, and after the primary was another server.
     async fn connection(&self, what: &'static str, since: Option<Instant>) -> Result<Object, Error> {
         loop {
             let connection = self.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => explain(what, error),
                 other => Error::store_caused_by(format!("cannot {what}: no connection"), other),
             })?;
-            let since = since.max(self.moved());
+            let since = since.max(self.target.as_ref().and_then(|target| target.primary.since()));
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
                 return Ok(connection);
             }
             drop(Object::take(connection));
-        }
-    }
-
-    fn moved(&self) -> Option<Instant> {
-        self.target.as_ref().and_then(|target| *target.moved.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// This connection leads to the primary, and one that was opened before does not.
-    fn has_moved(&self, connection: &Object) {
-        let created = Object::metrics(connection).created;
-        if let Some(target) = &self.target {
-            let mut moved = target.moved.lock().unwrap_or_else(PoisonError::into_inner);
-            *moved = (*moved).max(Some(created));
         }
     }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod connection;
 mod lane;
+mod primary;
 mod rows;
 mod sql;
 mod table;

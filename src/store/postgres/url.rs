@@ -1,10 +1,6 @@
 //! What the URL of a database says: to the driver, and to us.
 
-use std::{
-    path::PathBuf,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 use tokio_postgres::{
     Config,
@@ -12,6 +8,7 @@ use tokio_postgres::{
 };
 
 use super::{
+    primary::Primary,
     table::{TABLE, Table},
     tls::{self, Tls},
 };
@@ -31,8 +28,8 @@ pub(super) struct Target {
     /// Whether the first is not preferred to the others.
     pub(super) any_first: bool,
     pub(super) tls: Tls,
-    /// When a connection was found to lead to another server than those before it. They still read there what was before.
-    pub(super) moved: Mutex<Option<Instant>>,
+    /// Whether it may be another server by now.
+    pub(super) primary: Primary,
     /// Connections are ours alone, with settings of ours.
     pub(super) own: bool,
     /// Between us and the database is a pooler that has a connection only for the length of a transaction.
@@ -81,7 +78,7 @@ impl Url {
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let hosts = one_by_one(&config)?;
         let own = own && !pgbouncer;
-        let target = Target { hosts, any_first, tls, moved: Mutex::default(), own, pgbouncer };
+        let target = Target { hosts, any_first, tls, primary: Primary::default(), own, pgbouncer };
         Ok(Self { target, table, deadline })
     }
 }
