@@ -92,6 +92,60 @@ async fn many_at_once_are_few_statements() {
     assert_eq!(server.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
 }
 
+/// A plan is made once, and kept as long as nobody analyzes the table. If that was empty then, plans look equal that are not
+/// when it has grown.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_table_that_grows_is_not_read_as_a_whole() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    database.query("ALTER TABLE django_session SET (autovacuum_enabled = off)");
+    database.query("VACUUM ANALYZE django_session");
+    every_statement(&store).await;
+    database.query(
+        "INSERT INTO django_session SELECT md5(n::text), 'x', now() + interval '1 hour' FROM generate_series(1, 50000) n",
+    );
+    every_statement(&store).await;
+    drop(store);
+
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while database.query(others)[0][0].as_deref() != Some("0") {
+        tokio::time::sleep(Duration::from_millis(20)).await; // each says at its end what it has read
+    }
+    let read = &database.query(
+        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes), (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)",
+    )[0];
+    let [entries, rows] = [0, 1].map(|at| read[at].as_deref().unwrap().parse::<u64>().unwrap());
+    assert!((100..2_000).contains(&entries), "{entries} entries of indexes were read");
+    assert_eq!(rows, 0, "rows were read one after the other");
+}
+
+/// Each that looks for sessions by their keys: for one, and for many.
+async fn every_statement(store: &PostgresStore) {
+    for count in [1, 20] {
+        let (keys, seen) = created(store, count).await;
+        assert!(join_all(keys.iter().map(|key| n(store, key))).await.iter().all(Option::is_some));
+        assert!(store.exists(&keys[0]).await.unwrap());
+        let seen = join_all(
+            keys.iter()
+                .zip(&seen)
+                .map(async |(key, seen)| saved(store.update(key, seen, &data(1), later()).await.unwrap())),
+        )
+        .await;
+        let Loaded::Found(record) = store.load(&keys[0]).await.unwrap() else { panic!("gone") };
+        saved(store.touch(&keys[0], &seen[0], record.expires, later()).await.unwrap());
+        let new_keys: Vec<SessionKey> = keys.iter().map(|_| SessionKey::generate()).collect();
+        let renames = keys.iter().zip(&seen).zip(&new_keys);
+        join_all(renames.map(async |((key, seen), new)| {
+            saved(store.rename(key, seen, new, &data(2), later()).await.unwrap())
+        }))
+        .await;
+        assert!(join_all(new_keys.iter().map(|key| n(store, key))).await.iter().all(Option::is_some));
+        let deleted = join_all(new_keys.iter().map(|key| store.delete(key))).await;
+        assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+    }
+}
+
 /// What is in a batch decides how it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Batch {
@@ -152,6 +206,30 @@ async fn outcomes_of(batch: Batch, database: &Database, store: &PostgresStore) {
     let under_new_key = n(store, &renamed).await;
     assert_eq!(under_new_key.is_some(), batch != Batch::Updates, "{batch:?}");
     assert!(under_new_key.is_none_or(|n| n == "1007"), "{batch:?}");
+}
+
+/// A row whose key another takes over in the same batch was not saved by that.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn who_takes_over_a_key_is_not_who_had_it() {
+    let database = Database::fresh();
+    let store = store(database.url()).await;
+    let (keys, seen) = created(&store, 10).await;
+    let gone = &keys[5];
+    database.query(&format!("DELETE FROM django_session WHERE session_key = '{}'", gone.as_str()));
+    let outcomes = join_all(keys.iter().zip(&seen).enumerate().map(async |(n, (key, seen))| {
+        let new_key = if n == 6 { gone } else { key };
+        store.rename(key, seen, new_key, &data(n + 1000), later()).await.unwrap()
+    }))
+    .await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Outcome::Gone | Outcome::Changed(_) if n == 5 => {}
+            Outcome::Saved(_) if n != 5 => {}
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(n(&store, gone).await.as_deref(), Some("1006"));
 }
 
 /// A row that the server itself refuses does not take its neighbours with it.

@@ -12,7 +12,7 @@ use super::{
     connection::{ChangedRows, Connections, Kind},
     lane::{Attempt, Failure, Work},
     other_columns,
-    sql::Sql,
+    sql::{Many, Sql, Statement},
 };
 use crate::{Error, SessionKey, store::Seen};
 
@@ -146,8 +146,13 @@ impl Work for Replaces {
     }
 
     async fn many(&self, all: &[Replacement]) -> Result<Vec<Option<Replaced>>, Failure> {
+        let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new.key).collect();
+        if new_keys.len() < all.len() {
+            // Which of two has a key now would not be known.
+            return Ok(all.iter().map(|_| None).collect());
+        }
         let changed = self.0.replace(all).await?;
-        let mut done = changed.among(all.iter().map(|one| one.key.as_str()))?;
+        let mut done = changed.among(all.iter().map(|one| one.new.key.as_str()))?;
         if changed.repeated {
             let there = self.0.are_there(&all.iter().map(|one| &one.new).collect::<Vec<_>>()).await?;
             done.iter_mut().zip(there).for_each(|(done, there)| *done |= there);
@@ -191,8 +196,8 @@ impl Work for Deletes {
 
     async fn many(&self, keys: &[SessionKey]) -> Result<Vec<Option<bool>>, Failure> {
         let keys: Vec<&str> = keys.iter().map(SessionKey::as_str).collect();
-        let deleted =
-            self.0.connections.change("delete a session", &self.0.sql.delete_many, &[&keys]).await?;
+        let sql = self.0.for_many(&self.0.sql.delete_many);
+        let deleted = self.0.connections.change("delete a session", sql, &[&keys]).await?;
         let done = match deleted.repeated {
             true => vec![true; keys.len()],
             false => deleted.among(keys.into_iter())?,
@@ -249,7 +254,7 @@ impl Rows {
         Ok(news.iter().zip(there).map(same).collect())
     }
 
-    /// Replaces all that is as it was seen, and locks in the order of the keys.
+    /// Replaces all that is as it was seen, and tells the keys that these rows have now.
     async fn replace(&self, all: &[Replacement]) -> Result<ChangedRows, Failure> {
         let mut all: Vec<&Replacement> = all.iter().collect();
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -259,15 +264,16 @@ impl Rows {
         let expires: Vec<SystemTime> = all.iter().map(|one| one.new.expires).collect();
         let new_keys = column(|one| one.new.key.as_str());
         let params: [&(dyn ToSql + Sync); 6] =
-            [&keys, &seen, &texts, &expires, &SystemTime::now(), &new_keys];
-        let (sql, params) = if keys != new_keys {
-            (&self.sql.rename_many, &params[..])
-        } else if self.connections.kind == Kind::Own {
-            (&self.sql.update_many, &params[..5])
-        } else {
-            (&self.sql.update_many_locked, &params[..5])
+            [&keys, &seen, &SystemTime::now(), &texts, &expires, &new_keys];
+        let (sql, params) = match keys == new_keys {
+            true => (&self.sql.update_many, &params[..5]),
+            false => (&self.sql.rename_many, &params[..]),
         };
-        self.connections.change("save a session", sql, params).await
+        self.connections.change("save a session", self.for_many(sql), params).await
+    }
+
+    fn for_many<'a>(&self, statement: &'a Many) -> &'a Statement {
+        if self.connections.kind == Kind::Own { &statement.own } else { &statement.any }
     }
 }
 

@@ -19,20 +19,26 @@ const TWO_TEXTS: &[Type] = &[Type::TEXT, Type::TEXT];
 /// nor is memory needed for many of them.
 const LARGE: usize = 64 * 1024;
 
+/// A statement that locks many rows, each time in one order, so that no two of them wait for each other.
+pub(super) struct Many {
+    /// In the order of the index by which it looks for them, as connections of our own always do.
+    pub(super) own: Statement,
+    /// Beforehand, on connections whose plans may be any.
+    pub(super) any: Statement,
+}
+
 pub(super) struct Sql {
     pub(super) load: Statement,
     pub(super) load_many: Statement,
     pub(super) create: Statement,
     pub(super) create_many: Statement,
     pub(super) update: Statement,
-    pub(super) update_many: Statement,
-    /// The same for connections of any plan.
-    pub(super) update_many_locked: Statement,
+    pub(super) update_many: Many,
     pub(super) rename: Statement,
-    pub(super) rename_many: Statement,
+    pub(super) rename_many: Many,
     pub(super) touch: Statement,
     pub(super) delete: Statement,
-    pub(super) delete_many: Statement,
+    pub(super) delete_many: Many,
     pub(super) exists: Statement,
     pub(super) clear_some: Statement,
     pub(super) page: Statement,
@@ -49,31 +55,19 @@ impl Sql {
             load_many: load_many(&t),
             create: create(&t),
             create_many: create_many(&t),
-            update: replace(&t, ""),
-            update_many: update_many(&t, "", ""),
-            update_many_locked: update_many(
-                &t,
-                &locked(&t, "NO KEY UPDATE"),
-                ", locked WHERE locked.session_key = n.key AND",
-            ),
-            rename: replace(&t, ", session_key = $6"),
-            rename_many: rename_many(&t),
+            update: replace(&t, false),
+            update_many: replace_many(&t, false),
+            rename: replace(&t, true),
+            rename_many: replace_many(&t, true),
             touch: Statement {
                 text: format!(
                     "UPDATE {t} SET expire_date = $3 \
-                     WHERE session_key = $1 AND expire_date = $2 AND expire_date > $4"
+                     WHERE session_key = $1 AND (expire_date = $2 AND expire_date > $4) IS TRUE"
                 ),
                 types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
             },
             delete: Statement { text: format!("DELETE FROM {t} WHERE session_key = $1"), types: KEY },
-            delete_many: Statement {
-                text: format!(
-                    "DELETE FROM {t} WHERE session_key IN (SELECT session_key FROM {t} \
-                     WHERE session_key = ANY($1) ORDER BY session_key COLLATE \"C\" FOR UPDATE) \
-                     RETURNING session_key"
-                ),
-                types: KEYS,
-            },
+            delete_many: many(&t, "UPDATE", &format!("DELETE FROM {t} WHERE {AMONG}"), KEYS),
             exists: Statement { text: format!("SELECT 1 FROM {t} WHERE session_key = $1"), types: KEY },
             clear_some: clear_some(&t),
             page: Statement {
@@ -94,22 +88,24 @@ fn unless_larger_than(bytes: &str) -> String {
     format!("CASE WHEN octet_length(session_data) <= {bytes} THEN session_data END")
 }
 
+/// That a session lives at the time in a parameter. `IS TRUE` keeps it away from the index on the date: on a table that was
+/// small when a plan was made it looks as good as that on the key, and is still used when the table has grown.
+fn lives_at(time: &str) -> String {
+    format!("(expire_date > {time}) IS TRUE")
+}
+
 fn load(t: &str) -> Statement {
-    let text = unless_larger_than("$3");
+    let (text, lives) = (unless_larger_than("$3"), lives_at("$2"));
     Statement {
-        text: format!(
-            "SELECT session_key, {text}, expire_date FROM {t} WHERE session_key = $1 AND expire_date > $2"
-        ),
+        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE session_key = $1 AND {lives}"),
         types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::INT4],
     }
 }
 
 fn load_many(t: &str) -> Statement {
-    let text = unless_larger_than(&LARGE.to_string());
+    let (text, lives) = (unless_larger_than(&LARGE.to_string()), lives_at("$2"));
     Statement {
-        text: format!(
-            "SELECT session_key, {text}, expire_date FROM {t} WHERE session_key = ANY($1) AND expire_date > $2"
-        ),
+        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE {AMONG} AND {lives}"),
         types: &[Type::TEXT_ARRAY, Type::TIMESTAMPTZ],
     }
 }
@@ -132,62 +128,55 @@ fn create_many(t: &str) -> Statement {
     }
 }
 
-/// The row under $1, if it still holds $2 and has not ended at $3.
-fn replace(t: &str, key: &str) -> Statement {
-    const TYPES: &[Type] =
-        &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT];
-    Statement {
-        text: format!(
-            "UPDATE {t} SET session_data = $4, expire_date = $5{key} \
-             WHERE session_key = $1 AND session_data = $2 AND expire_date > $3"
-        ),
-        types: if key.is_empty() { &TYPES[..5] } else { TYPES },
-    }
-}
+const REPLACE: &[Type] =
+    &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT];
 
-const MANY: &[Type] = &[
+const REPLACE_MANY: &[Type] = &[
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ,
     Type::TEXT_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
-    Type::TIMESTAMPTZ,
     Type::TEXT_ARRAY,
 ];
 
-/// What rows of a batch must be for it to change them.
-const AS_SEEN: &str = "s.session_key = n.key AND s.session_data = n.seen AND s.expire_date > $5";
-
-/// Whoever locks several rows locks them in the order of their keys, so that no two wait for each other.
-fn locked(t: &str, strength: &str) -> String {
-    format!(
-        "WITH locked AS (SELECT session_key FROM {t} WHERE session_key = ANY($1) \
-         AND expire_date > $5 ORDER BY session_key COLLATE \"C\" FOR {strength}) "
-    )
-}
-
-fn update_many(t: &str, beginning: &str, locked: &str) -> Statement {
-    let condition = if locked.is_empty() { "WHERE" } else { locked };
+/// The row under $1, if it still holds $2 and has not ended at $3.
+fn replace(t: &str, rename: bool) -> Statement {
+    let (key, lives) = (if rename { ", session_key = $6" } else { "" }, lives_at("$3"));
     Statement {
         text: format!(
-            "{beginning}UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires \
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS n (key, seen, data, expires) \
-             {condition} {AS_SEEN} RETURNING s.session_key"
+            "UPDATE {t} SET session_data = $4, expire_date = $5{key} \
+             WHERE session_key = $1 AND session_data = $2 AND {lives}"
         ),
-        types: &MANY[..5],
+        types: if rename { REPLACE } else { &REPLACE[..5] },
     }
 }
 
-fn rename_many(t: &str) -> Statement {
-    Statement {
-        text: format!(
-            "{}UPDATE {t} AS s SET session_data = n.data, expire_date = n.expires, session_key = n.new_key \
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $6::text[]) \
-             AS n (key, seen, data, expires, new_key), locked WHERE locked.session_key = n.key AND {AS_SEEN} \
-             RETURNING n.key",
-            locked(t, "UPDATE")
-        ),
-        types: MANY,
-    }
+/// The same of many rows. Each looks for its own values in the arrays, which are in the order of the keys: a join with
+/// them costs more, and has plans that read the whole table.
+fn replace_many(t: &str, rename: bool) -> Many {
+    let own = |array: &str| format!("({array})[width_bucket(session_key::text COLLATE \"C\", $1)]");
+    let key = if rename { format!(", session_key = {}", own("$6")) } else { String::new() };
+    let update = format!(
+        "UPDATE {t} SET session_data = {}, expire_date = {}{key} WHERE {AMONG} AND session_data = {} AND {}",
+        own("$4"),
+        own("$5"),
+        own("$2"),
+        lives_at("$3")
+    );
+    let (lock, types) = if rename { ("UPDATE", REPLACE_MANY) } else { ("NO KEY UPDATE", &REPLACE_MANY[..5]) };
+    many(t, lock, &update, types)
+}
+
+const AMONG: &str = "session_key = ANY($1)";
+
+fn many(t: &str, lock: &str, statement: &str, types: &'static [Type]) -> Many {
+    let own = format!("{statement} RETURNING session_key");
+    let any = format!(
+        "WITH locked AS (SELECT 1 FROM {t} WHERE {AMONG} ORDER BY session_key COLLATE \"C\" FOR {lock}) \
+         {statement} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
+    );
+    Many { own: Statement { text: own, types }, any: Statement { text: any, types } }
 }
 
 /// The lower bound spares the index what earlier batches left dead in it. Rows are found again by their date, in pages that
