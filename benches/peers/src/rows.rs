@@ -98,7 +98,7 @@ pub fn fill_with_expired(postgres: &Postgres, expired: usize, live: usize) -> Re
 }
 
 /// Different texts in a great table.
-const SOME: usize = 500; // PostgreSQL finds one by counting from the first
+const SOME: usize = 500; // in an array of texts, PostgreSQL finds one by counting from the first
 
 /// The key of the n-th session.
 const KEY: &str = "md5('session' || n::text)";

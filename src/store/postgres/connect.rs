@@ -19,8 +19,8 @@ use tokio_postgres::{
 
 use super::{tls::Tls, url::Target};
 
-/// Each statement has one plan, whatever the size of the table: rows are looked up by an index, in the order of its
-/// keys. So batches of several connections lock rows in one order and need not lock them beforehand.
+/// Whatever the size of the table, rows are looked up by an index, in its order. So batches of several connections lock rows
+/// in one order and need not lock them beforehand; see [`Many`](super::sql::Many).
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 

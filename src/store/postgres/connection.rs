@@ -17,7 +17,7 @@ use super::{
     connect::Connector,
     lane::Failure,
     sql::Statement,
-    trouble::{explain, is_duplicate, is_locked, is_of_a_row, is_read_only, lost},
+    trouble::{explain, is_duplicate, is_locked, is_of_a_row, is_read_only, lost, may_be_done},
     url::Target,
 };
 use crate::Error;
@@ -115,7 +115,7 @@ fn typed<'a>(statement: &Statement, params: Params<'a>) -> Vec<(&'a (dyn ToSql +
     params.iter().copied().zip(statement.types.iter().cloned()).collect()
 }
 
-/// The rows that a statement changed, each with its key in the first column.
+/// The rows that a statement changed, each with its key in the first column: the new one, if it was renamed.
 pub(super) struct ChangedRows {
     pub(super) rows: Vec<Row>,
     pub(super) repeated: bool,
@@ -221,10 +221,10 @@ impl Connections {
         Ok(())
     }
 
-    /// Runs a statement within the deadline; again if its connection was lost. The flag says so.
+    /// Runs a statement within the deadline; again if its connection was lost. The flag says that both may have been carried out.
     async fn run(&self, what: &'static str, job: Job<'_>, patient: bool) -> Result<(Answer, bool), Failure> {
         let attempts = async {
-            let (mut repeated, mut since) = (false, None);
+            let (mut again, mut repeated, mut since) = (false, false, None);
             loop {
                 let lease = Lease(Some(self.connection(what, since).await?));
                 match job.run(self.kind, lease.connection()).await {
@@ -239,8 +239,9 @@ impl Connections {
                         lease.give_back();
                         return Ok((Answer { duplicate: true, ..Answer::default() }, repeated));
                     }
-                    Err(error) if lost(&error) && !repeated => {
-                        repeated = true;
+                    Err(error) if lost(&error) && !again => {
+                        again = true;
+                        repeated = may_be_done(&error);
                         since = self.check_primary(&error);
                     }
                     Err(error) if patient && is_locked(&error) => {

@@ -79,8 +79,8 @@ impl PostgresStore {
     /// does not any more; with `target_session_attrs=read-write` it is the primary, wherever that is. Without that a standby is
     /// kept, and every write fails.
     ///
-    /// PostgreSQL 12 or newer. Connections are opened with settings of their own (`options`): plans that keep the order of
-    /// keys, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody holds keeps nobody else
+    /// PostgreSQL 12 or newer. Connections are opened with settings of their own (`options`): plans that use
+    /// the table's indexes, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody holds keeps nobody else
     /// waiting. For a pool of the application's, set these two for its role.
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made

@@ -148,7 +148,7 @@ impl Work for Replaces {
     async fn many(&self, all: &[Replacement]) -> Result<Vec<Option<Replaced>>, Failure> {
         let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new.key).collect();
         if new_keys.len() < all.len() {
-            // Which of two has a key now would not be known.
+            // The answer names new keys: two that want the same one, or one that another has, are asked for by themselves.
             return Ok(all.iter().map(|_| None).collect());
         }
         let changed = self.0.replace(all).await?;
@@ -254,7 +254,8 @@ impl Rows {
         Ok(news.iter().zip(there).map(same).collect())
     }
 
-    /// Replaces all that is as it was seen, and tells the keys that these rows have now.
+    /// Replaces all that is as it was seen, and tells the keys that these rows have now. The statement wants them in the order
+    /// of their bytes, as `SessionKey` has it.
     async fn replace(&self, all: &[Replacement]) -> Result<ChangedRows, Failure> {
         let mut all: Vec<&Replacement> = all.iter().collect();
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -286,7 +287,7 @@ fn content(row: &Row) -> Result<Content, Error> {
 }
 
 impl ChangedRows {
-    /// For each of these keys, whether its row was changed.
+    /// For each of these keys, whether a row that was changed has it.
     fn among<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Result<Vec<bool>, Error> {
         let changed: Result<HashSet<&str>, _> = self.rows.iter().map(|row| row.try_get(0)).collect();
         let changed = changed.map_err(other_columns)?;

@@ -19,11 +19,13 @@ const TWO_TEXTS: &[Type] = &[Type::TEXT, Type::TEXT];
 /// nor is memory needed for many of them.
 const LARGE: usize = 64 * 1024;
 
-/// A statement that locks many rows, each time in one order, so that no two of them wait for each other.
+/// A statement that changes many rows. It locks them in one order, so that two of them do not wait for each other.
 pub(super) struct Many {
-    /// In the order of the index by which it looks for them, as connections of our own always do.
+    /// For our own connections, which lock them in the order of an index on the key. That differs from the other's where a
+    /// collation sorts letters and digits otherwise than their bytes: then `lock_timeout` ends the wait, and each row is
+    /// asked for by itself.
     pub(super) own: Statement,
-    /// Beforehand, on connections whose plans may be any.
+    /// For connections whose plans may be any: locks them beforehand.
     pub(super) any: Statement,
 }
 
@@ -67,7 +69,7 @@ impl Sql {
                 types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
             },
             delete: Statement { text: format!("DELETE FROM {t} WHERE session_key = $1"), types: KEY },
-            delete_many: many(&t, "UPDATE", &format!("DELETE FROM {t} WHERE {AMONG}"), KEYS),
+            delete_many: many(&t, "UPDATE", &format!("DELETE FROM {t}"), UNDER_KEYS, "true", KEYS),
             exists: Statement { text: format!("SELECT 1 FROM {t} WHERE session_key = $1"), types: KEY },
             clear_some: clear_some(&t),
             page: Statement {
@@ -88,8 +90,12 @@ fn unless_larger_than(bytes: &str) -> String {
     format!("CASE WHEN octet_length(session_data) <= {bytes} THEN session_data END")
 }
 
-/// That a session lives at the time in a parameter. `IS TRUE` keeps it away from the index on the date: on a table that was
-/// small when a plan was made it looks as good as that on the key, and is still used when the table has grown.
+/// What is under one of the keys in $1.
+const UNDER_KEYS: &str = "session_key = ANY($1)";
+
+/// That a session lives at the time in a parameter. `IS TRUE` keeps the index on the date out of it (as in `touch`): on a table
+/// that was small when a plan was made, that index looks as good as the one on the key, and the plan stays when the table
+/// has grown.
 fn lives_at(time: &str) -> String {
     format!("(expire_date > {time}) IS TRUE")
 }
@@ -105,7 +111,7 @@ fn load(t: &str) -> Statement {
 fn load_many(t: &str) -> Statement {
     let (text, lives) = (unless_larger_than(&LARGE.to_string()), lives_at("$2"));
     Statement {
-        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE {AMONG} AND {lives}"),
+        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE {UNDER_KEYS} AND {lives}"),
         types: &[Type::TEXT_ARRAY, Type::TIMESTAMPTZ],
     }
 }
@@ -152,35 +158,37 @@ fn replace(t: &str, rename: bool) -> Statement {
     }
 }
 
-/// The same of many rows. Each looks for its own values in the arrays, which are in the order of the keys: a join with
-/// them costs more, and has plans that read the whole table.
+/// The same of many rows: the keys, in the order of their bytes, and in the other arrays what belongs to each. Each row looks
+/// for its own place in them: a join costs more, and has plans that read the whole table.
 fn replace_many(t: &str, rename: bool) -> Many {
-    let own = |array: &str| format!("({array})[width_bucket(session_key::text COLLATE \"C\", $1)]");
-    let key = if rename { format!(", session_key = {}", own("$6")) } else { String::new() };
+    let key = "session_key::text COLLATE \"C\"";
+    let of_this_row = |array: &str| format!("({array})[width_bucket({key}, $1)]");
+    let new_key = if rename { format!(", session_key = {}", of_this_row("$6")) } else { String::new() };
     let update = format!(
-        "UPDATE {t} SET session_data = {}, expire_date = {}{key} WHERE {AMONG} AND session_data = {} AND {}",
-        own("$4"),
-        own("$5"),
-        own("$2"),
-        lives_at("$3")
+        "UPDATE {t} SET session_data = {}, expire_date = {}{new_key}",
+        of_this_row("$4"),
+        of_this_row("$5")
     );
+    let lives = lives_at("$3");
+    // The place is another key's if a collation takes two keys for the same.
+    let as_seen = format!("{key} = {} AND session_data = {}", of_this_row("$1"), of_this_row("$2"));
     let (lock, types) = if rename { ("UPDATE", REPLACE_MANY) } else { ("NO KEY UPDATE", &REPLACE_MANY[..5]) };
-    many(t, lock, &update, types)
+    many(t, lock, &update, &format!("{UNDER_KEYS} AND {lives}"), &as_seen, types)
 }
 
-const AMONG: &str = "session_key = ANY($1)";
-
-fn many(t: &str, lock: &str, statement: &str, types: &'static [Type]) -> Many {
-    let own = format!("{statement} RETURNING session_key");
+/// `rows` are locked, and of these those changed that are `as_seen`.
+fn many(t: &str, lock: &str, change: &str, rows: &str, as_seen: &str, types: &'static [Type]) -> Many {
+    let own = format!("{change} WHERE {rows} AND {as_seen} RETURNING session_key");
+    // To count them, all must have been locked before the first is changed.
     let any = format!(
-        "WITH locked AS (SELECT 1 FROM {t} WHERE {AMONG} ORDER BY session_key COLLATE \"C\" FOR {lock}) \
-         {statement} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
+        "WITH locked AS (SELECT 1 FROM {t} WHERE {rows} ORDER BY session_key COLLATE \"C\" FOR {lock}) \
+         {change} WHERE {rows} AND {as_seen} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
     );
     Many { own: Statement { text: own, types }, any: Statement { text: any, types } }
 }
 
 /// The lower bound spares the index what earlier batches left dead in it. Rows are found again by their date, in pages that
-/// were just read, and not each by its key somewhere else in an index; `IS TRUE` has the keys looked up in a hash. The
+/// were just read, and not each by its key somewhere else in an index: `IS TRUE` has the keys looked up in a hash. The
 /// outer conditions are looked at again on a row that was renewed in between.
 fn clear_some(t: &str) -> Statement {
     Statement {

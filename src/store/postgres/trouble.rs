@@ -6,7 +6,7 @@ use tokio_postgres::{Error as Cause, error::SqlState};
 
 use crate::Error;
 
-/// The connection is of no more use, and the statement may or may not have been carried out.
+/// The connection is of no more use.
 pub(super) fn lost(error: &Cause) -> bool {
     let gone = [
         SqlState::ADMIN_SHUTDOWN,
@@ -43,6 +43,11 @@ pub(super) fn is_of_a_row(error: &Cause) -> bool {
     error.code().is_some_and(|code| {
         *code == SqlState::QUERY_CANCELED || classes.iter().any(|class| code.code().starts_with(class))
     })
+}
+
+/// Whether the statement of a lost connection may have been carried out. Not if the server looked at it and refused.
+pub(super) fn may_be_done(error: &Cause) -> bool {
+    !is_read_only(error) && !is_outdated(error)
 }
 
 /// A new key that is taken.
