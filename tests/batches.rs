@@ -59,12 +59,45 @@ async fn n(store: &PostgresStore, key: &SessionKey) -> Option<String> {
 
 async fn created(store: &PostgresStore, count: usize) -> (Vec<SessionKey>, Vec<Seen>) {
     let keys: Vec<SessionKey> = (0..count).map(|_| SessionKey::generate()).collect();
+    let seen = created_under(store, &keys).await;
+    (keys, seen)
+}
+
+/// Each with its place as `n`; so are those that follow, counted from `from`.
+async fn created_under(store: &PostgresStore, keys: &[SessionKey]) -> Vec<Seen> {
     let created = keys
         .iter()
         .enumerate()
         .map(async |(n, key)| saved(store.create(key, &data(n), later()).await.unwrap()));
-    let seen = join_all(created).await;
-    (keys, seen)
+    join_all(created).await
+}
+
+async fn updates(store: &PostgresStore, keys: &[SessionKey], seen: &[Seen], from: usize) -> Vec<Outcome> {
+    let updates = keys.iter().zip(seen).enumerate();
+    let updates = updates
+        .map(async |(n, (key, seen))| store.update(key, seen, &data(from + n), later()).await.unwrap());
+    join_all(updates).await
+}
+
+async fn renamed(store: &PostgresStore, keys: &[SessionKey], seen: &[Seen], from: usize) -> Vec<SessionKey> {
+    let new_keys: Vec<SessionKey> = keys.iter().map(|_| SessionKey::generate()).collect();
+    let renames = keys.iter().zip(seen).zip(&new_keys).enumerate();
+    join_all(renames.map(async |(n, ((key, seen), new))| {
+        saved(store.rename(key, seen, new, &data(from + n), later()).await.unwrap())
+    }))
+    .await;
+    new_keys
+}
+
+async fn all_hold(store: &PostgresStore, keys: &[SessionKey], from: usize) {
+    let found = join_all(keys.iter().map(|key| n(store, key))).await;
+    let expected: Vec<_> = (from..from + keys.len()).map(|n| Some(n.to_string())).collect();
+    assert_eq!(found, expected, "each its own");
+}
+
+async fn all_are_deleted(store: &PostgresStore, keys: &[SessionKey]) {
+    let deleted = join_all(keys.iter().map(|key| store.delete(key))).await;
+    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
 }
 
 /// Statements that the server ran, of those that begin so.
@@ -78,14 +111,9 @@ async fn many_at_once_are_few_statements() {
     let server = PrivateServer::start(&[("log_statement", "all")]);
     let store = store(&server.url()).await;
     let (keys, seen) = created(&store, MANY).await;
-    let found = join_all(keys.iter().map(|key| n(&store, key))).await;
-    assert!(found.iter().enumerate().all(|(at, n)| *n == Some(at.to_string())), "each its own");
-    let updates = keys.iter().zip(&seen).enumerate();
-    let updates =
-        updates.map(async |(n, (key, seen))| store.update(key, seen, &data(n + 1000), later()).await);
-    join_all(updates).await.into_iter().for_each(|outcome| drop(saved(outcome.unwrap())));
-    let deleted = join_all(keys.iter().map(|key| store.delete(key))).await;
-    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+    all_hold(&store, &keys, 0).await;
+    updates(&store, &keys, &seen, 1000).await.into_iter().for_each(|outcome| drop(saved(outcome)));
+    all_are_deleted(&store, &keys).await;
 
     let log = server.log();
     for (beginning, at_most) in [("INSERT", 5), ("SELECT session_key", 5), ("UPDATE", 5), ("DELETE", 5)] {
@@ -130,25 +158,14 @@ async fn a_table_that_grows_is_not_read_as_a_whole() {
 async fn every_statement(store: &PostgresStore) {
     for count in [1, 20] {
         let (keys, seen) = created(store, count).await;
-        assert!(join_all(keys.iter().map(|key| n(store, key))).await.iter().all(Option::is_some));
+        all_hold(store, &keys, 0).await;
         assert!(store.exists(&keys[0]).await.unwrap());
-        let seen = join_all(
-            keys.iter()
-                .zip(&seen)
-                .map(async |(key, seen)| saved(store.update(key, seen, &data(1), later()).await.unwrap())),
-        )
-        .await;
+        let seen: Vec<Seen> = updates(store, &keys, &seen, 1000).await.into_iter().map(saved).collect();
         let Loaded::Found(record) = store.load(&keys[0]).await.unwrap() else { panic!("gone") };
         saved(store.touch(&keys[0], &seen[0], record.expires, later()).await.unwrap());
-        let new_keys: Vec<SessionKey> = keys.iter().map(|_| SessionKey::generate()).collect();
-        let renames = keys.iter().zip(&seen).zip(&new_keys);
-        join_all(renames.map(async |((key, seen), new)| {
-            saved(store.rename(key, seen, new, &data(2), later()).await.unwrap())
-        }))
-        .await;
-        assert!(join_all(new_keys.iter().map(|key| n(store, key))).await.iter().all(Option::is_some));
-        let deleted = join_all(new_keys.iter().map(|key| store.delete(key))).await;
-        assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+        let new_keys = renamed(store, &keys, &seen, 2000).await;
+        all_hold(store, &new_keys, 2000).await;
+        all_are_deleted(store, &new_keys).await;
     }
 }
 
@@ -251,17 +268,9 @@ async fn a_statement_that_was_refused_leaves_no_doubt() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let (keys, seen) = created(&store, 20).await;
-    let save = async |n| {
-        join_all(
-            keys.iter()
-                .zip(&seen)
-                .map(async |(key, seen)| store.update(key, seen, &data(n), later()).await.unwrap()),
-        )
-        .await
-    };
-    save(100).await.into_iter().for_each(|outcome| drop(saved(outcome)));
+    updates(&store, &keys, &seen, 1000).await.into_iter().for_each(|outcome| drop(saved(outcome)));
     database.query("ALTER TABLE django_session ALTER session_key TYPE varchar(41)"); // plans are outdated
-    for (n, outcome) in save(200).await.into_iter().enumerate() {
+    for (n, outcome) in updates(&store, &keys, &seen, 2000).await.into_iter().enumerate() {
         assert!(matches!(outcome, Outcome::Changed(_)), "{n}: {outcome:?}");
     }
 }
@@ -278,13 +287,14 @@ async fn keys_may_be_sorted_in_any_way() {
             "ALTER TABLE django_session ALTER session_key TYPE varchar(40) COLLATE \"{collation}\""
         ));
         for store in [&own, &of_the_application] {
-            odd_keys(store, collation).await;
+            println!("{collation}");
+            odd_keys(store).await;
             database.query("TRUNCATE django_session");
         }
     }
 }
 
-async fn odd_keys(store: &PostgresStore, collation: &str) {
+async fn odd_keys(store: &PostgresStore) {
     // Estonian has z after s, English ignores punctuation at first and has capitals after small letters.
     let texts =
         ["zzzzzzzz", "tttttttt", "ssssssss", "Ssssssst", "ssssssss-", "ssssssss0", "~!@#$%^&*()", "00000000"];
@@ -297,30 +307,12 @@ async fn odd_keys(store: &PostgresStore, collation: &str) {
             }))
             .map(|text| SessionKey::parse(&text).expect("a key"))
             .collect();
-    let count = keys.len();
-    let seen: Vec<Seen> = join_all(
-        keys.iter()
-            .enumerate()
-            .map(async |(at, key)| saved(store.create(key, &data(at), later()).await.unwrap())),
-    )
-    .await;
-    let seen = join_all(keys.iter().zip(&seen).enumerate().map(async |(at, (key, seen))| {
-        saved(store.update(key, seen, &data(at + 1000), later()).await.unwrap())
-    }))
-    .await;
-    let found = join_all(keys.iter().map(|key| n(store, key))).await;
-    let expected: Vec<_> = (0..count).map(|at| Some((at + 1000).to_string())).collect();
-    assert_eq!(found, expected, "{collation}");
-    let new_keys: Vec<SessionKey> = keys.iter().map(|_| SessionKey::generate()).collect();
-    join_all(keys.iter().zip(&seen).zip(&new_keys).enumerate().map(async |(at, ((key, seen), new))| {
-        saved(store.rename(key, seen, new, &data(at + 2000), later()).await.unwrap())
-    }))
-    .await;
-    let found = join_all(new_keys.iter().map(|key| n(store, key))).await;
-    let expected: Vec<_> = (0..count).map(|at| Some((at + 2000).to_string())).collect();
-    assert_eq!(found, expected, "{collation}");
-    let deleted = join_all(new_keys.iter().map(|key| store.delete(key))).await;
-    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()), "{collation}");
+    let seen = created_under(store, &keys).await;
+    let seen: Vec<Seen> = updates(store, &keys, &seen, 1000).await.into_iter().map(saved).collect();
+    all_hold(store, &keys, 1000).await;
+    let new_keys = renamed(store, &keys, &seen, 2000).await;
+    all_hold(store, &new_keys, 2000).await;
+    all_are_deleted(store, &new_keys).await;
 }
 
 /// A row that the server itself refuses does not take its neighbours with it.

@@ -27,7 +27,7 @@ use self::{
     rows::{Content, New, Replaced, Replacement},
     sql::Sql,
     table::Table,
-    trouble::explain,
+    trouble::{explain, other_columns},
     url::{DEADLINE, Url},
     worker::{Settings, Worker, Workers},
 };
@@ -80,8 +80,8 @@ impl PostgresStore {
     /// kept, and every write fails.
     ///
     /// PostgreSQL 12 or newer. Connections are opened with settings of their own (`options`): plans that use
-    /// the table's indexes, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody holds keeps nobody else
-    /// waiting. For a pool of the application's, set these two for its role.
+    /// the table's indexes, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody
+    /// holds keeps nobody else waiting. For a pool of the application's, set these two for its role.
     ///
     /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
     /// when they are needed, at most eight for each worker of actix, mostly two. Errors if the URL or the secret cannot be right
@@ -336,10 +336,6 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("codec", &self.codec).finish_non_exhaustive()
     }
-}
-
-fn other_columns(error: tokio_postgres::Error) -> Error {
-    Error::store_caused_by("the table of sessions has other columns than Django's", error)
 }
 
 /// PostgreSQL keeps microseconds; what we compare must have no more.

@@ -11,8 +11,8 @@ use tokio_postgres::{Row, types::ToSql};
 use super::{
     connection::{ChangedRows, Connections, Kind},
     lane::{Attempt, Failure, Work},
-    other_columns,
     sql::{Many, Sql, Statement},
+    trouble::other_columns,
 };
 use crate::{Error, SessionKey, store::Seen};
 
@@ -146,10 +146,12 @@ impl Work for Replaces {
     }
 
     async fn many(&self, all: &[Replacement]) -> Result<Vec<Option<Replaced>>, Failure> {
-        let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new.key).collect();
-        if new_keys.len() < all.len() {
-            // The answer names new keys: two that want the same one, or one that another has, are asked for by themselves.
-            return Ok(all.iter().map(|_| None).collect());
+        if all.iter().any(|one| one.key != one.new.key) {
+            let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new.key).collect();
+            if new_keys.len() < all.len() {
+                // The answer names new keys: if two want the same one, or one that another has, all are asked for by themselves.
+                return Ok(all.iter().map(|_| None).collect());
+            }
         }
         let changed = self.0.replace(all).await?;
         let mut done = changed.among(all.iter().map(|one| one.new.key.as_str()))?;

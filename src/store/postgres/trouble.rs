@@ -65,6 +65,10 @@ pub(super) fn explain(what: &str, error: Cause) -> Error {
     }
 }
 
+pub(super) fn other_columns(error: Cause) -> Error {
+    Error::store_caused_by("the table of sessions has other columns than Django's", error)
+}
+
 const POOLER: &str = "a pooler (PgBouncer?) stands between here and the database, and gives each transaction another \
      connection: add pgbouncer=true to the URL, or call PostgresStore::pgbouncer(true)";
 
