@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::{certificates::Certificates, postgres::PrivateServer};
-
 use super::{refused, store, works};
+use crate::support::{certificates::Certificates, postgres::PrivateServer};
 
 fn url(server: &PrivateServer, host: &str, parameters: &str) -> String {
     format!("postgres://postgres@{host}:{}/postgres?{parameters}", server.port())
