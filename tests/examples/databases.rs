@@ -22,7 +22,7 @@ fn sentence(dir: &Path, settings: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn without_settings_it_says_where_it_is_and_that_the_key_is_known() {
+fn without_settings_it_prints_its_address_and_a_warning() {
     let dir = TempDir::new("quickstart");
     let server = Server::start("quickstart", dir.path(), &[]);
     let log = server.group.log();
@@ -34,7 +34,7 @@ fn without_settings_it_says_where_it_is_and_that_the_key_is_known() {
 }
 
 #[test]
-fn what_cannot_work_ends_with_one_sentence() {
+fn startup_errors_are_one_sentence() {
     let dir = TempDir::new("quickstart");
     let server = Server::sqlite(dir.path());
     let port = server.url.rsplit(':').next().unwrap();
@@ -62,7 +62,7 @@ fn what_cannot_work_ends_with_one_sentence() {
 }
 
 #[test]
-fn a_table_that_goes_and_comes_back_is_a_page_that_tries_again() {
+fn a_missing_table_is_a_page_that_retries() {
     let dir = TempDir::new("quickstart");
     let server = Server::sqlite(dir.path());
     let mut client = Client::new();

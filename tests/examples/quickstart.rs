@@ -68,7 +68,7 @@ fn values_are_set_and_removed_as_typed() {
 }
 
 #[test]
-fn djangos_keys_are_refused_without_a_look_at_the_session() {
+fn djangos_keys_are_refused_without_a_load() {
     let dir = TempDir::new("quickstart");
     let server = Server::sqlite(dir.path());
     let mut client = Client::new();
@@ -90,7 +90,7 @@ fn djangos_keys_are_refused_without_a_look_at_the_session() {
 }
 
 #[test]
-fn what_is_typed_is_shown_as_text() {
+fn input_is_escaped() {
     let dir = TempDir::new("quickstart");
     let server = Server::sqlite(dir.path());
     let mut client = Client::new();
@@ -142,7 +142,7 @@ fn rotating_keeps_the_data_and_flushing_ends_the_session() {
 }
 
 #[test]
-fn the_end_can_be_chosen() {
+fn the_expiry_can_be_chosen() {
     let dir = TempDir::new("quickstart");
     let server = Server::sqlite(dir.path());
     let mut client = Client::new();

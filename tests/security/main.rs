@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cookies;
 mod django;
 mod payloads;
-mod strangers;
+
 #[path = "../support/mod.rs"]
 mod support;
 

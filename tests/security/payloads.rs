@@ -189,7 +189,7 @@ proptest! {
 
     /// Whatever is signed: data, or an error that is no fault of the signature.
     #[test]
-    fn whatever_is_signed_is_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..400), dot in any::<bool>()) {
+    fn signed_bytes_are_read_or_rejected(body in prop::collection::vec(any::<u8>(), 0..400), dot in any::<bool>()) {
         let body = format!("{}{}", if dot { "." } else { "" }, URL_SAFE_NO_PAD.encode(&body));
         match codec().decode(&sign_body(&body, SECRET)) {
             Err(error) => prop_assert!(error.is_unreadable() || error.is_too_large(), "{}", error),

@@ -88,7 +88,7 @@ async fn settle() {
 }
 
 #[actix_web::test]
-async fn those_who_wait_are_saved_by_one_statement_in_the_order_in_which_they_came() {
+async fn waiting_writers_are_saved_in_order_by_one_statement() {
     let scene = Scene::new(MemoryStore::new()).await;
     let (gate, updates) = (scene.gate.clone(), scene.updates);
     let mut saves = Vec::new();
@@ -156,7 +156,7 @@ async fn a_closure_that_panics_or_fails_harms_only_its_own_request() {
 }
 
 #[actix_web::test]
-async fn one_that_makes_the_session_too_large_fails_alone() {
+async fn a_writer_that_makes_the_session_too_large_fails_alone() {
     let dir = TempDir::new("sessions");
     let codec = Codec::new(SecretKey::new("a secret")).max_session_bytes(200);
     let scene = Scene::new(FileStore::open(dir.path(), codec).await.unwrap()).await;
@@ -181,7 +181,7 @@ async fn one_that_makes_the_session_too_large_fails_alone() {
 
 /// A new key in the midst of them: who came before is under it, who came after learns that the session is gone.
 #[actix_web::test]
-async fn cycle_key_has_its_turn() {
+async fn cycle_key_waits_its_turn() {
     let scene = Scene::new(MemoryStore::new()).await;
     let before = scene.writer(|session| push(session, "before")).await;
     let cycled = scene.writer(|session| session.cycle_key().unwrap()).await;
@@ -205,7 +205,7 @@ async fn cycle_key_has_its_turn() {
 }
 
 #[actix_web::test]
-async fn a_logout_in_between_ends_it_for_all_who_wait() {
+async fn a_logout_interrupts_all_waiting_writers() {
     let scene = Scene::new(MemoryStore::new()).await;
     let session = scene.writer(|session| push(session, "three")).await;
     let other = scene.writer(|session| push(session, "four")).await;
@@ -222,7 +222,7 @@ async fn a_logout_in_between_ends_it_for_all_who_wait() {
 
 /// The one whose save brought them together is dropped, and so is one who waits.
 #[actix_web::test]
-async fn who_leaves_takes_nobody_along() {
+async fn a_cancelled_writer_cancels_no_other() {
     let scene = Scene::new(MemoryStore::new()).await;
     let stays = scene.writer(|session| push(session, "three")).await;
     let leaves = scene.writer(|session| push(session, "never")).await;
@@ -238,7 +238,7 @@ async fn who_leaves_takes_nobody_along() {
 
 /// The runtime of the one who saves for all stops in the middle: the others are told, and can try again.
 #[test]
-fn a_runtime_that_stops_leaves_nobody_waiting() {
+fn a_stopped_runtime_blocks_no_writer() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stopping = runtime();
     let scene = stopping.block_on(Scene::new(MemoryStore::new()));

@@ -60,7 +60,7 @@ fn a_visit_of_several_requests() {
 }
 
 #[test]
-fn what_was_tampered_with_is_an_empty_session() {
+fn a_tampered_cookie_is_an_empty_session() {
     let site = site(SessionSettings::default());
     let mut visitor = Client::new();
     ask(&mut visitor, &site, json!([["set", "admin", false]]));
@@ -94,7 +94,7 @@ fn a_session_that_does_not_fit_is_an_error_and_the_old_one_stays() {
 }
 
 #[test]
-fn the_name_and_the_attributes_count_too() {
+fn the_cookie_name_and_attributes_count_against_the_limit() {
     let settings = SessionSettings::default().cookie_name("n".repeat(200));
     let site = site(settings);
     let mut visitor = Client::new();

@@ -78,7 +78,7 @@ fn an_unchanged_session_is_renewed_once_in_an_interval_and_so_is_its_cookie() {
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn a_session_that_was_ended_meanwhile_is_not_renewed() {
+fn a_session_deleted_meanwhile_is_not_renewed() {
     let database = Database::fresh();
     let site = site(&database, SessionSettings::default().save_every_request(true).touch_interval(HOUR));
     let mut visitor = Client::new();
@@ -119,7 +119,7 @@ fn coarse_dates_stay_the_same_and_are_never_too_early() {
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn a_logout_that_does_not_look_is_one_statement() {
+fn a_logout_without_a_load_is_one_statement() {
     let server = PrivateServer::start(&[("log_statement", "all")]);
     let url = server.url();
     let site = Site::serve(1, async move || {

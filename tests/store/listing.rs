@@ -44,7 +44,7 @@ async fn a_user_is_logged_out_everywhere() {
 /// A user's session that is open in a slow request does not come back.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn whoever_is_logged_out_everywhere_stays_so() {
+async fn a_user_logged_out_everywhere_stays_logged_out() {
     let database = Database::fresh();
     let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
     store.create_table().await.unwrap();
@@ -186,7 +186,7 @@ async fn sweepers_of_two_instances_clear_every_row_once() {
 /// While all are looked at, one of them gets another key.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_session_that_is_renamed_meanwhile_is_ended_too() {
+async fn a_session_renamed_meanwhile_is_logged_out_too() {
     let database = Database::fresh();
     let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
     store.create_table().await.unwrap();

@@ -36,7 +36,7 @@ async fn open(store: &AnyStore, key: &SessionKey) -> Session {
 /// Everybody has looked at the session before it ends, and writes afterwards, in every way there is.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn no_way_to_write_brings_back_what_has_ended_in_any_way() {
+async fn no_write_brings_back_a_session_that_is_gone() {
     type Write = fn(&Session);
     let writes: [Write; 6] = [
         |session| session.insert("late", &1).unwrap(),
@@ -93,7 +93,7 @@ async fn no_way_to_write_brings_back_what_has_ended_in_any_way() {
 /// Many writers and one who logs out, all at once: whatever order they come in, at the end there is nothing.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn a_logout_among_many_writers_is_the_last_word() {
+async fn a_logout_among_many_writers_wins() {
     let rounds = if at_length() { 500 } else { 20 };
     for kind in stores::every().await {
         let (mut interrupted, mut written) = (0, 0);
@@ -129,7 +129,7 @@ async fn a_logout_among_many_writers_is_the_last_word() {
 /// Over HTTP: the slow one gets a 400, keeps no cookie that it should not, and the log has it once.
 #[test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-fn the_slow_request_is_told_and_the_log_says_so_once() {
+fn a_slow_request_gets_400_and_is_logged_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for kind in runtime.block_on(stores::every()) {
         let (name, store) = (kind.name, kind.store.clone());
@@ -161,7 +161,7 @@ fn the_slow_request_is_told_and_the_log_says_so_once() {
 /// An expired session cannot be used to write by somebody whose clock, or whose load, was a moment behind.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn an_update_of_what_expires_this_very_moment_never_moves_its_end() {
+async fn an_update_at_the_moment_of_expiry_does_not_extend_the_session() {
     for kind in stores::every().await {
         let session = Session::create(&kind.store);
         session.insert("n", &0).unwrap();

@@ -259,7 +259,7 @@ async fn every_history_has_an_order_that_explains_it() {
 
 /// The checker itself: it takes what can be, and nothing else.
 #[test]
-fn a_lost_update_a_resurrection_and_a_stale_read_have_no_order() {
+fn the_checker_finds_a_lost_update_a_resurrection_and_a_stale_read() {
     let event = |from, to, what| Event { from, to, key: "k".to_owned(), what };
     let begin = event(0, 0, What::Save(vec![Change::Set("a", 0)], true));
     let increment = || What::Save(vec![Change::Increment("a")], true);

@@ -36,7 +36,7 @@ async fn create_table_makes_what_django_makes() {
 }
 
 #[actix_web::test]
-async fn a_file_that_cannot_be_right_is_named_at_once() {
+async fn a_wrong_file_is_an_error_at_once() {
     let dir = TempDir::new("sqlite");
     let open = async |path: &str| SqliteStore::open(dir.path().join(path), secret()).await;
     let missing = open("no/such/directory/db.sqlite3").await.unwrap_err();
@@ -56,7 +56,7 @@ async fn a_file_that_cannot_be_right_is_named_at_once() {
 }
 
 #[actix_web::test]
-async fn a_file_that_others_lock_is_waited_for() {
+async fn a_locked_file_is_waited_for() {
     let dir = TempDir::new("sqlite");
     let path = dir.path().join("db.sqlite3");
     let store = SqliteStore::open(&path, secret()).await.unwrap();

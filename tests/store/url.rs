@@ -76,7 +76,7 @@ async fn postgres_with_its_options() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_is_refused_by_name() {
+async fn impossible_urls_are_errors_that_name_the_part() {
     for (url, wants) in [
         ("", "no store has this kind of URL"),
         ("mysql://localhost/db", "no store has this kind of URL"),
@@ -107,7 +107,7 @@ async fn what_cannot_be_is_refused_by_name() {
 }
 
 #[actix_web::test]
-async fn no_error_tells_a_password() {
+async fn no_error_contains_a_password() {
     for url in [
         "postgres://user:hunter2@localhost:1/db?deadline=x",
         "postgres://user:hunter2@127.0.0.1:1/db",
@@ -127,7 +127,7 @@ async fn no_error_tells_a_password() {
 /// Django and we must write the same name for a prefix with a plus in it.
 #[actix_web::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn what_is_the_drivers_reaches_it_as_it_was_written() {
+async fn driver_parameters_are_passed_on_unchanged() {
     let redis = Redis::start(&[]);
     let store = open(&format!("{}?prefix=a+b%3Ac&serializer=json", redis.url())).await.unwrap();
     works(&store).await;

@@ -36,7 +36,7 @@ fn exploits(file: &Path) -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn nothing_is_run() {
+fn no_code_is_run() {
     let dir = TempDir::new("exploits");
     let file = dir.path().join("made");
     for (pickle, shown) in exploits(&file) {
@@ -53,7 +53,7 @@ fn nothing_is_run() {
 /// So that the test above tests something.
 #[test]
 #[ignore = "needs Django: run tests/run"]
-fn python_does_run_them() {
+fn python_runs_the_same_code() {
     let dir = TempDir::new("exploits");
     let file = dir.path().join("made");
     let django = Django::codec_versions().pop().unwrap();
@@ -66,7 +66,7 @@ fn python_does_run_them() {
 }
 
 #[test]
-fn whatever_is_cut_off_is_an_error() {
+fn a_truncated_pickle_is_an_error() {
     for Vector { pickle, .. } in vectors() {
         // Each end of a short one, some of a long one's.
         let step = pickle.len().div_ceil(2000).max(1);
@@ -77,7 +77,7 @@ fn whatever_is_cut_off_is_an_error() {
 }
 
 #[test]
-fn a_length_that_is_not_there_is_an_error() {
+fn a_length_beyond_the_end_is_an_error() {
     let lengths: [&[u8]; 12] = [
         b"X\xff\xff\xff\xff",
         b"B\xff\xff\xff\x7f",
@@ -102,7 +102,7 @@ fn a_length_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn what_is_no_session_is_an_error() {
+fn anything_but_a_session_is_an_error() {
     let bad: [&[u8]; 26] = [
         b"",
         b".",
@@ -152,7 +152,7 @@ fn of_equal_keys_the_last_counts() {
 
 /// What holds itself would have no end as JSON or without a memo.
 #[test]
-fn what_holds_itself_is_an_error() {
+fn a_recursive_object_is_an_error() {
     let circles: [&[u8]; 5] = [
         b"]q\0h\0a",
         b"}q\0X\x01\0\0\0ah\0s",
@@ -168,7 +168,7 @@ fn what_holds_itself_is_an_error() {
 }
 
 #[test]
-fn few_bytes_that_stand_for_many_are_too_large() {
+fn small_pickles_of_large_data_are_too_large() {
     // Each level names the one before it ten times: 10 to the power of 30.
     let grow = |open: &[u8], item: &[u8], close: &[u8]| {
         let mut pickle = b"(N\x85q\x00".to_vec();

@@ -17,7 +17,7 @@ use ground::{FAULTS, Ground};
 use visited::Visited;
 
 const SECRET: &str = "a secret";
-const SERVES: &str = "soak::what_breaks_comes_back_and_nothing_piles_up";
+const SERVES: &str = "soak::sites_recover_from_faults_and_leak_nothing";
 
 /// So many more connections, files or threads than at the beginning are no leak: how many are in use is a matter of chance.
 const MORE: usize = 6;
@@ -43,7 +43,7 @@ fn deadline() -> Duration {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-fn what_breaks_comes_back_and_nothing_piles_up() {
+fn sites_recover_from_faults_and_leak_nothing() {
     if let Some(url) = process::asked_to_serve() {
         // What it says is shown if it fails when it should not.
         tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).init();

@@ -109,7 +109,7 @@ impl SessionStore for Broken {
 }
 
 #[actix_web::test]
-async fn what_goes_wrong_is_for_the_log_and_not_for_the_client() {
+async fn error_causes_go_to_the_log_and_not_to_the_client() {
     let logs = logs::capture();
     let app = App::new()
         .wrap(SessionMiddleware::new(Broken))
@@ -138,7 +138,7 @@ async fn what_goes_wrong_is_for_the_log_and_not_for_the_client() {
 }
 
 #[actix_web::test]
-async fn nothing_that_is_printed_shows_a_key_a_secret_or_data() {
+async fn debug_output_shows_no_key_secret_or_data() {
     let store = MemoryStore::new();
     let session = Session::create(&store);
     session.insert("name", "Ada").unwrap();
@@ -162,7 +162,7 @@ async fn nothing_that_is_printed_shows_a_key_a_secret_or_data() {
 }
 
 #[test]
-fn settings_that_no_browser_would_keep_are_refused_by_name() {
+fn settings_that_browsers_reject_are_configuration_errors() {
     let refused = |settings: SessionSettings| {
         let error = SessionMiddleware::new(MemoryStore::new()).settings(settings).unwrap_err();
         assert!(error.is_configuration());

@@ -108,7 +108,7 @@ async fn other_middleware_inside_and_outside_keeps_working() {
 }
 
 #[actix_web::test]
-async fn a_body_that_streams_reads_on_and_a_late_write_is_an_error_that_is_seen() {
+async fn a_streaming_body_can_read_and_its_late_write_is_an_error() {
     async fn events(session: Session) -> impl Responder {
         session.insert("before", &1).unwrap();
         let lines = stream::iter(0..3).then(move |n| {

@@ -120,7 +120,7 @@ fn errors_of_values_do_not_quote_them() {
 }
 
 #[test]
-fn what_is_left_of_a_passed_deadline_is_no_time_at_all() {
+fn a_passed_expiry_leaves_a_negative_age() {
     let session = Session::detached();
     session.set_expiry(Duration::ZERO).unwrap();
     assert!(session.get_expiry_age() < 0 && session.get_expiry_date() < SystemTime::now());
@@ -159,7 +159,7 @@ fn escaped(text: &str) -> String {
 
 proptest! {
     #[test]
-    fn what_is_not_touched_goes_back_byte_for_byte(
+    fn untouched_values_are_written_back_byte_for_byte(
         members in prop::collection::vec((".{1,8}", json_text()), 0..8),
         touched in ".{1,8}",
     ) {

@@ -146,7 +146,7 @@ async fn changes_of_two_requests_are_merged_by_key() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_merged_is_an_error_and_nothing_is_saved() {
+async fn a_failed_merge_is_an_error_and_saves_nothing() {
     let store = MemoryStore::new();
     let (_, key) = saved(&store).await;
     let (one, other) =
@@ -160,7 +160,7 @@ async fn what_cannot_be_merged_is_an_error_and_nothing_is_saved() {
 }
 
 #[actix_web::test]
-async fn an_ended_session_stays_ended() {
+async fn a_deleted_session_stays_deleted() {
     let store = MemoryStore::new();
     for slow in ["write", "cycle", "nothing"] {
         let (fast, key) = saved(&store).await;
@@ -244,7 +244,7 @@ async fn a_dropped_save_keeps_the_changes_for_the_next() {
 }
 
 #[actix_web::test]
-async fn a_taken_key_draws_another() {
+async fn a_taken_key_is_replaced_by_another() {
     let store = Moody::default().then(Mood::KeyTaken).then(Mood::KeyTaken);
     let (session, key) = saved(&store).await;
     assert_eq!(store.calls.load(Ordering::SeqCst), 3);

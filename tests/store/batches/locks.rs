@@ -30,7 +30,7 @@ async fn held(url: &str, keys: &[&SessionKey]) -> tokio_postgres::Client {
 /// nobody else does, whatever they want, again and again.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
+async fn a_locked_row_blocks_no_other_row() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let (keys, mut seen) = created(&store, 60).await;
@@ -66,7 +66,7 @@ async fn a_row_that_somebody_holds_keeps_nobody_else_waiting() {
 /// Who is told that it takes too long leaves no statement behind that goes on waiting.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_statement_that_nobody_waits_for_ends() {
+async fn an_abandoned_statement_is_cancelled() {
     let server = PrivateServer::start(&[]);
     let store = store(&server.url()).await.deadline(Duration::from_millis(600));
     let (keys, seen) = created(&store, 3).await;
@@ -104,7 +104,7 @@ static DATA: std::sync::LazyLock<[SessionData; 2]> = std::sync::LazyLock::new(||
 /// Those who left before it was their turn have asked for nothing, and those who stay are answered.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn who_leaves_takes_nobody_along() {
+async fn a_cancelled_request_cancels_no_other() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let (keys, seen) = created(&store, MANY).await;
@@ -137,7 +137,7 @@ async fn who_leaves_takes_nobody_along() {
 /// connections of the application's, whose statements may have any plan.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn batches_of_several_workers_do_not_wait_for_each_other_for_ever() {
+fn batches_of_several_workers_do_not_deadlock() {
     let server = PrivateServer::start(&[("deadlock_timeout", "100ms"), ("max_connections", "60")]);
     let url = server.url();
     let keys: Vec<SessionKey> =

@@ -26,7 +26,7 @@ enum Batch {
 /// In one batch: one that is right, one that was changed, one that is gone, one that cannot be read.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn each_of_a_batch_has_its_own_outcome() {
+async fn each_request_of_a_batch_has_its_own_outcome() {
     let database = Database::fresh();
     let own = store(database.url()).await;
     let of_the_application = pooled(database.url());
@@ -79,7 +79,7 @@ async fn outcomes_of(batch: Batch, database: &Database, store: &PostgresStore) {
 /// A row whose key another takes over in the same batch was not saved by that.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn who_takes_over_a_key_is_not_who_had_it() {
+async fn a_rename_to_a_freed_key_is_not_a_save_of_the_old_row() {
     let database = Database::fresh();
     let own = store(database.url()).await;
     for store in [&own, &pooled(database.url())] {
@@ -109,7 +109,7 @@ async fn takes_over(database: &Database, store: &PostgresStore) {
 /// Whom another writer has overtaken is told so, also where the statement had to be prepared anew.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_statement_that_was_refused_leaves_no_doubt() {
+async fn a_statement_prepared_again_reports_the_conflict() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let (keys, seen) = created(&store, 20).await;
@@ -123,7 +123,7 @@ async fn a_statement_that_was_refused_leaves_no_doubt() {
 /// A row that the server itself refuses does not take its neighbours with it.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn one_that_the_server_refuses_fails_alone() {
+async fn a_row_rejected_by_the_server_fails_alone() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     database.query("ALTER TABLE django_session ADD CHECK (session_key <> 'forbidden0')");
@@ -156,7 +156,7 @@ async fn one_that_the_server_refuses_fails_alone() {
 /// that would be to make it twice.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_change_whose_answer_was_lost_is_not_made_twice() {
+async fn a_change_whose_reply_was_lost_is_not_applied_twice() {
     let server = PrivateServer::start(&[]);
     let direct = store(&server.url()).await;
     let proxy = Proxy::start(server.port());
@@ -187,7 +187,7 @@ async fn a_change_whose_answer_was_lost_is_not_made_twice() {
 /// Two saves of one session that wait together are two statements, and the second sees the first.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn two_saves_of_one_session_never_meet_in_a_batch() {
+async fn two_saves_of_one_session_are_never_in_one_batch() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let (keys, seen) = created(&store, 1).await;

@@ -19,7 +19,7 @@ fn statements(log: &str, beginning: &str) -> usize {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn many_at_once_are_few_statements() {
+async fn concurrent_requests_take_few_statements() {
     let server = PrivateServer::start(&[("log_statement", "all")]);
     let store = store(&server.url()).await;
     let (keys, seen) = created(&store, MANY).await;
@@ -84,7 +84,7 @@ async fn every_statement(store: &PostgresStore) {
 /// A table may have been made by hand.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn keys_may_be_sorted_in_any_way() {
+async fn keys_may_have_any_collation() {
     let database = Database::fresh();
     let own = store(database.url()).await;
     let of_the_application = pooled(database.url());

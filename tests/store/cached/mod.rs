@@ -102,7 +102,7 @@ async fn n(store: &AnyStore, key: &SessionKey) -> Option<i64> {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn it_keeps_the_contract() {
+async fn the_conformance_suite_passes() {
     let site = Site::start().await;
     conformance::check(site.other.clone()).await;
 }

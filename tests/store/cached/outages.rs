@@ -42,7 +42,7 @@ async fn a_cache_that_fails_fails_no_request() {
 /// It hangs, keeps what it has, and comes back with it: what ended meanwhile must not come out of it.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn what_ended_while_the_cache_was_away_does_not_come_out_of_it() {
+async fn a_session_deleted_while_the_cache_was_down_is_not_served_from_it() {
     let site = Site::start().await;
     let (ended, changed) = (site.session().await, site.session().await);
     assert!(site.is_in_cache(&ended) && site.is_in_cache(&changed));
@@ -62,7 +62,7 @@ async fn what_ended_while_the_cache_was_away_does_not_come_out_of_it() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn what_cannot_be_read_in_the_cache_is_read_from_the_row() {
+async fn an_unreadable_cached_value_is_read_from_the_row() {
     let site = Site::start().await;
     // Garbage, a pickled list, a pickle that wants to run something, JSON, a broken zlib stream.
     let values: [&[u8]; 5] =
@@ -80,7 +80,7 @@ async fn what_cannot_be_read_in_the_cache_is_read_from_the_row() {
 /// Who ends his process must know that it is not done.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn check_says_that_ended_sessions_are_still_in_the_cache() {
+async fn check_reports_deleted_sessions_that_are_still_cached() {
     let site = Site::start().await;
     let key = site.session().await;
     site.redis.pause();
@@ -94,7 +94,7 @@ async fn check_says_that_ended_sessions_are_still_in_the_cache() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn a_cache_that_comes_back_to_thousands_of_outdated_values_is_used_again() {
+async fn a_cache_that_returns_with_thousands_of_stale_values_is_used_again() {
     let site = Site::start().await;
     let key = site.session().await;
     site.redis.pause();

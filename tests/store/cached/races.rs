@@ -124,7 +124,7 @@ async fn a_save_is_merged_with_a_row_that_the_cache_did_not_show() {
 /// Somebody else fills the cache while a save is under way: what he filled is older than the row afterwards.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn what_another_filled_during_a_save_does_not_stay() {
+async fn a_value_cached_during_a_save_does_not_stay() {
     let site = Site::start().await;
     let key = site.session().await;
     let session = Session::open(&site.gated, &key).await.unwrap();
@@ -143,7 +143,7 @@ async fn what_another_filled_during_a_save_does_not_stay() {
 /// A request for the end of a session is dropped half-way, and a reader comes in between.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-async fn a_logout_that_is_dropped_half_way_leaves_nothing_in_the_cache() {
+async fn a_dropped_logout_leaves_nothing_in_the_cache() {
     let site = Site::start().await;
     let key = site.session().await;
     site.gate.close("delete");

@@ -228,7 +228,7 @@ fn two_processes_count_exactly() {
 /// how a save tries again: one that always compares with what it read some time ago never gets its turn.
 #[test]
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
-fn two_processes_and_a_careful_django_count_exactly() {
+fn two_processes_and_a_locking_django_count_exactly() {
     for version in Django::versions() {
         let (_database, django, processes) = with_django(&version);
         let ops = django.url("/ops");

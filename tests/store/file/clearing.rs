@@ -16,7 +16,7 @@ use crate::support::logs;
 
 /// Django takes an integer for the age that is left, whenever it looks.
 #[actix_web::test]
-async fn an_integer_expiry_ends_a_session() {
+async fn an_integer_expiry_is_honoured() {
     let files = Files::new().await;
     let session = Session::create(&files.store);
     session.insert("a", &1).unwrap();
@@ -34,7 +34,7 @@ async fn an_integer_expiry_ends_a_session() {
 }
 
 #[actix_web::test]
-async fn a_session_ends_when_its_saver_said() {
+async fn a_session_expires_when_its_writer_said() {
     let files = Files::new().await;
     let store = files.store.clone().cookie_age(HOUR);
     for json in ["{}", r#"{"_session_expiry":60}"#, r#"{"_session_expiry":0}"#, r#"{"_session_expiry":null}"#]
@@ -50,7 +50,7 @@ async fn a_session_ends_when_its_saver_said() {
 }
 
 #[actix_web::test]
-async fn clearing_removes_what_is_over_and_nothing_else() {
+async fn clearing_removes_expired_sessions_and_nothing_else() {
     let files = Files::new().await;
     let (live, _) = files.create("{}").await;
     let (unreadable, old_unreadable, expired) = (new_key(), new_key(), new_key());
@@ -93,7 +93,7 @@ async fn clearing_removes_what_is_over_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn all_sessions_are_seen_page_by_page() {
+async fn all_sessions_are_listed_page_by_page() {
     let files = Files::new().await;
     let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(200_000));
     let mut keys = Vec::new();

@@ -79,7 +79,7 @@ async fn django_reads_what_we_write_and_we_what_django_writes() {
 
 #[actix_web::test]
 #[ignore = "needs Django: run tests/run"]
-async fn what_is_over_for_us_is_over_for_django() {
+async fn expired_for_us_is_expired_for_django() {
     for version in Django::versions() {
         let files = Files::new().await;
         let django = |command: &[&str]| ask(&files, &version, command);

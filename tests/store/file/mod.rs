@@ -2,8 +2,8 @@
 
 mod clearing;
 mod django;
+mod errors;
 mod processes;
-mod trouble;
 
 use std::{
     fs::{self, File},
@@ -91,7 +91,7 @@ async fn count(dir: &Path, key: &SessionKey, times: usize) -> Result<(), Error> 
 }
 
 #[actix_web::test]
-async fn the_contract_is_kept() {
+async fn the_conformance_suite_passes() {
     let files = Files::new().await;
     conformance::check(files.store.clone()).await;
     assert_eq!(files.names(), [""; 0], "nothing is left behind");

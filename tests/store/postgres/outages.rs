@@ -83,7 +83,7 @@ fn a_server_that_hangs_answers_503_within_the_deadline() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_visitor_who_leaves_frees_the_connection() {
+async fn a_disconnected_client_frees_the_connection() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     let session = Session::create(&store);
@@ -106,7 +106,7 @@ async fn a_visitor_who_leaves_frees_the_connection() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn clearing_passes_by_what_others_hold() {
+async fn clearing_skips_locked_rows() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     database.query(

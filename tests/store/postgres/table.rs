@@ -45,7 +45,7 @@ async fn create_table_makes_what_django_makes() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_url_or_server_that_cannot_be_right_is_named_at_once() {
+async fn a_wrong_url_or_server_is_an_error_at_once() {
     let database = Database::fresh();
     let with = |from: &str, to: &str| database.url().replacen(from, to, 1);
     assert!(message("nonsense").await.contains("postgres://user:password@host:port/database"));

@@ -48,7 +48,7 @@ async fn passwords() {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn refusals_say_what_to_do_and_quote_nothing() {
+async fn errors_say_what_to_do_and_quote_no_key() {
     let redis = Redis::start(&[("maxmemory-policy", "noeviction")]);
     let cache = connect(&redis.url()).await;
     let says = |error: Error, what: &str| {
@@ -120,7 +120,7 @@ async fn killed_and_started_again() {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn paused() {
+async fn a_hanging_server_times_out() {
     let redis = Redis::start(&[]);
     let cache = connect(&redis.url()).await.deadline(Duration::from_millis(300));
     cache.add("a", b"v", in_seconds(100)).await.unwrap();
@@ -154,7 +154,7 @@ fn nonsense(answer: &'static [u8], again: bool) -> String {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn nonsense_is_an_error() {
+async fn an_unexpected_reply_is_an_error() {
     static LINES: [u8; 1 << 20] = [b'a'; 1 << 20];
     for (answer, again) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false),
@@ -191,7 +191,7 @@ async fn nonsense_is_an_error() {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn an_answer_that_was_lost() {
+async fn a_lost_reply() {
     let redis = Redis::start(&[]);
     // A proxy that cuts the connection when it has passed on a command, before the answer.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

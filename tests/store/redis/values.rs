@@ -9,7 +9,7 @@ use crate::support::redis::{Redis, Reply};
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn names_values_and_ends() {
+async fn keys_values_and_expiry() {
     let redis = Redis::start(&[]);
     let cache = connect(&redis.url()).await;
     let (name, bytes) = ("django.contrib.sessions.cachekey", &b"\x80\x05\x00\xff\r\n$-1"[..]);
@@ -100,7 +100,7 @@ async fn compare_and_set() {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn what_is_over_is_not_stored() {
+async fn expired_values_are_not_stored() {
     let redis = Redis::start(&[]);
     let cache = connect(&redis.url()).await;
     let (soon, over) = (in_seconds(100), SystemTime::now() - Duration::from_secs(1));
@@ -123,7 +123,7 @@ async fn what_is_over_is_not_stored() {
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
-async fn names_one_by_one() {
+async fn keys_are_listed() {
     let redis = Redis::start(&[]);
     let cache = connect(&redis.url()).await.key_prefix("[a-z]*?\\");
     assert_eq!(all_names(&cache, "s.").await.unwrap(), [""; 0]);

@@ -1,4 +1,4 @@
-//! Every way in which a directory or a file can be in trouble.
+//! Directories and files that are missing, unreadable, locked or of another kind.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use super::{Files, HOUR, data, new_key, secret};
 use crate::support::proc::TempDir;
 
 #[actix_web::test]
-async fn a_directory_that_cannot_be_right_is_named_at_once() {
+async fn a_wrong_directory_is_an_error_at_once() {
     let dir = TempDir::new("file");
     let open = async |path: &str| FileStore::open(dir.path().join(path), secret()).await.unwrap_err();
     let missing = open("missing").await;
@@ -79,7 +79,7 @@ async fn no_key_leads_out_of_the_directory() {
 }
 
 #[actix_web::test]
-async fn what_is_no_file_is_not_touched() {
+async fn anything_but_a_file_is_not_touched() {
     let files = Files::new().await;
     let target = files.dir.path().join("target");
     let text = Codec::new(secret()).encode(&data(r#"{"a":1}"#)).unwrap();
@@ -122,7 +122,7 @@ async fn what_is_no_file_is_not_touched() {
 }
 
 #[actix_web::test]
-async fn what_cannot_be_read_is_left_alone() {
+async fn unreadable_files_are_left_alone() {
     let dir = TempDir::new("file");
     let store = FileStore::open(dir.path(), Codec::new(secret()).max_session_bytes(1000)).await.unwrap();
     let files = Files { dir, store };
@@ -145,7 +145,7 @@ async fn what_cannot_be_read_is_left_alone() {
 }
 
 #[actix_web::test]
-async fn a_file_that_others_lock_is_waited_for() {
+async fn a_locked_file_is_waited_for() {
     let files = Files::new().await;
     let (key, seen) = files.create("{}").await;
     let other = File::open(files.path(&key)).unwrap();

@@ -1,4 +1,4 @@
-//! Cookies of strangers.
+//! Cookies that were guessed, planted or broken, and the keys in them.
 
 use std::{
     collections::BTreeSet,
@@ -73,7 +73,7 @@ fn shape(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
 /// Of an unknown, an expired, a deleted and an impossible key nobody can tell which it is.
 #[test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
-fn all_keys_that_name_nothing_are_answered_alike() {
+fn all_unusable_keys_get_the_same_response() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for kind in runtime.block_on(stores::every()) {
         for every_request in [false, true] {
