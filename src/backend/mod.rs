@@ -7,8 +7,12 @@ pub mod conformance;
 mod dynamic;
 mod memory;
 pub(crate) mod parameters;
+#[cfg(feature = "redis")]
+mod redis;
 mod site;
 mod stub;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{
     fmt,
@@ -19,11 +23,11 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::dynamic::DynBackend;
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 pub use self::stub::Files;
 #[cfg(feature = "postgres")]
 pub use self::stub::Postgres;
-#[cfg(feature = "redis")]
-pub use self::stub::Redis;
 #[cfg(feature = "sqlite")]
 pub use self::stub::Sqlite;
 pub use self::{memory::Memory, site::Site};
