@@ -1,39 +1,39 @@
-//! A real store with a gate in it: one operation stops after it was carried out, until the test lets it go on.
+//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go on.
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_django_session::{
     Error, SessionKey,
-    store::{AnyStore, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore},
+    backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site},
 };
 use tokio::sync::Notify;
 
 use super::proc::PATIENCE;
 
-/// Clones share the gate.
+/// Clones share the gate, also those that a store has adapted to its site.
 #[derive(Clone, Debug)]
-pub struct Gated {
-    store: AnyStore,
+pub struct Gated<B> {
+    backend: Arc<B>,
     gate: Arc<Gate>,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
     operation: Mutex<Option<&'static str>>,
-    carried_out: Mutex<Vec<String>>,
+    carried_out: Mutex<Vec<&'static str>>,
     reached: Notify,
     open: Notify,
 }
 
-impl Gated {
-    pub fn new(store: impl Into<AnyStore>) -> Self {
-        Self { store: store.into(), gate: Arc::default() }
+impl<B: Backend> Gated<B> {
+    pub fn new(backend: B) -> Self {
+        Self { backend: Arc::new(backend), gate: Arc::default() }
     }
 
-    /// The next `operation` (such as `"load"`) will stop.
+    /// The next `operation` (`"get"`, `"insert"`, `"replace"`, `"delete"` or `"list"`) will stop.
     pub fn close(&self, operation: &'static str) {
         *self.gate.operation.lock().unwrap() = Some(operation);
     }
@@ -50,72 +50,68 @@ impl Gated {
 
     /// How often it was carried out.
     pub fn count(&self, operation: &str) -> usize {
-        self.gate.carried_out.lock().unwrap().iter().filter(|one| *one == operation).count()
+        self.gate.carried_out.lock().unwrap().iter().filter(|one| **one == operation).count()
     }
 
-    async fn pass<T>(&self, operation: &str, answer: T) -> T {
-        self.gate.carried_out.lock().unwrap().push(operation.to_owned());
+    async fn pass<T>(&self, operation: &'static str, result: T) -> T {
+        self.gate.carried_out.lock().unwrap().push(operation);
         let stop = self.gate.operation.lock().unwrap().take_if(|wanted| *wanted == operation).is_some();
         if stop {
             self.gate.reached.notify_one();
             self.gate.open.notified().await;
         }
-        answer
+        result
     }
 }
 
-impl SessionStore for Gated {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        self.pass("load", self.store.load(key).await).await
+impl<B: Backend> Backend for Gated<B> {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        self.pass("get", self.backend.get(key).await).await
     }
 
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("create", self.store.create(key, data, expires).await).await
+    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        self.pass("insert", self.backend.insert(new).await).await
     }
 
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("update", self.store.update(key, seen, data, expires).await).await
-    }
-
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("rename", self.store.rename(key, seen, new_key, data, expires).await).await
+    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        self.pass("replace", self.backend.replace(change).await).await
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.pass("delete", self.store.delete(key).await).await
+        self.pass("delete", self.backend.delete(key).await).await
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+        self.pass("list", self.backend.list(after).await).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.store.exists(key).await
+        self.backend.exists(key).await
     }
 
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        self.store.clear_expired().await
+    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.backend.clear_expired(limit).await
     }
 
-    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
-        self.pass("page", self.store.page(cursor).await).await
+    async fn check(&self) -> Result<(), Error> {
+        self.backend.check().await
     }
 
-    fn patience(&self) -> Duration {
+    async fn create_table(&self) -> Result<(), Error> {
+        self.backend.create_table().await
+    }
+
+    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.backend.new_key(old)
+    }
+
+    /// Longer than any test holds the gate.
+    fn timeout(&self) -> Duration {
         PATIENCE
+    }
+
+    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+        let adapted = self.backend.with_site(site)?;
+        Ok(adapted.map(|backend| Self { backend: Arc::new(backend), gate: self.gate.clone() }))
     }
 }
