@@ -7,8 +7,12 @@ pub mod conformance;
 mod dynamic;
 mod memory;
 pub(crate) mod parameters;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod site;
 mod stub;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{
     fmt,
@@ -19,9 +23,9 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::dynamic::DynBackend;
-pub use self::stub::Files;
 #[cfg(feature = "postgres")]
-pub use self::stub::Postgres;
+pub use self::postgres::Postgres;
+pub use self::stub::Files;
 #[cfg(feature = "redis")]
 pub use self::stub::Redis;
 #[cfg(feature = "sqlite")]
