@@ -32,10 +32,11 @@ use crate::{
 pub enum Expiry {
     /// As the settings say. `set_expiry(None)`.
     Default,
-    /// The browser drops the cookie when it closes, and the row expires after the cookie age. `set_expiry(0)`.
+    /// The browser drops the cookie when it closes, and the row expires after the cookie age.
+    /// `set_expiry(0)`.
     BrowserClose,
-    /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here, since it is
-    /// what remains of a deadline that has passed.
+    /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here,
+    /// since it is what remains of a deadline that has passed.
     After(Duration),
     /// At a fixed time. `set_expiry(datetime)`. For a `timedelta`, add it to the present time.
     At(SystemTime),
@@ -67,7 +68,8 @@ impl Expiry {
     }
 }
 
-/// Seconds from `now` until the session expires; whole ones, unless the application set others. Django's `get_expiry_age`.
+/// Seconds from `now` until the session expires; whole ones, unless the application set others. Django's
+/// `get_expiry_age`.
 pub(crate) fn age(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> f64 {
     match own(data) {
         Own::Seconds(seconds) if seconds != 0.0 => seconds,
@@ -81,7 +83,8 @@ pub(crate) fn date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) ->
     expiry::date(data, policy.cookie_age, now)
 }
 
-/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say so.
+/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say
+/// so.
 pub(crate) fn stored_date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> SystemTime {
     let exact = date(data, policy, now);
     if !policy.coarse || matches!(own(data), Own::Date(_)) {
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
     use crate::codec::EXPIRY_KEY;
 
-    /// What real Django answered: made by tests/django/make_vectors.py.
+    /// Answers of real Django, made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {
         let file = include_str!("../../tests/vectors/expiry.json");
         let file: Value = serde_json::from_str(file).unwrap();
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn expiry_is_read_as_django_reads_it() {
-        // What CPython's reader lets through or cuts off, in texts that nothing writes, and dates that are
+        // Oddities of CPython's reader, in texts that nothing writes, and dates that are
         // outside Python's years once they are in UTC.
         let slips = [
             "23:13:20 Z",

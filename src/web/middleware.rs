@@ -19,8 +19,9 @@ use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKI
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
-/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's factory, and clone
-/// it: clones share the store. Where two of them with one cookie name are nested, the outer one serves both.
+/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's
+/// factory, and clone it: clones share the store. Where two of them with one cookie name are nested, the
+/// outer one serves both.
 ///
 /// ```
 /// use actix_web::App;
@@ -37,7 +38,8 @@ pub struct SessionMiddleware {
 }
 
 impl SessionMiddleware {
-    /// Serves the sessions of `store`, with the store's settings: Django's defaults, unless its URL says something else.
+    /// Serves the sessions of `store`, with the store's settings: Django's defaults, unless its URL says
+    /// something else.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
@@ -83,7 +85,8 @@ impl SessionMiddleware {
         }
         let session = lazy.load().await?;
         if session.is_empty() {
-            // An unknown key on a page that did not load it. Django makes a row for it; here it stays unknown.
+            // An unknown key on a page that did not load it. Django makes a row for it; here it stays
+            // unknown.
             return end_session(None, lazy, settings, response).await;
         }
         if session.has_nothing_to_keep() {

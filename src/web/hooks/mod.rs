@@ -1,8 +1,8 @@
 //! Middleware of the application's own with Django's hooks, as an actix `Transform` and `Service`.
 //!
 //! Django's class form is a [`Middleware`], wrapped by [`Hooks`]. Its function form is actix's own
-//! [`from_fn`](actix_web::middleware::from_fn). [`Optional`] leaves either out of the chain when its constructor answers
-//! [`MiddlewareNotUsed`].
+//! [`from_fn`](actix_web::middleware::from_fn). [`Optional`] leaves either out of the chain when its
+//! constructor answers [`MiddlewareNotUsed`].
 
 mod optional;
 
@@ -46,7 +46,11 @@ pub use self::optional::{MiddlewareNotUsed, Optional};
 ///         Ok(ControlFlow::Continue(Instant::now()))
 ///     }
 ///
-///     async fn process_response(&self, start: Instant, mut response: HttpResponse) -> Result<HttpResponse, Error> {
+///     async fn process_response(
+///         &self,
+///         start: Instant,
+///         mut response: HttpResponse,
+///     ) -> Result<HttpResponse, Error> {
 ///         let micros = start.elapsed().as_micros().to_string().parse()?;
 ///         response.headers_mut().insert(header::HeaderName::from_static("x-micros"), micros);
 ///         Ok(response)
@@ -56,13 +60,14 @@ pub use self::optional::{MiddlewareNotUsed, Optional};
 /// let app = App::new().wrap(Hooks::new(Timing));
 /// ```
 pub trait Middleware: 'static {
-    /// What `process_request` passes on to `process_response`; a Django middleware would set it on the request.
+    /// The value that `process_request` passes on to `process_response`. A Django middleware would set it on
+    /// the request.
     type State: 'static;
 
     /// Runs before the handler and all inner middleware. Django's `process_request`.
     ///
-    /// `Continue` goes on to the handler, where Django's hook returns `None`. `Break` skips it, where Django's hook returns a
-    /// response.
+    /// `Continue` goes on to the handler, where Django's hook returns `None`. `Break` skips it, where
+    /// Django's hook returns a response.
     fn process_request(
         &self,
         request: &mut ServiceRequest,
@@ -70,8 +75,9 @@ pub trait Middleware: 'static {
 
     /// Runs after them, also for the response of `process_request`. Django's `process_response`.
     ///
-    /// An error of the handler arrives as the response that it becomes. An error of inner middleware does too, and outer
-    /// middleware still sees an error with the same text and this response, but of another type.
+    /// An error of the handler arrives as the response that it becomes. An error of inner middleware does
+    /// too, and outer middleware still sees an error with the same text and this response, but of another
+    /// type.
     fn process_response(
         &self,
         state: Self::State,
@@ -148,8 +154,8 @@ where
             };
             match result {
                 Ok(response) => process_response(&*middleware, state, response.map_into_boxed_body()).await,
-                // The request is gone, so that no response can be built: it stays an error, and becomes the response that
-                // the hook returned.
+                // The request is gone, so that no response can be built: it stays an error, and becomes the
+                // response that the hook returned.
                 Err(error) => {
                     if let Some(error) = error.as_error::<crate::Error>() {
                         error.log();
