@@ -7,7 +7,7 @@ use cookie::SameSite;
 
 use crate::{
     SessionSettings,
-    codec::time::{from_micros, micros},
+    codec::datetime::{from_micros, micros},
 };
 
 /// The value of our cookie, read as Django reads it: whatever else is in the header, the last one of its

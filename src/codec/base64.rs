@@ -4,20 +4,20 @@ use base64::{Engine as _, alphabet, engine::GeneralPurpose, engine::general_purp
 
 use crate::Error;
 
-/// Like Python, takes any last bits.
+/// Accepts nonzero trailing bits, as Python does.
 const URL_SAFE: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, general_purpose::NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// Django's `b64_decode`: either alphabet, padding or none, foreign characters skipped.
+/// Django's `b64_decode`: accepts both alphabets, padded or not, and skips other characters.
 pub(super) fn decode_leniently(text: &str) -> Result<Vec<u8>, Error> {
     if let Ok(bytes) = URL_SAFE.decode(text) {
         return Ok(bytes);
     }
-    // Python's a2b_base64 on the text with its padding filled up, step by step.
+    // Django pads the text, then Python's a2b_base64 reads it. The steps are CPython's.
     let padding = text.len().wrapping_neg() % 4;
-    let filled = text.bytes().chain(std::iter::repeat_n(b'=', padding));
+    let padded = text.bytes().chain(std::iter::repeat_n(b'=', padding));
     let (mut out, mut left, mut in_quad, mut pads) = (Vec::with_capacity(text.len()), 0u8, 0, 0);
-    for byte in filled {
+    for byte in padded {
         let value = match byte {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,

@@ -6,15 +6,16 @@
 mod base64;
 pub(crate) mod compress;
 mod data;
+pub(crate) mod datetime;
 pub(crate) mod expiry;
 pub(crate) mod json;
 mod legacy;
+mod members;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod scan;
 mod serializer;
 mod signing;
-pub(crate) mod time;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -23,7 +24,7 @@ use ::base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 pub(crate) use self::data::EXPIRY_KEY;
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
-use self::{compress::Aim, signing::Signer};
+use self::{compress::Level, signing::Signer};
 pub use self::{
     data::SessionData,
     serializer::{JsonSerializer, Serializer},
@@ -59,7 +60,7 @@ struct Inner {
     signer: Signer,
     serializer: Arc<dyn Serializer>,
     compress_from: usize,
-    aim: Aim,
+    level: Level,
     read_legacy: bool,
     max_session_bytes: usize,
 }
@@ -76,7 +77,7 @@ impl Codec {
             signer,
             serializer: Arc::new(JsonSerializer),
             compress_from: COMPRESS_FROM,
-            aim: Aim::Quick,
+            level: Level::Fast,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
@@ -121,7 +122,7 @@ impl Codec {
 
     /// As small as Django makes it, in all sizes.
     pub(crate) fn compress_well(self) -> Self {
-        self.compress_from(0).change(|inner| inner.aim = Aim::Small)
+        self.compress_from(0).change(|inner| inner.level = Level::Best)
     }
 
     pub(crate) fn size_limit(&self) -> usize {
@@ -154,7 +155,7 @@ impl Codec {
         }
         let mut text = String::with_capacity(payload.len() * 4 / 3 + 64);
         let compressed = (payload.len() >= self.0.compress_from)
-            .then(|| compress::deflate(&payload, self.0.aim))
+            .then(|| compress::deflate(&payload, self.0.level))
             .flatten();
         match compressed {
             // Django's own bound: worth it from two bytes on, as the mark takes one.
@@ -258,7 +259,7 @@ fn from_base62(stamp: &str) -> Result<SystemTime, Error> {
         let value = BASE62.iter().position(|&known| known == digit).unwrap_or_default();
         sum.saturating_mul(62).saturating_add(value as u64)
     });
-    Ok(time::from_micros(match stamp.starts_with('-') {
+    Ok(datetime::from_micros(match stamp.starts_with('-') {
         true => 0,
         false => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
     }))

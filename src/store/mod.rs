@@ -50,7 +50,7 @@ pub use self::{
     url::open,
 };
 pub use crate::codec::SessionData;
-use crate::{Error, SessionKey, codec::expiry::note_end};
+use crate::{Error, SessionKey, codec::expiry::resolve_naive};
 
 /// A session engine. Django's `SessionStore` classes.
 ///
@@ -230,7 +230,7 @@ pub struct Record {
 impl Record {
     /// What a session needs of it to be saved again.
     pub(crate) fn into_seen(mut self) -> (Seen, SessionData) {
-        note_end(&mut self.data, self.expires);
+        resolve_naive(&mut self.data, self.expires);
         (self.seen, self.data)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     Error,
     codec::{
         Serializer, SessionData,
-        compress::{self, Aim},
+        compress::{self, Level},
     },
 };
 
@@ -29,7 +29,7 @@ impl Format {
             return Err(Error::too_large(bytes.len(), self.max_session_bytes));
         }
         let worth_it = self.compress_from.is_some_and(|from| bytes.len() >= from);
-        match worth_it.then(|| compress::deflate(&bytes, Aim::Quick)).flatten() {
+        match worth_it.then(|| compress::deflate(&bytes, Level::Fast)).flatten() {
             Some(shorter) if shorter.len() < bytes.len() => Ok(shorter),
             _ => Ok(bytes),
         }
