@@ -11,7 +11,7 @@ use crate::Error;
 pub(crate) enum Level {
     /// zlib's level 1: 4 KB become 1.3 KB.
     Fast,
-    /// Django's level, 6: 4 KB become 0.9 KB in three times the time of [`Level::Fast`], 64 KB in seven times.
+    /// zlib's level 6, as Django: 4 KB become 0.9 KB in three times the time, 64 KB in seven times.
     Best,
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn stored_expiry(data: &SessionData) -> StoredExpiry {
     StoredExpiry::Invalid
 }
 
-/// Resolves a naive datetime (`USE_TZ = False`) using the row's `expire_date`: only the site knows its time zone.
+/// Resolves a naive datetime (`USE_TZ = False`) using the row's `expire_date`: only the site knows its zone.
 pub(crate) fn resolve_naive(data: &mut SessionData, expire_date: SystemTime) {
     let text = data.get_json(EXPIRY_KEY).and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
     if text.and_then(fromisoformat).is_some_and(|date| !date.aware) {

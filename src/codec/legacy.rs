@@ -1,4 +1,4 @@
-//! Formats from before Django 4.0, read only: SHA-1, and before 3.1 `base64("<hex mac>:<json>")` uncompressed.
+//! Formats with SHA-1, read only: that of Django 3.1 and 3.2, and `base64("<hex mac>:<json>")` before 3.1.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -18,7 +18,7 @@ pub(super) fn decode(text: &str, key: &SecretKey, class: &str) -> Option<Vec<u8>
     valid.then(|| payload.to_vec())
 }
 
-/// Verifies a SHA-1 signature in the current layout (`DEFAULT_HASHING_ALGORITHM = "sha1"` in Django 3.1 and 3.2).
+/// Verifies a SHA-1 signature in the current layout: `DEFAULT_HASHING_ALGORITHM` of Django 3.1 and 3.2.
 pub(super) fn verify(value: &str, signature: &str, key: &SecretKey, salt: &str) -> bool {
     let Ok(tag) = URL_SAFE_NO_PAD.decode(signature) else { return false };
     key.secrets().any(|secret| verify_mac(&[salt.as_bytes(), b"signer", secret], value.as_bytes(), &tag))

@@ -114,7 +114,7 @@ impl Codec {
         self.change(|inner| inner.serializer = Arc::new(serializer))
     }
 
-    /// The size in bytes from which a session is compressed, if that makes it shorter. Default: 1024; Django's: 0.
+    /// The size in bytes from which a session is compressed if that is shorter. Default: 1024; Django's: 0.
     #[must_use]
     pub fn compress_from(self, bytes: usize) -> Self {
         self.change(|inner| inner.compress_from = bytes)
@@ -179,8 +179,8 @@ impl Codec {
         self.decode_stamped(text).map(|(data, _)| data)
     }
 
-    /// As [`decode`](Self::decode), with the time at which it was encoded, in whole seconds. A text from before Django
-    /// 3.1 has none and is as old as can be.
+    /// As [`decode`](Self::decode), with the time of encoding in whole seconds. A text from before Django 3.1
+    /// has none and counts as encoded in 1970.
     pub fn decode_stamped(&self, text: &str) -> Result<(SessionData, SystemTime), Error> {
         self.check()?;
         let Inner { key, class, salt, signer, read_legacy, max_session_bytes, .. } = &*self.0;

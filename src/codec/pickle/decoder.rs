@@ -89,22 +89,13 @@ fn execute<'a>(
         op::TUPLE1 => vm.tuple::<1>()?,
         op::TUPLE2 => vm.tuple::<2>()?,
         op::TUPLE3 => vm.tuple::<3>()?,
-        op::TUPLE => {
-            let items = vm.pop_mark()?;
-            vm.push(Node::Tuple(items.into()))?;
-        }
+        op::TUPLE => vm.container(|items| Node::Tuple(items.into()))?,
         op::EMPTY_LIST => vm.push(Node::List(Vec::new()))?,
-        op::LIST => {
-            let items = vm.pop_mark()?;
-            vm.push(Node::List(items))?;
-        }
+        op::LIST => vm.container(Node::List)?,
         op::EMPTY_DICT => vm.push(Node::Dict(Vec::new()))?,
         op::DICT => vm.dict()?,
         op::EMPTY_SET => vm.push(Node::Set(Vec::new()))?,
-        op::FROZENSET => {
-            let items = vm.pop_mark()?;
-            vm.push(Node::FrozenSet(items.into()))?;
-        }
+        op::FROZENSET => vm.container(|items| Node::FrozenSet(items.into()))?,
         op::SETITEM => vm.set_item()?,
         opcode @ (op::APPEND | op::BUILD) => vm.extend_one(opcode)?,
         opcode @ (op::APPENDS | op::SETITEMS | op::ADDITEMS) => vm.extend_many(opcode)?,

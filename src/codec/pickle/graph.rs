@@ -178,28 +178,28 @@ impl<'a> Graph<'a> {
             })
             .collect();
         drop(texts);
-        for node in &mut self.nodes {
+        let text = |key: NodeId| first_equal.get(key as usize).copied().flatten();
+        // By text: the last dict that has it as a key, and the last value there.
+        let mut last: Vec<(usize, NodeId)> = vec![(0, 0); self.nodes.len()];
+        for (number, node) in (1..).zip(&mut self.nodes) {
             let Node::Dict(pairs) = node else { continue };
-            let text = |key: NodeId| first_equal.get(key as usize).copied().flatten();
-            let repeats = |(index, (key, _)): (usize, &(NodeId, NodeId))| {
-                text(*key).is_some() && pairs[..index].iter().any(|(other, _)| text(*other) == text(*key))
-            };
-            if pairs.len() <= FEW && !pairs.iter().enumerate().any(repeats) {
-                continue;
+            for (key, value) in pairs.iter() {
+                if let Some(text) = text(*key) {
+                    last[text as usize] = (number, *value);
+                }
             }
-            let mut values: HashMap<NodeId, NodeId> =
-                pairs.iter().filter_map(|(key, value)| Some((text(*key)?, *value))).collect();
-            // The first pair of a key takes the last value. The map has none left for later pairs.
-            pairs.retain_mut(|(key, value)| match text(*key) {
-                Some(text) => values.remove(&text).map(|last| *value = last).is_some(),
+            // The first pair of a key takes the last value. Later pairs find the mark gone.
+            pairs.retain_mut(|(key, value)| match text(*key).map(|text| &mut last[text as usize]) {
                 None => true,
+                Some((dict, last)) if *dict == number => {
+                    (*dict, *value) = (0, *last);
+                    true
+                }
+                Some(_) => false,
             });
         }
     }
 }
-
-/// Up to this many pairs, comparing all of them is faster than building a map.
-const FEW: usize = 8;
 
 fn too_deep() -> Error {
     Error::unreadable(format!("the session is nested deeper than {MAX_DEPTH} levels"))

@@ -141,6 +141,11 @@ impl<'a> Vm<'a> {
         self.push(Node::Str(text))
     }
 
+    pub(super) fn container(&mut self, new: impl FnOnce(Vec<NodeId>) -> Node<'a>) -> Result<(), PickleError> {
+        let items = self.pop_mark()?;
+        self.push(new(items))
+    }
+
     pub(super) fn tuple<const N: usize>(&mut self) -> Result<(), PickleError> {
         let items = self.pop_many::<N>()?;
         self.push(Node::Tuple(items.into()))
@@ -217,7 +222,7 @@ impl<'a> Vm<'a> {
         self.push(Node::Global(module, name))
     }
 
-    /// Executes REDUCE, NEWOBJ and NEWOBJ_EX. Operands: a callable, a tuple, and for the last keyword arguments.
+    /// Executes REDUCE, NEWOBJ and NEWOBJ_EX, whose operands are a callable, a tuple and perhaps a dict.
     pub(super) fn object<const N: usize>(&mut self, opcode: u8) -> Result<(), PickleError> {
         let operands = self.pop_many::<N>()?;
         let arguments = operands.get(1).and_then(|id| self.nodes.get(*id as usize));
