@@ -1,11 +1,6 @@
 //! The session dictionary.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    fmt,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
 
 #[cfg(feature = "pickle")]
 use super::members::PickledValue;
@@ -189,16 +184,14 @@ impl SessionData {
     /// ```
     pub fn items(&self) -> Vec<(String, &str)> {
         let mut items: Vec<(String, &str)> = Vec::with_capacity(self.members.len());
-        let mut positions: HashMap<String, usize> = HashMap::with_capacity(self.members.len());
+        let mut positions = HashMap::with_capacity(self.members.len());
         for member in self.members.iter().filter(|member| member.has_string_key()) {
-            let key = json::unescape(self.members.text(&member.key)).into_owned();
+            let key = json::unescape(self.members.text(&member.key));
             let value = self.members.text(&member.value);
-            match positions.entry(key) {
-                Entry::Occupied(position) => items[*position.get()].1 = value,
-                Entry::Vacant(position) => {
-                    items.push((position.key().clone(), value));
-                    position.insert(items.len() - 1);
-                }
+            let position = *positions.entry(key.clone()).or_insert(items.len());
+            match items.get_mut(position) {
+                Some(item) => item.1 = value,
+                None => items.push((key.into_owned(), value)),
             }
         }
         items

@@ -1,6 +1,10 @@
 //! Values and keys as Python's `json` module writes and reads them.
 
-use std::{borrow::Cow, fmt, io};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{self, Write},
+};
 
 use serde::{Serialize, de::DeserializeOwned, de::IntoDeserializer};
 use serde_json::ser::Formatter;
@@ -87,38 +91,26 @@ pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json
 struct PythonFormatter;
 
 impl Formatter for PythonFormatter {
-    fn write_f64<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+    fn write_f64<W: Write + ?Sized>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         write_float(writer, value)
     }
 
-    fn write_f32<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
+    fn write_f32<W: Write + ?Sized>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
         write_float(writer, value)
     }
 
-    fn write_string_fragment<W: io::Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        write_escaped(writer, fragment, |c| c > '~')
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        write_escaped(writer, text, |c| c > '~')
     }
 
     /// The application's own JSON text. Characters beyond ASCII can only occur in strings.
-    fn write_raw_fragment<W: io::Write + ?Sized>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        write_escaped(writer, fragment, |c| !c.is_ascii())
+    fn write_raw_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        write_escaped(writer, text, |c| !c.is_ascii())
     }
 }
 
 /// Writes text, with the characters that `escape` selects as `\uXXXX`.
-fn write_escaped<W: io::Write + ?Sized>(
-    writer: &mut W,
-    text: &str,
-    escape: fn(char) -> bool,
-) -> io::Result<()> {
+fn write_escaped<W: Write + ?Sized>(writer: &mut W, text: &str, escape: fn(char) -> bool) -> io::Result<()> {
     let mut rest = text;
     while let Some(at) = rest.find(escape) {
         let (plain, tail) = rest.split_at(at);
@@ -133,13 +125,13 @@ fn write_escaped<W: io::Write + ?Sized>(
 }
 
 /// Writes `\uXXXX`, twice for a character beyond the Basic Multilingual Plane.
-pub(super) fn write_unicode_escape<W: io::Write + ?Sized>(writer: &mut W, c: char) -> io::Result<()> {
+pub(super) fn write_unicode_escape<W: Write + ?Sized>(writer: &mut W, c: char) -> io::Result<()> {
     c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))
 }
 
 /// Writes Python's `repr(float)`. Rust's `Debug` switches to an exponent at the same magnitudes, but writes
 /// it without its plus sign and leading zero.
-fn write_float<W: io::Write + ?Sized>(writer: &mut W, value: impl fmt::Debug) -> io::Result<()> {
+fn write_float<W: Write + ?Sized>(writer: &mut W, value: impl fmt::Debug) -> io::Result<()> {
     let text = format!("{value:?}");
     let Some((mantissa, exponent)) = text.split_once('e') else {
         return writer.write_all(text.as_bytes());

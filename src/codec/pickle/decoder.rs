@@ -4,7 +4,8 @@ use super::{
     PickleError,
     graph::{EMPTY_TUPLE, FALSE, Graph, NONE, Node, NodeId, TRUE},
     input::Input,
-    integer, opcode as op, text_args,
+    integer::{self, Int},
+    opcode as op, text_args,
     vm::Vm,
 };
 use crate::Error;
@@ -59,17 +60,17 @@ fn execute<'a>(
         op::INT => match input.line()? {
             b"00" => vm.push_id(FALSE),
             b"01" => vm.push_id(TRUE),
-            line => vm.integer(text_args::integer(line)?)?,
+            line => vm.push(Node::Int(text_args::integer(line)?))?,
         },
         op::LONG => {
             let line = input.line()?;
-            vm.integer(text_args::integer(line.strip_suffix(b"L").unwrap_or(line))?)?;
+            vm.push(Node::Int(text_args::integer(line.strip_suffix(b"L").unwrap_or(line))?))?;
         }
-        op::BININT => vm.push(Node::Int(i32::from_le_bytes(input.array()?).into()))?,
-        op::BININT1 => vm.push(Node::Int(input.byte()?.into()))?,
-        op::BININT2 => vm.push(Node::Int(u16::from_le_bytes(input.array()?).into()))?,
-        op::LONG1 => vm.integer(integer::from_bytes(input.counted::<1>()?)?)?,
-        op::LONG4 => vm.integer(integer::from_bytes(input.signed_counted()?)?)?,
+        op::BININT => vm.push(Node::Int(Int::Small(i32::from_le_bytes(input.array()?).into())))?,
+        op::BININT1 => vm.push(Node::Int(Int::Small(input.byte()?.into())))?,
+        op::BININT2 => vm.push(Node::Int(Int::Small(u16::from_le_bytes(input.array()?).into())))?,
+        op::LONG1 => vm.push(Node::Int(integer::from_bytes(input.counted::<1>()?)?))?,
+        op::LONG4 => vm.push(Node::Int(integer::from_bytes(input.signed_counted()?)?))?,
         op::FLOAT => vm.push(Node::Float(text_args::float(input.line()?)?))?,
         op::BINFLOAT => vm.push(Node::Float(f64::from_be_bytes(input.array()?)))?,
 

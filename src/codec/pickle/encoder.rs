@@ -143,8 +143,7 @@ fn begin(graph: &Graph<'_>, id: NodeId, out: &mut Encoder) -> Result<Option<Opti
     match graph.node(id) {
         Node::None => out.op(op::NONE),
         Node::Bool(value) => out.bool(*value),
-        Node::Int(value) => out.int(*value),
-        Node::Big(bytes) => out.big(bytes),
+        Node::Int(value) => out.integer(value),
         Node::Float(value) => out.float(*value),
         Node::Str(text) => out.text(|out| out.extend_from_slice(text)),
         Node::Bytes(bytes) => out.bytes(bytes),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, slice};
 
-use super::MAX_DEPTH;
+use super::{MAX_DEPTH, integer::Int};
 use crate::Error;
 
 /// The index of a node.
@@ -13,9 +13,7 @@ pub(super) type NodeId = u32;
 pub(super) enum Node<'a> {
     None,
     Bool(bool),
-    Int(i64),
-    /// Beyond 64 bits: little-endian two's complement.
-    Big(Box<[u8]>),
+    Int(Int),
     Float(f64),
     /// See [`wtf8`](super::wtf8).
     Str(Cow<'a, [u8]>),
@@ -23,7 +21,7 @@ pub(super) enum Node<'a> {
     ByteArray(&'a [u8]),
     List(Vec<NodeId>),
     Tuple(Box<[NodeId]>),
-    Dict(Vec<(NodeId, NodeId)>),
+    Dict(Vec<[NodeId; 2]>),
     Set(Vec<NodeId>),
     FrozenSet(Box<[NodeId]>),
     /// A class or function: its module and its name.
@@ -52,7 +50,6 @@ impl Step {
 #[derive(Clone, Debug)]
 pub(super) enum Children<'a> {
     Ids(slice::Iter<'a, NodeId>),
-    Pairs(slice::Iter<'a, (NodeId, NodeId)>, Option<NodeId>),
     Steps(slice::Iter<'a, Step>),
 }
 
@@ -62,13 +59,6 @@ impl Iterator for Children<'_> {
     fn next(&mut self) -> Option<Step> {
         match self {
             Self::Ids(ids) => ids.next().copied().map(Step::Node),
-            Self::Pairs(pairs, value) => match value.take() {
-                Some(value) => Some(Step::Node(value)),
-                None => pairs.next().map(|(key, next)| {
-                    *value = Some(*next);
-                    Step::Node(*key)
-                }),
-            },
             Self::Steps(steps) => steps.next().copied(),
         }
     }
@@ -156,7 +146,7 @@ impl<'a> Graph<'a> {
         match self.node(id) {
             Node::List(items) | Node::Set(items) => Children::Ids(items.iter()),
             Node::Tuple(items) | Node::FrozenSet(items) => Children::Ids(items.iter()),
-            Node::Dict(pairs) => Children::Pairs(pairs.iter(), None),
+            Node::Dict(pairs) => Children::Ids(pairs.as_flattened().iter()),
             Node::Object(steps) => Children::Steps(steps.iter()),
             _ => Children::Ids([].iter()),
         }
@@ -183,13 +173,13 @@ impl<'a> Graph<'a> {
         let mut last: Vec<(usize, NodeId)> = vec![(0, 0); self.nodes.len()];
         for (number, node) in (1..).zip(&mut self.nodes) {
             let Node::Dict(pairs) = node else { continue };
-            for (key, value) in pairs.iter() {
+            for [key, value] in pairs.iter() {
                 if let Some(text) = text(*key) {
                     last[text as usize] = (number, *value);
                 }
             }
             // The first pair of a key takes the last value. Later pairs find the mark gone.
-            pairs.retain_mut(|(key, value)| match text(*key).map(|text| &mut last[text as usize]) {
+            pairs.retain_mut(|[key, value]| match text(*key).map(|text| &mut last[text as usize]) {
                 None => true,
                 Some((dict, last)) if *dict == number => {
                     (*dict, *value) = (0, *last);

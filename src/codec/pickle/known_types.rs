@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     graph::{Graph, Node, NodeId, Step},
+    integer::Int,
     opcode as op,
 };
 
@@ -66,7 +67,7 @@ impl Graph<'_> {
             Node::Str(_) => "str",
             Node::Global(..) => return self.full_name(id),
             Node::Object(steps) => return self.object_class_name(id, steps),
-            Node::None | Node::Bool(_) | Node::Int(_) | Node::Big(_) | Node::Float(_) => "scalar",
+            Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) => "scalar",
         };
         name.into()
     }
@@ -170,7 +171,7 @@ impl Graph<'_> {
 
     fn int(&self, id: NodeId) -> Option<i64> {
         match self.node(id) {
-            Node::Int(value) => Some(*value),
+            Node::Int(Int::Small(value)) => Some(*value),
             _ => None,
         }
     }
@@ -198,22 +199,16 @@ impl Graph<'_> {
 
     fn uuid(&self, state: NodeId) -> Option<String> {
         let Node::Dict(pairs) = self.node(state) else { return None };
-        let [(_, int)] =
-            pairs.iter().filter(|(key, _)| self.str(*key) == Some("int")).collect::<Vec<_>>()[..]
-        else {
-            return None;
-        };
+        let mut ints = pairs.iter().filter(|[key, _]| self.str(*key) == Some("int"));
+        let (Some([_, int]), None) = (ints.next(), ints.next()) else { return None };
         let value = match self.node(*int) {
-            Node::Int(value) => u128::try_from(*value).ok()?,
-            Node::Big(bytes) => {
-                // It must be positive, so only a zero byte can follow the 128 bits.
-                let mut all = [0; 16];
-                let (bytes, sign) = bytes.split_at(bytes.len().min(16));
-                if !matches!(sign, [] | [0]) || (sign.is_empty() && bytes.last()? & 0x80 != 0) {
-                    return None;
-                }
+            Node::Int(Int::Small(value)) => u128::try_from(*value).ok()?,
+            Node::Int(Int::Big(bytes)) => {
+                let mut all = [0; 17];
                 all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-                u128::from_le_bytes(all)
+                let [low @ .., high] = all;
+                let negative = bytes.last()? & 0x80 != 0;
+                (!negative && high == 0).then(|| u128::from_le_bytes(low))?
             }
             _ => return None,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Budget, encoder,
     graph::{Children, Graph, Node, NodeId, Step},
-    integer,
+    integer::{self, Int},
     known_types::JsonForm,
     wtf8,
 };
@@ -37,7 +37,7 @@ pub(super) fn session_data(graph: &Graph<'_>, budget: &mut Budget) -> Result<Ses
     graph.post_order(|id| writer.fidelity[id as usize] = writer.classify(id))?;
     let mut source = String::new();
     let mut members = Vec::with_capacity(pairs.len());
-    for (key, value) in pairs {
+    for [key, value] in pairs {
         let is_string = matches!(graph.node(*key), Node::Str(_));
         let mut key = writer.fragment(*key, is_string, &mut source, budget)?;
         if let Fragment::Source(quoted) = &mut key {
@@ -59,7 +59,7 @@ impl JsonWriter<'_> {
     fn classify(&self, id: NodeId) -> Fidelity {
         let worst = || self.graph.children(id).filter_map(Step::node).map(|id| self.fidelity(id)).max();
         match self.graph.node(id) {
-            Node::None | Node::Bool(_) | Node::Int(_) | Node::Big(_) | Node::Float(_) => Fidelity::Exact,
+            Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) => Fidelity::Exact,
             Node::Str(text) if wtf8::has_surrogate_pair(text) => Fidelity::Lossy,
             Node::Str(_) => Fidelity::Exact,
             Node::List(_) => worst().unwrap_or(Fidelity::Exact),
@@ -85,7 +85,7 @@ impl JsonWriter<'_> {
             let key = match self.graph.node(key) {
                 Node::Str(_) => self.fidelity(key),
                 // json.dumps turns these keys into strings.
-                Node::None | Node::Bool(_) | Node::Int(_) | Node::Big(_) | Node::Float(_) => Fidelity::Lossy,
+                Node::None | Node::Bool(_) | Node::Int(_) | Node::Float(_) => Fidelity::Lossy,
                 _ => Fidelity::None,
             };
             worst = worst.max(key).max(self.fidelity(value));
@@ -215,8 +215,8 @@ fn push_scalar(node: &Node<'_>, out: &mut String) {
     match node {
         Node::None => out.push_str("null"),
         Node::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Node::Int(value) => out.push_str(&value.to_string()),
-        Node::Big(bytes) => out.push_str(&integer::to_decimal(bytes)),
+        Node::Int(Int::Small(value)) => out.push_str(&value.to_string()),
+        Node::Int(Int::Big(bytes)) => out.push_str(&integer::to_decimal(bytes)),
         Node::Float(value) if value.is_nan() => out.push_str("NaN"),
         Node::Float(value) if value.is_infinite() => {
             out.push_str(if *value > 0.0 { "Infinity" } else { "-Infinity" });

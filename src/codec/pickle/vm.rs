@@ -5,7 +5,6 @@ use std::{borrow::Cow, collections::HashMap};
 use super::{
     PickleError,
     graph::{Graph, Node, NodeId, Step},
-    integer::Int,
     opcode as op, wtf8,
 };
 
@@ -118,13 +117,6 @@ impl<'a> Vm<'a> {
         Ok(())
     }
 
-    pub(super) fn integer(&mut self, value: Int) -> Result<(), PickleError> {
-        self.push(match value {
-            Int::Small(value) => Node::Int(value),
-            Int::Big(bytes) => Node::Big(bytes),
-        })
-    }
-
     pub(super) fn text(&mut self, text: &'a [u8]) -> Result<(), PickleError> {
         if !wtf8::is_valid(text) {
             return Err(PickleError("a string is not UTF-8"));
@@ -153,7 +145,7 @@ impl<'a> Vm<'a> {
 
     pub(super) fn dict(&mut self) -> Result<(), PickleError> {
         let items = self.pop_mark()?;
-        self.push(Node::Dict(pairs(&items)?.collect()))
+        self.push(Node::Dict(pairs(&items)?.into()))
     }
 
     pub(super) fn set_item(&mut self) -> Result<(), PickleError> {
@@ -181,11 +173,11 @@ impl<'a> Vm<'a> {
         let target = self.top()? as usize;
         match (opcode, self.nodes.get_mut(target)) {
             (op::APPEND | op::APPENDS, Some(Node::List(list))) => list.extend_from_slice(items),
-            (op::SETITEM | op::SETITEMS, Some(Node::Dict(dict))) => dict.extend(pairs(items)?),
+            (op::SETITEM | op::SETITEMS, Some(Node::Dict(dict))) => dict.extend_from_slice(pairs(items)?),
             (op::ADDITEMS, Some(Node::Set(set))) => set.extend_from_slice(items),
             (_, Some(Node::Object(steps))) => {
                 if opcode == op::SETITEMS {
-                    drop(pairs(items)?);
+                    pairs(items)?;
                 }
                 let many = matches!(opcode, op::APPENDS | op::SETITEMS | op::ADDITEMS);
                 steps.extend(many.then_some(Step::Op(op::MARK)));
@@ -246,7 +238,7 @@ impl<'a> Vm<'a> {
     }
 }
 
-fn pairs(items: &[NodeId]) -> Result<impl Iterator<Item = (NodeId, NodeId)>, PickleError> {
-    let (pairs, []) = items.as_chunks::<2>() else { return Err(PickleError("a key has no value")) };
-    Ok(pairs.iter().map(|[key, value]| (*key, *value)))
+fn pairs(items: &[NodeId]) -> Result<&[[NodeId; 2]], PickleError> {
+    let (pairs, []) = items.as_chunks() else { return Err(PickleError("a key has no value")) };
+    Ok(pairs)
 }
