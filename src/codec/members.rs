@@ -60,13 +60,8 @@ pub(super) struct PickledValue {
     pub(super) protocol: u8,
 }
 
-#[derive(Default)]
-struct Index {
-    /// The position of the last member of each unescaped key.
-    last: HashMap<Box<str>, usize>,
-    /// From the position of a duplicate to that of the previous member with the same key.
-    previous: HashMap<usize, usize>,
-}
+/// The positions of each unescaped key, in source order. More than one means duplicates.
+type Index = HashMap<Box<str>, Vec<usize>>;
 
 impl Members {
     /// Keys are the text between the quotes. Ranges are of `source`.
@@ -97,78 +92,80 @@ impl Members {
 
     /// The value of a key. Of duplicates the last wins, as in Python.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        let member = self.slots.get(self.last(key)?)?.as_ref()?;
-        Some(self.text(&member.value))
+        let last = match self.index() {
+            Some(index) => *index.get(key)?.last()?,
+            None => self.slots.iter().rposition(|slot| self.matches(slot, key))?,
+        };
+        Some(self.text(&self.slots.get(last)?.as_ref()?.value))
     }
 
     /// Replaces the value of the first member with this key and removes its duplicates, or appends a member.
     pub(super) fn set(&mut self, key: &str, value: Arc<str>) {
         let value = Fragment::Owned(value);
-        let Some(mut first) = self.last(key) else {
-            if let Some(index) = self.index.get_mut() {
-                index.last.insert(key.into(), self.slots.len());
-            }
+        let positions = self.positions(key);
+        let first = positions.first().copied().unwrap_or(self.slots.len());
+        if let Some(Some(member)) = self.slots.get_mut(first) {
+            member.value = value;
+        } else {
             let raw = json::escape_key(key);
             let escaped = raw.contains('\\');
             self.slots.push(Some(Member { key: Fragment::Owned(raw.into()), escaped, value }));
-            return;
-        };
-        while let Some(previous) = self.previous(first, key) {
-            self.remove_last(key, first, Some(previous));
-            first = previous;
         }
-        if let Some(Some(member)) = self.slots.get_mut(first) {
-            member.value = value;
+        if positions.len() != 1
+            && let Some(index) = self.index.get_mut()
+        {
+            index.insert(key.into(), vec![first]);
         }
-        self.compact();
+        self.empty(positions.get(1..).unwrap_or_default());
     }
 
     /// Removes a key with all its duplicates. Returns whether there was one.
     pub(super) fn remove(&mut self, key: &str) -> bool {
-        let mut next = self.last(key);
-        let found = next.is_some();
-        while let Some(position) = next {
-            next = self.previous(position, key);
-            self.remove_last(key, position, next);
-        }
-        self.compact();
-        found
-    }
-
-    /// The position of the last member with this key.
-    fn last(&self, key: &str) -> Option<usize> {
-        let indexed = self.index.get().is_some()
-            || (self.slots.len() > SMALL && self.scans.fetch_add(1, Relaxed) >= SCANS);
-        if indexed {
-            return self.index.get_or_init(|| Box::new(Index::new(self))).last.get(key).copied();
-        }
-        self.slots.iter().rposition(|slot| self.matches(slot, key))
-    }
-
-    /// The position of the duplicate before that at `position`.
-    fn previous(&self, position: usize, key: &str) -> Option<usize> {
-        match self.index.get() {
-            Some(index) => index.previous.get(&position).copied(),
-            None => self.slots.get(..position)?.iter().rposition(|slot| self.matches(slot, key)),
-        }
-    }
-
-    fn remove_last(&mut self, key: &str, position: usize, previous: Option<usize>) {
-        if let Some(slot) = self.slots.get_mut(position) {
-            *slot = None;
-            self.removed += 1;
-        }
+        let positions = self.positions(key);
         if let Some(index) = self.index.get_mut() {
-            index.previous.remove(&position);
-            match (previous, index.last.get_mut(key)) {
-                (Some(previous), Some(last)) => *last = previous,
-                _ => drop(index.last.remove(key)),
+            index.remove(key);
+        }
+        self.empty(&positions);
+        !positions.is_empty()
+    }
+
+    fn positions(&self, key: &str) -> Vec<usize> {
+        match self.index() {
+            Some(index) => index.get(key).cloned().unwrap_or_default(),
+            None => {
+                (0..).zip(&self.slots).filter(|(_, slot)| self.matches(slot, key)).map(|(at, _)| at).collect()
             }
         }
     }
 
-    /// Drops empty slots once they are the majority. Positions change, so the index is built anew.
-    fn compact(&mut self) {
+    /// The index, if there is one or lookups have paid for one.
+    fn index(&self) -> Option<&Index> {
+        let indexed = self.index.get().is_some()
+            || (self.slots.len() > SMALL && self.scans.fetch_add(1, Relaxed) >= SCANS);
+        indexed.then(|| &**self.index.get_or_init(|| Box::new(self.new_index())))
+    }
+
+    fn new_index(&self) -> Index {
+        let mut index = Index::with_capacity(self.len());
+        for (position, slot) in self.slots.iter().enumerate() {
+            count_step();
+            if let Some(member) = slot.as_ref().filter(|member| member.has_string_key()) {
+                let key = json::unescape(self.text(&member.key)).into();
+                index.entry(key).or_default().push(position);
+            }
+        }
+        index
+    }
+
+    /// Empties slots, and drops the empty ones once they are the majority. That changes positions, so the
+    /// index is built anew.
+    fn empty(&mut self, positions: &[usize]) {
+        for &position in positions {
+            if let Some(slot) = self.slots.get_mut(position) {
+                *slot = None;
+                self.removed += 1;
+            }
+        }
         if self.removed > self.slots.len() / 2 {
             self.slots.retain(|slot| {
                 count_step();
@@ -203,22 +200,6 @@ impl Member {
     /// In a pickle a key can be of any type. A key that is not a string cannot be named here.
     pub(super) fn has_string_key(&self) -> bool {
         !matches!(self.key, Fragment::Pickled(_))
-    }
-}
-
-impl Index {
-    fn new(members: &Members) -> Self {
-        let mut index = Self::default();
-        index.last.reserve(members.slots.len());
-        for (position, slot) in members.slots.iter().enumerate() {
-            count_step();
-            let Some(member) = slot.as_ref().filter(|member| member.has_string_key()) else { continue };
-            let key = json::unescape(members.text(&member.key)).into();
-            if let Some(previous) = index.last.insert(key, position) {
-                index.previous.insert(position, previous);
-            }
-        }
-        index
     }
 }
 

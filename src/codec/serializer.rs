@@ -41,7 +41,7 @@ pub trait Serializer: Send + Sync + 'static {
 
     /// Returns the dictionary in stored bytes.
     ///
-    /// Errors ([`Error::unreadable`]) if they hold no dictionary, or one that would take more than `max_bytes`.
+    /// Errors ([`Error::unreadable`]) if they hold no dictionary, or one that takes more than `max_bytes`.
     fn loads(&self, bytes: Vec<u8>, max_bytes: usize) -> Result<SessionData, Error>;
 }
 
