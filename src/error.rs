@@ -3,7 +3,10 @@
 use std::{
     error::Error as StdError,
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
@@ -16,10 +19,9 @@ type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Everything that can go wrong with a session.
 ///
-/// The kinds stay private so that they can grow; ask with the predicates. As an actix
-/// [`ResponseError`] it answers 400 when the session was interrupted, 503 when the store could not be
-/// used, and 500 otherwise. The response body never repeats the error's text: when an error becomes a response,
-/// its text and causes go to the log, once.
+/// The kinds are private so that they can grow; the predicates tell them apart. As an actix [`ResponseError`] it is a
+/// 400 if the session was interrupted, a 503 if the store could not be used, and a 500 otherwise. The response body
+/// never contains the error's text or causes: the session middleware logs them. Clones are cheap and share their causes.
 ///
 /// ```
 /// use actix_django_session::{Session, Error};
@@ -30,7 +32,8 @@ type Cause = Box<dyn StdError + Send + Sync>;
 /// assert!(error.is_value());
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
 struct Inner {
     kind: Kind,
@@ -52,62 +55,55 @@ enum Kind {
     Configuration,
 }
 
+/// # Constructors
 impl Error {
     fn new(kind: Kind, text: impl Into<String>, cause: Option<Cause>) -> Self {
-        let (text, logged) = (text.into(), AtomicBool::new(false));
-        Self(Box::new(Inner { kind, text, cause, logged }))
+        Self(Arc::new(Inner { kind, text: text.into(), cause, logged: AtomicBool::new(false) }))
     }
 
     pub(crate) fn interrupted() -> Self {
         Self::new(Kind::Interrupted, INTERRUPTED, None)
     }
 
-    /// A store could not do what it was asked. `text` says what to do about it and must hold neither
-    /// session keys nor secrets.
+    /// A backend could not do its work. `text` says what to do about it and must contain neither session keys nor
+    /// secrets.
+    ///
+    /// ```
+    /// use actix_django_session::Error;
+    ///
+    /// assert!(Error::store("cannot load a session: the disk is full").is_store());
+    /// ```
     pub fn store(text: impl Into<String>) -> Self {
         Self::new(Kind::Store, text, None)
     }
 
-    /// As [`Error::store`], with the error that caused it.
+    /// The same as [`Error::store`], with the error that caused it.
     pub fn store_caused_by(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::new(Kind::Store, text, Some(cause.into()))
     }
 
     pub(crate) fn closed() -> Self {
-        Self::new(
-            Kind::Closed,
-            "the response has already begun: a change to the session can no longer be saved; \
-             change it before the handler returns, or open it again with Session::open",
-            None,
-        )
+        let text = "the response has already begun: a change to the session can no longer be saved; change it before \
+             the handler returns, or open it again with Session::open";
+        Self::new(Kind::Closed, text, None)
     }
 
     pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
-        Self::new(
-            Kind::TooLarge,
-            format!("the session has {bytes} bytes, more than max_session_bytes ({limit})"),
-            None,
-        )
+        let text = format!("the session has {bytes} bytes, more than max_session_bytes ({limit})");
+        Self::new(Kind::TooLarge, text, None)
     }
 
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn too_large_to_read(limit: usize) -> Self {
-        let text = format!("what is stored is larger than any session of max_session_bytes ({limit})");
+        let text = format!("the stored value is larger than any session of max_session_bytes ({limit})");
         Self::new(Kind::TooLarge, text, None)
     }
 
     pub(crate) fn too_large_for_a_cookie(bytes: usize, limit: usize) -> Self {
         let text = format!(
             "the session's cookie would have {bytes} bytes, and browsers keep {limit}: put less into the session, \
-             or keep it in another store"
+             or use another store"
         );
         Self::new(Kind::TooLarge, text, None)
-    }
-
-    /// The same error for somebody else whom it concerns too.
-    pub(crate) fn again(&self) -> Self {
-        let cause = self.source().map(|cause| Cause::from(cause.to_string()));
-        Self::new(self.0.kind, self.0.text.clone(), cause)
     }
 
     /// A value cannot be stored, or not be read. `text` must not quote it. For authors of serializers.
@@ -115,7 +111,7 @@ impl Error {
         Self::new(Kind::Value, text, None)
     }
 
-    /// Stored text or bytes are broken. `text` must not quote them. For authors of serializers.
+    /// Stored bytes are broken. `text` must not quote them. For authors of serializers.
     pub fn unreadable(text: impl Into<String>) -> Self {
         Self::new(Kind::Unreadable, text, None)
     }
@@ -124,7 +120,7 @@ impl Error {
         Self::new(Kind::BadSignature, "no secret key or fallback made this signature", None)
     }
 
-    /// `which` says more about the one that is missing, or nothing.
+    /// `which` describes the missing one, or is empty.
     pub(crate) fn no_middleware(which: &str) -> Self {
         let text = format!(
             "no SessionMiddleware{which} is wrapped around this handler: add .wrap(SessionMiddleware::new(store)) \
@@ -133,18 +129,21 @@ impl Error {
         Self::new(Kind::NoMiddleware, text, None)
     }
 
-    /// What a store was given cannot be right. `text` says what to give it instead.
+    /// A setting cannot be right. `text` says what to use instead.
     pub fn configuration(text: impl Into<String>) -> Self {
         Self::new(Kind::Configuration, text, None)
     }
+}
 
-    /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's
-    /// `SessionInterrupted` (`UpdateError` outside a request).
+/// # Predicates
+impl Error {
+    /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's `SessionInterrupted`
+    /// (`UpdateError` outside a request).
     pub fn is_interrupted(&self) -> bool {
         self.0.kind == Kind::Interrupted
     }
 
-    /// The store could not be used: away, too slow, without rights, without its table.
+    /// The store could not be used: unreachable, too slow, without a right, without its table.
     pub fn is_store(&self) -> bool {
         self.0.kind == Kind::Store
     }
@@ -155,17 +154,17 @@ impl Error {
     }
 
     /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes), or than a
-    /// cookie may be that holds one.
+    /// cookie may be that contains one.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
     }
 
-    /// A value could not be written as JSON, or not be read as the type that was asked for.
+    /// A value could not be written as JSON, or not be read as the requested type.
     pub fn is_value(&self) -> bool {
         self.0.kind == Kind::Value
     }
 
-    /// Stored text could not be decoded, also because of its signature.
+    /// Stored bytes could not be decoded, also because of their signature.
     pub fn is_unreadable(&self) -> bool {
         matches!(self.0.kind, Kind::Unreadable | Kind::BadSignature)
     }
@@ -179,19 +178,10 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         self.0.kind == Kind::Configuration
     }
+}
 
-    /// Writes the error with its causes to the log, unless that was done before.
-    pub(crate) fn log(&self) {
-        if self.0.logged.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        match self.0.kind {
-            Kind::Interrupted => tracing::warn!("{self}"),
-            _ => tracing::error!("{}", self.with_causes()),
-        }
-    }
-
-    /// The error and its causes in one line, for logs and command lines.
+impl Error {
+    /// Returns the error and its causes in one line, for logs and command lines.
     ///
     /// ```
     /// let error = actix_django_session::Error::store_caused_by("cannot load", std::fmt::Error);
@@ -206,6 +196,17 @@ impl Error {
             next = cause.source();
         }
         text
+    }
+
+    /// Logs the error with its causes, once: nested middlewares see the same one.
+    pub(crate) fn log(&self) {
+        if self.0.logged.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match self.0.kind {
+            Kind::Interrupted => tracing::warn!("{self}"),
+            _ => tracing::error!("{}", self.with_causes()),
+        }
     }
 }
 
@@ -237,9 +238,8 @@ impl ResponseError for Error {
         }
     }
 
-    /// The client learns no more than the status; here the rest goes to the log.
+    /// The client learns no more than the status.
     fn error_response(&self) -> HttpResponse {
-        self.log();
         let body = match self.0.kind {
             Kind::Interrupted => INTERRUPTED,
             Kind::Store => "Service unavailable",

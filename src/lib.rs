@@ -6,7 +6,7 @@
 //! Without any Django it is a durable session in the PostgreSQL that you already run.
 //!
 //! ```no_run
-//! use actix_django_session::{Error, PostgresStore, SecretKey, Session, SessionMiddleware};
+//! use actix_django_session::{Error, SecretKey, Session, SessionMiddleware, Store};
 //! use actix_web::{App, HttpServer, Responder, web};
 //!
 //! async fn view(session: Session) -> Result<impl Responder, Error> {
@@ -17,7 +17,7 @@
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
-//!     let store = PostgresStore::connect(&std::env::var("DATABASE_URL")?, secret).await?;
+//!     let store = Store::connect(&std::env::var("DATABASE_URL")?, secret).await?;
 //!     let session = SessionMiddleware::new(store);
 //!     HttpServer::new(move || App::new().wrap(session.clone()).route("/", web::get().to(view)))
 //!         .bind("127.0.0.1:8080")?
@@ -72,35 +72,26 @@
 //! responses hold keys, secrets or data. The driver is another matter: at debug level `tokio-postgres` logs the
 //! parameters of its statements.
 
+pub mod backend;
 pub mod codec;
-mod cookie;
 mod error;
-mod extract;
-pub mod hooks;
 mod key;
-mod middleware;
 mod session;
 mod settings;
-pub mod store;
+mod store;
+mod web;
 
-#[cfg(feature = "postgres")]
-pub use self::store::PostgresStore;
-#[cfg(feature = "sqlite")]
-pub use self::store::SqliteStore;
+pub use actix_web::cookie::SameSite;
+
 pub use self::{
-    codec::SecretKey,
+    codec::signing::SecretKey,
     error::Error,
-    extract::{LazySession, SessionExt},
     key::SessionKey,
-    middleware::SessionMiddleware,
     session::{Expiry, Session},
-    settings::{OnInterrupted, SessionSettings},
+    settings::SessionSettings,
+    store::{SessionEntry, Sessions, Store, Sweeper},
+    web::{LazySession, SessionExt, SessionMiddleware, hooks},
 };
-pub use ::cookie::SameSite;
-
-#[cfg(doc)]
-#[doc = include_str!("promises.md")]
-pub mod promises {}
 
 /// The README's code is tested as documentation is.
 #[cfg(all(doctest, feature = "postgres"))]

@@ -6,18 +6,7 @@ use cookie::SameSite;
 
 use crate::Error;
 
-/// What happens when a request's session was ended by another request before it could be saved.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnInterrupted {
-    /// The response is replaced by a 400, as in Django.
-    #[default]
-    BadRequest,
-    /// The handler's response goes out, its changes to the session are dropped, and the log says so.
-    DropChanges,
-}
-
-/// How sessions and their cookie behave. Django's `SESSION_*` settings.
+/// How sessions and their cookie behave: Django's `SESSION_*` settings by their names.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +29,7 @@ pub struct SessionSettings {
     pub(crate) touch_interval: Duration,
     pub(crate) coarse_expiry: bool,
     pub(crate) expire_at_browser_close: bool,
-    pub(crate) on_interrupted: OnInterrupted,
+    pub(crate) drop_interrupted_changes: bool,
 }
 
 impl Default for SessionSettings {
@@ -57,7 +46,7 @@ impl Default for SessionSettings {
             touch_interval: Duration::ZERO,
             coarse_expiry: false,
             expire_at_browser_close: false,
-            on_interrupted: OnInterrupted::default(),
+            drop_interrupted_changes: false,
         }
     }
 }
@@ -70,8 +59,7 @@ impl SessionSettings {
         self
     }
 
-    /// `SESSION_COOKIE_AGE`: how long a session lives after its last save, in whole seconds.
-    /// Default: two weeks.
+    /// `SESSION_COOKIE_AGE`: how long after its last save a session expires, in whole seconds. Default: two weeks.
     #[must_use]
     pub fn cookie_age(mut self, age: Duration) -> Self {
         self.cookie_age = age;
@@ -114,29 +102,29 @@ impl SessionSettings {
         self
     }
 
-    /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews
-    /// its cookie, so that it ends when the visitor has been idle for the cookie age.
+    /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews its cookie, so that
+    /// it expires when the visitor has been idle for the cookie age.
     #[must_use]
     pub fn save_every_request(mut self, yes: bool) -> Self {
         self.save_every_request = yes;
         self
     }
 
-    /// With [`save_every_request`](Self::save_every_request): how long a session that nobody changed is left alone before a
-    /// request renews its expiry and its cookie again. Default: zero, so that every request does, as in Django.
+    /// With [`save_every_request`](Self::save_every_request): the least time between two renewals of an unchanged session.
+    /// Default: zero, so that every request renews it, as in Django.
     ///
-    /// A minute or an hour spares the database nearly all of these writes, and the visitor loses no more than that of the
-    /// cookie age.
+    /// A minute or an hour spares the database nearly all of these writes, and shortens the cookie age by no more than
+    /// that.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
     }
 
-    /// Rounds up when a session ends, by a hundredth of its age at most (three hours of two weeks). Default: no.
+    /// Rounds `expire_date` up by at most a hundredth of the session's age (three hours of two weeks). Default: no.
     ///
-    /// Then saves that follow one another mostly leave `expire_date` as it is, and PostgreSQL, which has an index on it, can
-    /// write the row in place. The cookie ends when it did.
+    /// Most saves then leave `expire_date` as it is, so that PostgreSQL need not touch the index on it (HOT updates). The
+    /// cookie is unchanged.
     #[must_use]
     pub fn coarse_expiry(mut self, yes: bool) -> Self {
         self.coarse_expiry = yes;
@@ -150,15 +138,17 @@ impl SessionSettings {
         self
     }
 
-    /// What to answer when the session was ended elsewhere meanwhile. Default: 400, as Django.
+    /// What happens if another request deleted the session before this one could save it. Default: no, and the response is
+    /// replaced by a 400, as in Django. With yes, the handler's response goes out, its changes to the session are dropped, and
+    /// the log says so.
     #[must_use]
-    pub fn on_interrupted(mut self, policy: OnInterrupted) -> Self {
-        self.on_interrupted = policy;
+    pub fn drop_interrupted_changes(mut self, yes: bool) -> Self {
+        self.drop_interrupted_changes = yes;
         self
     }
 
-    pub(crate) fn expiry(&self) -> Policy {
-        Policy {
+    pub(crate) fn expiry(&self) -> ExpiryPolicy {
+        ExpiryPolicy {
             cookie_age: self.cookie_age,
             expire_at_browser_close: self.expire_at_browser_close,
             coarse: self.coarse_expiry,
@@ -208,7 +198,7 @@ impl SessionSettings {
 
 /// The settings that expiry depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy {
+pub(crate) struct ExpiryPolicy {
     pub(crate) cookie_age: Duration,
     pub(crate) expire_at_browser_close: bool,
     /// Rounded up in the store.

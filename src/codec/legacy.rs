@@ -9,13 +9,21 @@ use super::{base64::decode_leniently, signing::SecretKey};
 /// The payload of a text from before Django 3.1, if its signature is valid. Fallback keys verify too, which
 /// Django never did for these rows.
 pub(super) fn decode(text: &str, key: &SecretKey, class: &str) -> Option<Vec<u8>> {
-    let signed = decode_leniently(text).ok()?;
-    let colon = signed.iter().position(|&byte| byte == b':')?;
-    let (hex, payload) = (signed.get(..colon)?, signed.get(colon + 1..)?);
-    let tag = unhex(hex)?;
+    let (tag, payload) = split(text)?;
     let salt = format!("django.contrib.sessions{class}");
-    let valid = key.secrets().any(|secret| verify_mac(&[salt.as_bytes(), secret], payload, &tag));
-    valid.then(|| payload.to_vec())
+    key.secrets().any(|secret| verify_mac(&[salt.as_bytes(), secret], &payload, &tag)).then_some(payload)
+}
+
+/// The same without a look at the signature.
+pub(super) fn decode_unverified(text: &str) -> Option<Vec<u8>> {
+    split(text).map(|(_, payload)| payload)
+}
+
+fn split(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut signed = decode_leniently(text).ok()?;
+    let colon = signed.iter().position(|&byte| byte == b':')?;
+    let payload = signed.split_off(colon + 1);
+    Some((unhex(signed.get(..colon)?)?, payload))
 }
 
 /// Verifies a SHA-1 signature in the current layout: `DEFAULT_HASHING_ALGORITHM` of Django 3.1 and 3.2.

@@ -1,7 +1,7 @@
-//! Django's stored text: JSON, compressed if that is shorter, with a time stamp and a signature.
+//! How a session's dictionary becomes bytes, as Django stores them, and how bytes become a dictionary.
 //!
-//! `body ":" timestamp ":" signature`, as `django.core.signing.dumps(data, compress=True)` with the salt
-//! of the session engine. No I/O here.
+//! Signed text is `body ":" timestamp ":" signature`, as `django.core.signing.dumps(data, compress=True)` writes it with
+//! the salt of the session engine. No I/O here.
 
 mod base64;
 pub(crate) mod compress;
@@ -15,7 +15,7 @@ mod members;
 mod pickle;
 mod scan;
 mod serializer;
-mod signing;
+pub(crate) mod signing;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -24,40 +24,50 @@ use ::base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 pub(crate) use self::data::EXPIRY_KEY;
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
-use self::{compress::Level, signing::Signer};
+use self::{
+    compress::Level,
+    signing::{SecretKey, Signer},
+};
 pub use self::{
     data::SessionData,
     serializer::{JsonSerializer, Serializer},
-    signing::SecretKey,
 };
 use crate::Error;
 
 /// The class name in the salt: every one of Django's own engines calls its class so.
 const CLASS: &str = "SessionStore";
 
-/// Below this, compression costs more time than the bytes it saves are worth. Django reads both.
+/// The salt of Django's `signed_cookies` engine, which is the name of its module and not of its class.
+const COOKIE_CLASS: &str = "backends.signed_cookies";
+
+/// Below this, compression costs more time than the saved bytes are worth. Django reads both.
 const COMPRESS_FROM: usize = 1024;
 
-/// Turns a session into the text that Django stores, and back. Cheap to clone.
+/// A zlib stream's first byte. Neither a pickle nor JSON begins with it.
+const ZLIB: u8 = 0x78;
+
+/// Turns a session into the bytes that Django stores, and back. Cheap to clone.
 ///
-/// Any store takes a [`SecretKey`] where it takes a codec; make one to change what a codec does:
+/// Databases, files and cookies hold signed text: every function that takes a codec takes a [`SecretKey`] for that.
+/// Caches hold what a serializer wrote, without a signature: [`Codec::unsigned`].
 ///
 /// ```
-/// use actix_django_session::{SecretKey, codec::Codec};
+/// use actix_django_session::{SecretKey, codec::{Codec, SessionData}};
 ///
 /// let codec = Codec::new(SecretKey::new("django-insecure-x")).read_legacy(true).max_session_bytes(65_536);
-/// let text = "e30:1r31eq:eW91IHdvdWxkIG5vdCBndWVzcyB0aGlzIHNpZ25hdA";
-/// assert!(codec.decode(text).unwrap_err().is_bad_signature());
+/// let text = codec.encode(&SessionData::from_json(r#"{"k1":"v1"}"#)?)?;
+/// assert_eq!(codec.decode(&text)?.get_json("k1"), Some("\"v1\""));
+///
+/// let forged = "e30:1r31eq:eW91IHdvdWxkIG5vdCBndWVzcyB0aGlzIHNpZ25hdA";
+/// assert!(codec.decode(forged).unwrap_err().is_bad_signature());
+/// # Ok::<(), actix_django_session::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Codec(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    key: SecretKey,
-    class: String,
-    salt: String,
-    signer: Signer,
+    envelope: Envelope,
     serializer: Arc<dyn Serializer>,
     compress_from: usize,
     level: Level,
@@ -65,68 +75,128 @@ struct Inner {
     max_session_bytes: usize,
 }
 
+/// What stands around the serialized dictionary.
+#[derive(Clone)]
+enum Envelope {
+    /// A time stamp and a signature.
+    Signed { key: SecretKey, class: String, salt: String, signer: Signer },
+    /// The same, read without checking the signature, and never written.
+    Unverified,
+    /// Nothing.
+    None,
+}
+
 impl Codec {
-    /// A codec that writes what Django's own engines write.
+    /// Signed text, as Django's engines `db`, `file` and `signed_cookies` write it.
     pub fn new(key: SecretKey) -> Self {
         let salt = salt(CLASS);
         let signer = Signer::new(&key, &salt);
+        Self::with(
+            Envelope::Signed { key, class: CLASS.to_owned(), salt, signer },
+            JsonSerializer,
+            COMPRESS_FROM,
+        )
+    }
+
+    /// Serialized bytes without a signature, as Django's `cache` and `cached_db` engines write them. Whoever can write to
+    /// the cache can impersonate any visitor.
+    ///
+    /// Django uses `PickleSerializer` (feature `pickle`); django-redis can also use [`JsonSerializer`].
+    ///
+    /// ```
+    /// use actix_django_session::codec::{Codec, JsonSerializer, SessionData};
+    ///
+    /// let codec = Codec::unsigned(JsonSerializer);
+    /// assert_eq!(codec.encode(&SessionData::from_json(r#"{"k1":1}"#)?)?, br#"{"k1":1}"#);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn unsigned(serializer: impl Serializer) -> Self {
+        Self::with(Envelope::None, serializer, usize::MAX)
+    }
+
+    /// Signed text, read without checking its signature, and never written: for listing, showing, clearing and deleting
+    /// sessions where the secret key is not known. What it reads proves nothing about the visitor.
+    pub fn unverified() -> Self {
+        Self::with(Envelope::Unverified, JsonSerializer, COMPRESS_FROM).read_legacy(true)
+    }
+
+    fn with(envelope: Envelope, serializer: impl Serializer, compress_from: usize) -> Self {
         Self(Arc::new(Inner {
-            key,
-            class: CLASS.to_owned(),
-            salt,
-            signer,
-            serializer: Arc::new(JsonSerializer),
-            compress_from: COMPRESS_FROM,
+            envelope,
+            serializer: Arc::new(serializer),
+            compress_from,
             level: Level::Fast,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
     }
 
-    /// For a site whose engine class is not called `SessionStore`: Django salts with the class's name
-    /// (`key_salt`).
+    /// For a site whose engine class is not called `SessionStore`: Django salts with the class's name (`key_salt`).
     #[must_use]
-    pub fn engine_class(self, class: &str) -> Self {
+    pub fn engine_class(self, name: &str) -> Self {
         self.change(|inner| {
-            inner.class = class.to_owned();
-            inner.salt = salt(class);
-            inner.signer = Signer::new(&inner.key, &inner.salt);
+            if let Envelope::Signed { key, class, salt: old, signer } = &mut inner.envelope {
+                *class = name.to_owned();
+                *old = salt(name);
+                *signer = Signer::new(key, old);
+            }
         })
     }
 
-    /// Also reads what Django wrote before 3.1 (SHA-1). Default: no, as Django since 4.0. Such a row is
-    /// rewritten in today's format by the next save.
+    /// Also reads what Django wrote before 3.1 (SHA-1). Default: no, as Django since 4.0. Such a row is rewritten in
+    /// today's format by the next save.
     #[must_use]
     pub fn read_legacy(self, yes: bool) -> Self {
         self.change(|inner| inner.read_legacy = yes)
     }
 
-    /// The largest session, as bytes of JSON before compression, that is read or written.
+    /// The largest session, in bytes of the serialized dictionary before compression, that is read or written.
     /// Default: 16 MiB.
     #[must_use]
     pub fn max_session_bytes(self, bytes: usize) -> Self {
         self.change(|inner| inner.max_session_bytes = bytes)
     }
 
-    /// For a site with another SESSION_SERIALIZER than JSON: [`PickleSerializer`] or one of your own.
+    /// For a site with another SESSION_SERIALIZER than JSON: `PickleSerializer` or one of your own.
     #[must_use]
     pub fn serializer(self, serializer: impl Serializer) -> Self {
         self.change(|inner| inner.serializer = Arc::new(serializer))
     }
 
-    /// The size in bytes from which a session is compressed if that is shorter. Default: 1024; Django's: 0.
+    /// The size in bytes from which on a session is compressed, if that makes it shorter. Default: 1024 for signed text
+    /// (Django's: 0), never for unsigned bytes. There only django-redis with its `ZlibCompressor` can read it; what is
+    /// compressed is always read.
     #[must_use]
     pub fn compress_from(self, bytes: usize) -> Self {
         self.change(|inner| inner.compress_from = bytes)
     }
 
-    /// As small as Django makes it, in all sizes.
-    pub(crate) fn compress_well(self) -> Self {
-        self.compress_from(0).change(|inner| inner.level = Level::Best)
+    /// As Django's `signed_cookies` writes it, and as small: every byte of a cookie travels with every request.
+    pub(crate) fn for_cookies(self) -> Self {
+        self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.level = Level::Best)
+    }
+
+    /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature `pickle`).
+    pub(crate) fn for_cache(&self, json: bool) -> Self {
+        #[cfg(feature = "pickle")]
+        if !json {
+            return Self::unsigned(PickleSerializer::new()).max_session_bytes(self.size_limit());
+        }
+        let _ = json;
+        Self::unsigned(JsonSerializer).max_session_bytes(self.size_limit())
+    }
+
+    pub(crate) fn is_unsigned(&self) -> bool {
+        matches!(self.0.envelope, Envelope::None)
     }
 
     pub(crate) fn size_limit(&self) -> usize {
         self.0.max_session_bytes
+    }
+
+    /// The length in bytes that no encoded session exceeds: base64 and what stands around it.
+    pub(crate) fn max_value_bytes(&self) -> usize {
+        self.size_limit().saturating_mul(4) / 3 + 256
     }
 
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -134,31 +204,42 @@ impl Codec {
         self
     }
 
-    /// Errors if the secret key is empty. So does everything else that a codec does with one.
+    /// Returns an error if the secret key is empty. So does everything else that uses it.
     pub fn check(&self) -> Result<(), Error> {
-        self.0.key.check()
+        match &self.0.envelope {
+            Envelope::Signed { key, .. } => key.check(),
+            Envelope::Unverified | Envelope::None => Ok(()),
+        }
     }
 
-    /// The text to store for `data`, stamped with the present time. Django's `SessionBase.encode`.
+    /// Returns the bytes to store, stamped with the present time if they are signed. Django's `SessionBase.encode`.
     ///
-    /// Errors if the session is too large.
-    pub fn encode(&self, data: &SessionData) -> Result<String, Error> {
+    /// Errors if the session is too large, or if this codec is [`unverified`](Self::unverified).
+    pub fn encode(&self, data: &SessionData) -> Result<Vec<u8>, Error> {
         self.encode_at(data, SystemTime::now())
     }
 
-    /// As [`encode`](Self::encode), stamped with another time.
-    pub fn encode_at(&self, data: &SessionData, time: SystemTime) -> Result<String, Error> {
+    /// The same as [`encode`](Self::encode), stamped with another time.
+    pub(crate) fn encode_at(&self, data: &SessionData, time: SystemTime) -> Result<Vec<u8>, Error> {
         self.check()?;
+        if let Envelope::Unverified = self.0.envelope {
+            return Err(Error::configuration(
+                "this store was opened without a secret key and cannot save sessions: give it Django's SECRET_KEY",
+            ));
+        }
         let payload = self.0.serializer.dumps(data)?;
         if payload.len() > self.0.max_session_bytes {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
-        let mut text = String::with_capacity(payload.len() * 4 / 3 + 64);
         let compressed = (payload.len() >= self.0.compress_from)
             .then(|| compress::deflate(&payload, self.0.level))
             .flatten();
+        let Envelope::Signed { signer, .. } = &self.0.envelope else {
+            return Ok(compressed.filter(|shorter| shorter.len() < payload.len()).unwrap_or(payload));
+        };
+        let mut text = String::with_capacity(payload.len() * 4 / 3 + 64);
         match compressed {
-            // Django's own bound: worth it from two bytes on, as the mark takes one.
+            // Django's own bound: worth it from two bytes on, since the mark takes one.
             Some(shorter) if shorter.len() + 1 < payload.len() => {
                 text.push('.');
                 URL_SAFE_NO_PAD.encode_string(&shorter, &mut text);
@@ -167,46 +248,75 @@ impl Codec {
         }
         text.push(':');
         push_base62(&mut text, time);
-        self.0.signer.sign(&mut text);
-        Ok(text)
+        signer.sign(&mut text);
+        Ok(text.into_bytes())
     }
 
-    /// The session in a stored text. Django's `SessionBase.decode`.
+    /// Returns the session in stored bytes. Django's `SessionBase.decode`.
     ///
-    /// Errors, where Django would answer an empty dictionary, if the signature is wrong, the text is
-    /// broken, too large, or holds something else than a JSON object.
-    pub fn decode(&self, text: &str) -> Result<SessionData, Error> {
-        self.decode_stamped(text).map(|(data, _)| data)
+    /// Errors, where Django would return an empty dictionary, if the signature is wrong, or the bytes are broken, too
+    /// large, or contain something else than a dictionary.
+    pub fn decode(&self, stored: impl AsRef<[u8]>) -> Result<SessionData, Error> {
+        self.decode_stamped(stored.as_ref()).map(|(data, _)| data)
     }
 
-    /// As [`decode`](Self::decode), with the time of encoding in whole seconds. A text from before Django 3.1
-    /// has none and counts as encoded in 1970.
-    pub fn decode_stamped(&self, text: &str) -> Result<(SessionData, SystemTime), Error> {
+    /// The same as [`decode`](Self::decode), with the time at which it was encoded, in whole seconds: 1970 for what has no
+    /// time stamp.
+    pub(crate) fn decode_stamped(&self, stored: &[u8]) -> Result<(SessionData, SystemTime), Error> {
         self.check()?;
-        let Inner { key, class, salt, signer, read_legacy, max_session_bytes, .. } = &*self.0;
-        let load = |payload: Vec<u8>| {
-            if payload.len() > *max_session_bytes {
-                return Err(Error::too_large(payload.len(), *max_session_bytes));
-            }
-            self.0.serializer.loads(payload, *max_session_bytes)
-        };
+        let Inner { envelope, read_legacy, .. } = &*self.0;
+        if let Envelope::None = envelope {
+            return Ok((self.decode_unsigned(stored)?, SystemTime::UNIX_EPOCH));
+        }
+        let text =
+            std::str::from_utf8(stored).map_err(|_| Error::unreadable("the stored session is not text"))?;
         let Some((value, signature)) = text.rsplit_once(':') else {
-            let payload = read_legacy.then(|| legacy::decode(text, key, class)).flatten();
-            return Ok((load(payload.ok_or_else(Error::bad_signature)?)?, SystemTime::UNIX_EPOCH));
+            let payload = match envelope {
+                _ if !read_legacy => None,
+                Envelope::Signed { key, class, .. } => legacy::decode(text, key, class),
+                _ => legacy::decode_unverified(text),
+            };
+            return Ok((self.load(payload.ok_or_else(Error::bad_signature)?)?, SystemTime::UNIX_EPOCH));
         };
-        let signed =
-            signer.verify(value, signature) || (*read_legacy && legacy::verify(value, signature, key, salt));
-        if !signed {
+        if let Envelope::Signed { key, salt, signer, .. } = envelope
+            && !signer.verify(value, signature)
+            && !(*read_legacy && legacy::verify(value, signature, key, salt))
+        {
             return Err(Error::bad_signature());
         }
         let (body, stamp) =
             value.rsplit_once(':').ok_or_else(|| Error::unreadable("the session data has no time stamp"))?;
         let time = from_base62(stamp)?;
         let payload = match body.strip_prefix('.') {
-            Some(body) => compress::inflate(&base64::decode_leniently(body)?, *max_session_bytes)?,
+            Some(body) => compress::inflate(&base64::decode_leniently(body)?, self.size_limit())?,
             None => base64::decode_leniently(body)?,
         };
-        Ok((load(payload)?, time))
+        Ok((self.load(payload)?, time))
+    }
+
+    /// Compressed or not.
+    fn decode_unsigned(&self, stored: &[u8]) -> Result<SessionData, Error> {
+        if stored.first() == Some(&ZLIB) {
+            match compress::inflate(stored, self.size_limit()) {
+                // Another serializer's bytes may begin so too.
+                Err(error) if !error.is_too_large() => {}
+                inflated => return self.load(inflated?),
+            }
+        }
+        self.load(stored.to_vec())
+    }
+
+    fn load(&self, payload: Vec<u8>) -> Result<SessionData, Error> {
+        let limit = self.size_limit();
+        if payload.len() > limit {
+            return Err(Error::too_large(payload.len(), limit));
+        }
+        #[cfg(feature = "pickle")]
+        if let (Envelope::Unverified, Some(0x80 | b'(' | b'}')) = (&self.0.envelope, payload.first()) {
+            // What the pickle of a dictionary can begin with, and JSON cannot.
+            return PickleSerializer::new().loads(payload, limit);
+        }
+        self.0.serializer.loads(payload, limit)
     }
 }
 
@@ -218,9 +328,13 @@ impl From<SecretKey> for Codec {
 
 impl fmt::Debug for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let envelope = match &self.0.envelope {
+            Envelope::Signed { salt, .. } => salt,
+            Envelope::Unverified => "unverified",
+            Envelope::None => "unsigned",
+        };
         f.debug_struct("Codec")
-            .field("key", &self.0.key)
-            .field("salt", &self.0.salt)
+            .field("envelope", &envelope)
             .field("read_legacy", &self.0.read_legacy)
             .field("max_session_bytes", &self.0.max_session_bytes)
             .finish_non_exhaustive()

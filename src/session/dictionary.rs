@@ -1,27 +1,38 @@
 //! The session as a dictionary: reading and changing its values.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Session,
-    state::{Change, Updater},
+    journal::{Change, Updater},
 };
 use crate::{Error, codec::json};
 
 /// # The dictionary
 impl Session {
-    /// The value under `key`, if there is one; a JSON `null` is none, unless `T` takes it.
+    /// Returns the value under `key`, if there is one. A JSON `null` is none, unless `T` accepts it.
     ///
-    /// Errors if it is not a `T`; integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no
-    /// Rust type: ask for a [`serde_json::value::RawValue`].
+    /// Errors if it is not a `T`. Integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no Rust type: get
+    /// them as a [`serde_json::value::RawValue`].
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert("n", &7)?;
+    /// assert_eq!(session.get::<u32>("n")?, Some(7));
+    /// assert_eq!(session.get::<u32>("missing")?, None);
+    /// assert!(session.get::<Vec<String>>("n").unwrap_err().is_value());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[doc(alias = "__getitem__")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         self.text(key).map_or(Ok(None), |text| parse(key, &text))
     }
 
-    /// The JSON text under `key`, copied, since parsing runs code of the application and must not hold the lock.
+    /// The JSON text under `key`, copied: parsing runs code of the application, which must not run under the lock.
     fn text(&self, key: &str) -> Option<String> {
         let mut state = self.state();
         state.accessed = true;
@@ -30,7 +41,17 @@ impl Session {
 
     /// Sets the value under `key`. Keys that begin with `_` are Django's own.
     ///
-    /// Errors if JSON cannot hold it. As everywhere in serde, a float that is not finite becomes `null`.
+    /// Errors if the value cannot be written as JSON. As everywhere in serde, a float that is not finite becomes `null`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert("name", "Ada")?;
+    /// session.insert("cart", &[3, 5])?;
+    /// assert_eq!(session.keys(), ["name", "cart"]);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[doc(alias = "__setitem__")]
     #[doc(alias = "set")]
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
@@ -38,12 +59,12 @@ impl Session {
         self.state().change(Change::Set(key.into(), value))
     }
 
-    /// Makes a new value from the present one and answers it.
+    /// Computes a new value from the present one, and returns it.
     ///
-    /// This is the way to change a value that depends on itself (a counter, a list): if another request
-    /// changed the session meanwhile, `f` runs again on the newer value, so nothing is lost. `f` may
-    /// therefore run more than once and should do nothing else. The answer is the value as this request sees it;
-    /// two requests at once may be given the same, though both count.
+    /// This is the way to change a value that depends on itself (a counter, a list): if another request changed the session
+    /// meanwhile, `f` runs again on the newer value, so that no change is lost. `f` may therefore run more than once and
+    /// should have no side effects. The returned value is provisional: two concurrent requests can get the same one, although
+    /// both count. [`update_and_save`](Self::update_and_save) returns what was stored.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -63,23 +84,61 @@ impl Session {
         V: Serialize,
         F: Fn(Option<T>) -> V + Send + Sync + 'static,
     {
-        let name: Arc<str> = key.into();
-        let f = Arc::new(f);
-        let run = {
-            let (name, f) = (name.clone(), f.clone());
-            move |old: Option<&str>| -> Result<(V, Arc<str>), Error> {
-                let value = f(old.map_or(Ok(None), |text| parse(&name, text))?);
-                let text = to_text(&name, &value)?;
-                Ok((value, text))
+        let run = runner(key, f);
+        let updater = {
+            let run = run.clone();
+            move |old: Option<&str>| run(old).map(|(_, text)| text)
+        };
+        self.apply_update(key, run, Arc::new(updater))
+    }
+
+    /// Computes a new value from the present one, saves the session at once, and returns the value that was stored.
+    ///
+    /// Unlike that of [`update`](Self::update), the returned value is final: of concurrent increments each gets a number of
+    /// its own. It costs a save, and other changes of this session are saved with it.
+    ///
+    /// Errors as [`save`](Self::save); the change is then kept, and is saved with the response unless that is a 5xx.
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// let ticket = session.update_and_save("ticket", |n: Option<u64>| n.unwrap_or(0) + 1).await?;
+    /// assert_eq!(ticket, 1);
+    /// # Ok(()) }
+    /// ```
+    pub async fn update_and_save<T, V, F>(&self, key: &str, f: F) -> Result<V, Error>
+    where
+        T: DeserializeOwned,
+        V: Serialize + Send + 'static,
+        F: Fn(Option<T>) -> V + Send + Sync + 'static,
+    {
+        let run = runner(key, f);
+        // The last run is the one whose value is stored.
+        let last: Arc<Mutex<Option<V>>> = Arc::default();
+        let updater = {
+            let (run, last) = (run.clone(), last.clone());
+            move |old: Option<&str>| {
+                let (value, text) = run(old)?;
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                Ok(text)
             }
         };
-        let updater: Updater = {
-            let run = run.clone();
-            Arc::new(move |old| run(old).map(|(_, text)| text))
-        };
+        let first = self.apply_update(key, run, Arc::new(updater))?;
+        self.save().await?;
+        Ok(last.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(first))
+    }
+
+    /// Runs an update on the value as it is now, and journals it.
+    fn apply_update<V>(
+        &self,
+        key: &str,
+        run: impl Fn(Option<&str>) -> Result<(V, Arc<str>), Error>,
+        updater: Updater,
+    ) -> Result<V, Error> {
         loop {
-            // `f` is the application's: it runs without the lock, and again if a clone of this session
-            // changed the value meanwhile.
+            // The application's closure runs without the lock, and again if a clone of this session changed the value.
             let before = {
                 let state = self.state();
                 state.refuse_if_closed()?;
@@ -90,13 +149,22 @@ impl Session {
             state.refuse_if_closed()?;
             if state.data.get_json(key) == before.as_deref() {
                 state.data.set(key, text);
-                state.note(Change::Update(name, updater));
+                state.note(Change::Update(key.into(), updater));
                 return Ok(value);
             }
         }
     }
 
-    /// The value under `key`; if there is none, stores and answers `value`. Django's `setdefault`.
+    /// Returns the value under `key`; if there is none, stores and returns `value`. Django's `setdefault`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// assert_eq!(session.get_or_insert("theme", "dark".to_owned())?, "dark");
+    /// assert_eq!(session.get_or_insert("theme", "light".to_owned())?, "dark");
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[doc(alias = "setdefault")]
     pub fn get_or_insert<T>(&self, key: &str, value: T) -> Result<T, Error>
     where
@@ -108,7 +176,16 @@ impl Session {
         }
     }
 
-    /// Sets several values at once. Django's `update(dict)`.
+    /// Sets several values. Django's `update(dict)`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.extend([("a", 1), ("b", 2)])?;
+    /// assert_eq!(session.items::<u32>()?, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn extend<K, V>(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), Error>
     where
         K: AsRef<str>,
@@ -124,7 +201,17 @@ impl Session {
         changes.into_iter().try_for_each(|change| state.change(change))
     }
 
-    /// Removes the value under `key` and answers it. If it is not a `T`, it stays.
+    /// Removes the value under `key` and returns it. If it is not a `T`, it stays. Django's `pop`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert("next", "/cart")?;
+    /// assert_eq!(session.remove::<String>("next")?.as_deref(), Some("/cart"));
+    /// assert_eq!(session.remove::<String>("next")?, None);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
     pub fn remove<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
@@ -134,7 +221,16 @@ impl Session {
         Ok(value)
     }
 
-    /// Removes `key`, whatever its value is; whether it was there. Django's `del session[key]`.
+    /// Removes `key`, whatever its value is, and returns whether it was there. Django's `del session[key]`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert("k1", "v1")?;
+    /// assert!(session.discard("k1")? && !session.discard("k1")?);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[doc(alias = "del")]
     pub fn discard(&self, key: &str) -> Result<bool, Error> {
         let mut state = self.state();
@@ -146,7 +242,7 @@ impl Session {
         Ok(there)
     }
 
-    /// Whether there is a value under `key`.
+    /// Returns whether there is a value under `key`.
     #[doc(alias = "has_key")]
     #[doc(alias = "__contains__")]
     pub fn contains_key(&self, key: &str) -> bool {
@@ -155,15 +251,15 @@ impl Session {
         state.data.get_json(key).is_some()
     }
 
-    /// The keys, in the order in which they were first set.
+    /// Returns the keys, in the order in which they were first set.
     pub fn keys(&self) -> Vec<String> {
         let mut state = self.state();
         state.accessed = true;
         state.data.keys()
     }
 
-    /// Keys and values, in the order of the keys, without those that [`get`](Self::get) takes for none. Errors if
-    /// a value is not a `T`.
+    /// Returns keys and values in the order of the keys, without those that [`get`](Self::get) takes for none. Errors if a
+    /// value is not a `T`.
     pub fn items<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Error> {
         let items: Vec<(String, String)> = {
             let mut state = self.state();
@@ -177,9 +273,27 @@ impl Session {
         parsed.collect()
     }
 
-    /// Removes all data and keeps the session and its key. To end it, [`flush`](Self::flush) it.
+    /// Removes all data and keeps the session and its key. [`flush`](Self::flush) deletes it.
     pub fn clear(&self) -> Result<(), Error> {
         self.state().change(Change::Clear)
+    }
+}
+
+/// From a value's JSON text to the new value and its text.
+fn runner<T, V, F>(
+    key: &str,
+    f: F,
+) -> impl Fn(Option<&str>) -> Result<(V, Arc<str>), Error> + Clone + Send + Sync + 'static
+where
+    T: DeserializeOwned,
+    V: Serialize,
+    F: Fn(Option<T>) -> V + Send + Sync + 'static,
+{
+    let (key, f): (Arc<str>, _) = (key.into(), Arc::new(f));
+    move |old| {
+        let value = f(old.map_or(Ok(None), |text| parse(&key, text))?);
+        let text = to_text(&key, &value)?;
+        Ok((value, text))
     }
 }
 

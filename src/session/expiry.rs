@@ -1,4 +1,4 @@
-//! When a session ends: `_session_expiry` as Django keeps and reads it. No I/O here.
+//! When a session expires: `_session_expiry` as Django writes and reads it. No I/O here.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use crate::{
         expiry::{self, StoredExpiry, stored_expiry},
         json,
     },
-    settings::Policy,
+    settings::ExpiryPolicy,
 };
 
-/// What [`Session::set_expiry`](crate::Session::set_expiry) takes; Django's forms by name.
+/// The argument of [`Session::set_expiry`](crate::Session::set_expiry): Django's forms by name.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -32,12 +32,12 @@ use crate::{
 pub enum Expiry {
     /// As the settings say. `set_expiry(None)`.
     Default,
-    /// The cookie ends with the browser, the row after the cookie age. `set_expiry(0)`.
+    /// The browser drops the cookie when it closes, and the row expires after the cookie age. `set_expiry(0)`.
     BrowserClose,
-    /// So long after each save (not after each read). `set_expiry(seconds)`, but for zero, which is over at
-    /// once here: it is what is left of a deadline that has passed.
+    /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here, since it is
+    /// what remains of a deadline that has passed.
     After(Duration),
-    /// At a fixed time. `set_expiry(datetime)`; for a `timedelta` add it to the present time.
+    /// At a fixed time. `set_expiry(datetime)`. For a `timedelta`, add it to the present time.
     At(SystemTime),
 }
 
@@ -54,7 +54,7 @@ impl From<SystemTime> for Expiry {
 }
 
 impl Expiry {
-    /// The JSON value to keep, or nothing to keep.
+    /// The JSON value to store; `None` removes it.
     pub(crate) fn to_json(self) -> Option<String> {
         match self {
             Self::Default => None,
@@ -67,9 +67,8 @@ impl Expiry {
     }
 }
 
-/// Seconds until the session ends, counted from `now`; whole ones, unless the application set others.
-/// Django's `get_expiry_age`.
-pub(crate) fn age(data: &SessionData, policy: Policy, now: SystemTime) -> f64 {
+/// Seconds from `now` until the session expires; whole ones, unless the application set others. Django's `get_expiry_age`.
+pub(crate) fn age(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> f64 {
     match stored_expiry(data) {
         StoredExpiry::Seconds(seconds) if seconds != 0.0 => seconds,
         StoredExpiry::Date(date) => (micros(date) - micros(now)).div_euclid(1_000_000) as f64,
@@ -77,13 +76,13 @@ pub(crate) fn age(data: &SessionData, policy: Policy, now: SystemTime) -> f64 {
     }
 }
 
-/// The instant at which the session ends. Django's `get_expiry_date`.
-pub(crate) fn date(data: &SessionData, policy: Policy, now: SystemTime) -> SystemTime {
+/// When the session expires. Django's `get_expiry_date`.
+pub(crate) fn date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> SystemTime {
     expiry::date(data, policy.cookie_age, now)
 }
 
-/// As [`date`], for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say so.
-pub(crate) fn stored_date(data: &SessionData, policy: Policy, now: SystemTime) -> SystemTime {
+/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say so.
+pub(crate) fn stored_date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> SystemTime {
     let exact = date(data, policy, now);
     if !policy.coarse || matches!(stored_expiry(data), StoredExpiry::Date(_)) {
         return exact;
@@ -96,8 +95,8 @@ pub(crate) fn stored_date(data: &SessionData, policy: Policy, now: SystemTime) -
     from_micros(steps.saturating_mul(step))
 }
 
-/// Whether the cookie ends with the browser. Django's `get_expire_at_browser_close`.
-pub(crate) fn at_browser_close(data: &SessionData, policy: Policy) -> bool {
+/// Whether the browser drops the cookie when it closes. Django's `get_expire_at_browser_close`.
+pub(crate) fn at_browser_close(data: &SessionData, policy: ExpiryPolicy) -> bool {
     match stored_expiry(data) {
         StoredExpiry::None => policy.expire_at_browser_close,
         StoredExpiry::Seconds(seconds) => seconds == 0.0,
@@ -161,7 +160,7 @@ mod tests {
             }
             let data = with_expiry(&v["stored"]);
             let now = from_micros(v["now_micros"].as_i64().unwrap());
-            let policy = |expire_at_browser_close| Policy {
+            let policy = |expire_at_browser_close| ExpiryPolicy {
                 cookie_age: Duration::from_secs(1_209_600),
                 expire_at_browser_close,
                 coarse: false,
@@ -186,8 +185,11 @@ mod tests {
 
     #[test]
     fn an_age_beyond_all_dates_has_a_date_too() {
-        let policy =
-            Policy { cookie_age: Duration::from_secs(60), expire_at_browser_close: false, coarse: true };
+        let policy = ExpiryPolicy {
+            cookie_age: Duration::from_secs(60),
+            expire_at_browser_close: false,
+            coarse: true,
+        };
         let now = from_micros(1_700_000_000_000_000);
         for seconds in ["1e15", "1e300", "99999999999999999999"] {
             let data = with_expiry(&seconds.into());

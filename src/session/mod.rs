@@ -1,9 +1,10 @@
 //! The session: a handle that is cheap to clone, shared by everything that serves one request.
 
-mod commit;
+mod coalesce;
 mod dictionary;
 mod expiry;
-mod group;
+mod journal;
+mod save;
 mod state;
 
 use std::{
@@ -13,21 +14,25 @@ use std::{
 };
 
 pub use self::expiry::Expiry;
-use self::state::{Change, Row, State};
+use self::{
+    journal::Change,
+    state::{State, Stored},
+};
 use crate::{
-    Error, SessionKey, SessionSettings,
-    codec::{EXPIRY_KEY, SessionData},
-    settings::Policy,
-    store::{AnyStore, Loaded, MemoryStore, Seen},
+    Error, SessionKey, Store,
+    backend::Memory,
+    codec::{Codec, EXPIRY_KEY, JsonSerializer, SessionData},
+    settings::ExpiryPolicy,
+    store::record::{Loaded, Version},
 };
 
 const TEST_COOKIE: (&str, &str) = ("testcookie", "worked"); // Django's names
 
 /// A visitor's session. Django's `request.session` and `SessionStore`.
 ///
-/// Take it as a handler's argument: that is the load, and everything after it is in memory until the
-/// response goes out (or [`save`](Self::save) is called). Clones are the same session. It is `Send + Sync`, hands
-/// out copies and never a guard, so it may be held across `await` and used from several places at once.
+/// As a handler's argument it is loaded; everything after that is in memory until the response goes out (or
+/// [`save`](Self::save) is called). Clones are the same session. It is `Send + Sync` and returns copies, never a guard, so
+/// it may be kept across `await` and used from several places at once.
 ///
 /// ```
 /// use actix_web::{HttpResponse, Responder};
@@ -44,104 +49,116 @@ pub struct Session {
 }
 
 struct Shared {
-    store: AnyStore,
-    policy: Policy,
+    store: Store,
     state: Mutex<State>,
     /// One save at a time.
     saving: tokio::sync::Mutex<()>,
 }
 
-/// # Coming by one
+/// # Outside a request
 impl Session {
-    /// Opens the session under `key` outside a request: in a task, a WebSocket, a command. An unknown or
-    /// expired key gives an empty session without a key, as in Django (`SessionStore(key)`).
+    /// Opens the session under `key`: in a task, a WebSocket, a command. Returns `None` if there is no live one. Django's
+    /// `SessionStore(key)`.
     ///
-    /// A save lets it live for Django's default of two weeks. Where the site has settings of its own, take
-    /// [`SessionMiddleware::open`](crate::SessionMiddleware::open) or [`open_with`](Self::open_with).
+    /// The store's settings decide how long a save extends it: two weeks, unless it was made by
+    /// [`Store::with_settings`], or is that of [`SessionMiddleware::open`](crate::SessionMiddleware::open).
+    ///
+    /// A session that cannot be read (signed with another secret key, say) is an empty one here; it is never overwritten.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
-    /// use actix_django_session::{Session, SessionKey, store::MemoryStore};
+    /// use actix_django_session::{SecretKey, Session, SessionKey, Store, backend::Memory};
     ///
-    /// let store = MemoryStore::new();
-    /// let session = Session::create(&store);
+    /// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    /// let session = Session::new(&store);
     /// session.insert("k1", "v1")?;
     /// session.save().await?;
     ///
     /// let key = session.session_key().expect("a saved session has a key");
-    /// let again = Session::open(&store, &key).await?;
+    /// let again = Session::open(&store, &key).await?.expect("it was saved");
     /// assert_eq!(again.get::<String>("k1")?.as_deref(), Some("v1"));
+    /// assert!(Session::open(&store, &SessionKey::generate()).await?.is_none());
     /// # Ok(()) }
     /// ```
-    pub async fn open<S: Clone + Into<AnyStore>>(store: &S, key: &SessionKey) -> Result<Self, Error> {
-        Self::open_with(store, &SessionSettings::default(), key).await
+    pub async fn open(store: &Store, key: &SessionKey) -> Result<Option<Self>, Error> {
+        let session = Self::load(store.clone(), key).await?;
+        let found = session.state().stored.key().is_some();
+        Ok(found.then_some(session))
     }
 
-    /// As [`open`](Self::open), with settings other than the default: they decide when the session ends.
-    pub async fn open_with<S: Clone + Into<AnyStore>>(
-        store: &S,
-        settings: &SessionSettings,
-        key: &SessionKey,
-    ) -> Result<Self, Error> {
-        Self::load(store.clone().into(), settings.expiry(), key).await
+    /// A new session, which [`save`](Self::save) stores. Django's `SessionStore()`.
+    pub fn new(store: &Store) -> Self {
+        Self::empty(store.clone())
     }
 
-    /// A new session outside a request; it comes into being with [`save`](Self::save). Django's
-    /// `SessionStore()`.
-    pub fn create<S: Clone + Into<AnyStore>>(store: &S) -> Self {
-        Self::create_with(store, &SessionSettings::default())
-    }
-
-    /// As [`create`](Self::create), with settings other than the default: they decide when the session ends.
-    pub fn create_with<S: Clone + Into<AnyStore>>(store: &S, settings: &SessionSettings) -> Self {
-        Self::empty(store.clone().into(), settings.expiry())
-    }
-
-    /// A session of its own, without a server: for tests of handlers.
+    /// A session without a server, for tests of handlers.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert("name", "Ada")?;
+    /// assert_eq!(session.get::<String>("name")?.as_deref(), Some("Ada"));
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn detached() -> Self {
-        Self::create(&MemoryStore::new())
+        Self::new(&Store::new(Memory::new(), Codec::unsigned(JsonSerializer)))
     }
 
-    pub(crate) fn empty(store: AnyStore, policy: Policy) -> Self {
-        Self::from_state(store, policy, State::new(Row::None, SessionData::default()))
+    pub(crate) fn empty(store: Store) -> Self {
+        Self::from_state(store, State::new(Stored::Nothing, SessionData::default()))
     }
 
-    /// One whose row nobody has looked at, to be flushed.
-    pub(crate) fn unseen(store: AnyStore, policy: Policy, key: &SessionKey) -> Self {
-        let row = Row::Stored { key: key.clone(), seen: Seen::new(""), expires: SystemTime::UNIX_EPOCH };
-        Self::from_state(store, policy, State::new(row, SessionData::default()))
+    /// A session that was not loaded, to be flushed.
+    pub(crate) fn not_loaded(store: Store, key: &SessionKey) -> Self {
+        let stored =
+            Stored::Row { key: key.clone(), version: Version::Unknown, expires: SystemTime::UNIX_EPOCH };
+        Self::from_state(store, State::new(stored, SessionData::default()))
     }
 
-    pub(crate) async fn load(store: AnyStore, policy: Policy, key: &SessionKey) -> Result<Self, Error> {
+    pub(crate) async fn load(store: Store, key: &SessionKey) -> Result<Self, Error> {
         let state = match store.load(key).await? {
-            Loaded::Found(record) => State::stored(key.clone(), record),
-            Loaded::Missing => State::new(Row::None, SessionData::default()),
+            Loaded::Found(record) => State::loaded(key.clone(), record),
+            Loaded::Missing => State::new(Stored::Nothing, SessionData::default()),
             Loaded::Unreadable(error) => {
                 tracing::warn!("Session data corrupted: {error}");
-                State::new(Row::Unreadable(key.clone()), SessionData::default())
+                State::new(Stored::Unreadable(key.clone()), SessionData::default())
             }
         };
-        Ok(Self::from_state(store, policy, state))
+        Ok(Self::from_state(store, state))
     }
 
-    fn from_state(store: AnyStore, policy: Policy, state: State) -> Self {
+    fn from_state(store: Store, state: State) -> Self {
         let (state, saving) = (Mutex::new(state), tokio::sync::Mutex::new(()));
-        Self { shared: Arc::new(Shared { store, policy, state, saving }) }
+        Self { shared: Arc::new(Shared { store, state, saving }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code of the application runs while it is locked.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn policy(&self) -> ExpiryPolicy {
+        self.shared.store.settings().expiry()
+    }
 }
 
 /// # The session itself
 impl Session {
-    /// Ends the session: its data is gone, its row is deleted at commit, and what is stored afterwards goes
-    /// into a new session under a new key. The logout of Django.
+    /// Deletes the session: its data is gone, its row is deleted when the response goes out, and what is stored afterwards
+    /// goes into a new session under a new key. Django's `flush`, and its logout.
     ///
-    /// Alone, it is carried out whatever the response's status. Followed by new data, the whole is one step,
-    /// which a response with a 5xx does not take: the old session then is as it was.
+    /// Alone, it is carried out whatever the response's status. Followed by new data, both are one step, which a response
+    /// with a 5xx does not take: the old session then stays as it was.
+    ///
+    /// ```
+    /// use actix_django_session::{Error, Session};
+    ///
+    /// async fn log_out(session: Session) -> Result<&'static str, Error> {
+    ///     session.flush()?;
+    ///     Ok("good bye")
+    /// }
+    /// ```
     pub fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.change(Change::Clear)?;
@@ -150,24 +167,34 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new key and keeps its data: call it when the visitor's rights change, so that a
-    /// key known from before is worth nothing. At commit the row is renamed by one statement; a request
-    /// that fails with a 5xx has renamed nothing.
+    /// Gives the session a new key and keeps its data. Call it when the visitor's rights change, so that a key known from
+    /// before is worth nothing. The row is renamed by one statement when the response goes out; a request that fails with a
+    /// 5xx has renamed nothing. Django's `cycle_key`.
+    ///
+    /// ```
+    /// use actix_django_session::{Error, Session};
+    ///
+    /// fn log_in(session: &Session, user_id: u64) -> Result<(), Error> {
+    ///     session.cycle_key()?;
+    ///     session.insert("user_id", &user_id)
+    /// }
+    /// # log_in(&Session::detached(), 7).unwrap();
+    /// ```
     pub fn cycle_key(&self) -> Result<(), Error> {
-        let row = self.state().row.key().cloned();
-        let key = self.shared.store.draw_key(row.as_ref()); // which may take its time
+        let old = self.state().stored.key().cloned();
+        let key = self.shared.store.new_key(old.as_ref()); // may be slow: not under the lock
         let mut state = self.state();
         state.refuse_if_closed()?;
         state.change_key(Some(key));
         Ok(())
     }
 
-    /// The key, if the session has one: a new session gets it when it is first saved.
+    /// Returns the key, if the session has one: a new session gets it when it is first saved.
     pub fn session_key(&self) -> Option<SessionKey> {
         self.state().key.clone()
     }
 
-    /// Whether there is neither a key nor data. A session that has a key is not empty, whatever it holds.
+    /// Returns whether there is neither a key nor data. A session that has a key is not empty, even without data.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -182,18 +209,18 @@ impl Session {
         self.state().is_empty()
     }
 
-    /// Whether its data was read or changed. Taking the session as an argument alone is neither.
+    /// Returns whether its data was read or changed. Taking the session as an argument is neither.
     pub fn accessed(&self) -> bool {
         self.state().accessed
     }
 
-    /// Whether its data was changed.
+    /// Returns whether its data was changed.
     pub fn modified(&self) -> bool {
         self.state().modified
     }
 
-    /// Has the session saved and its cookie renewed although nothing changed. Django's
-    /// `session.modified = True`; nested values need no such help here, see [`update`](Self::update).
+    /// Has the session saved and its cookie renewed although nothing changed. Django's `session.modified = True`. Nested
+    /// values need no such help here, see [`update`](Self::update).
     pub fn set_modified(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.refuse_if_closed()?;
@@ -206,7 +233,19 @@ impl Session {
 
 /// # Expiry
 impl Session {
-    /// Sets when this session ends. Takes an [`Expiry`], a `Duration` or a `SystemTime`.
+    /// Sets when this session expires: an [`Expiry`], a `Duration` or a `SystemTime`. Django's `set_expiry`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use actix_django_session::{Expiry, Session};
+    ///
+    /// let session = Session::detached();
+    /// session.set_expiry(Duration::from_secs(300))?;
+    /// assert_eq!(session.get_expiry_age(), 300);
+    /// session.set_expiry(Expiry::BrowserClose)?;
+    /// assert!(session.get_expire_at_browser_close());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn set_expiry(&self, expiry: impl Into<Expiry>) -> Result<(), Error> {
         match expiry.into().to_json() {
             Some(value) => self.state().change(Change::Set(EXPIRY_KEY.into(), value.into())),
@@ -214,43 +253,52 @@ impl Session {
         }
     }
 
-    /// Seconds from now until the session ends; negative if that is past.
+    /// Returns the seconds from now until the session expires; negative if that is past. Django's `get_expiry_age`.
     pub fn get_expiry_age(&self) -> i64 {
-        self.look_at_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()) as i64)
+        self.read_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()) as i64)
     }
 
-    /// The instant at which the session ends if it is saved now.
+    /// Returns when the session expires if it is saved now. Django's `get_expiry_date`.
     pub fn get_expiry_date(&self) -> SystemTime {
-        self.look_at_expiry(|data, policy| expiry::date(data, policy, SystemTime::now()))
+        self.read_expiry(|data, policy| expiry::date(data, policy, SystemTime::now()))
     }
 
-    /// Whether the cookie ends with the browser.
+    /// Returns whether the browser drops the cookie when it closes. Django's `get_expire_at_browser_close`.
     pub fn get_expire_at_browser_close(&self) -> bool {
-        self.look_at_expiry(expiry::at_browser_close)
+        self.read_expiry(expiry::at_browser_close)
     }
 
-    fn look_at_expiry<T>(&self, look: impl FnOnce(&SessionData, Policy) -> T) -> T {
+    fn read_expiry<T>(&self, read: impl FnOnce(&SessionData, ExpiryPolicy) -> T) -> T {
         let mut state = self.state();
         state.accessed = true;
-        look(&state.data, self.shared.policy)
+        read(&state.data, self.policy())
     }
 }
 
 /// # Test cookies
 impl Session {
-    /// Stores a value whose return on the next request shows that the browser takes cookies.
+    /// Stores a value whose return with the next request shows that the browser accepts cookies.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.set_test_cookie()?; // one request
+    /// assert!(session.test_cookie_worked() && session.delete_test_cookie()?); // the next one
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn set_test_cookie(&self) -> Result<(), Error> {
         let (key, value) = TEST_COOKIE;
         self.insert(key, value)
     }
 
-    /// Whether the test cookie came back.
+    /// Returns whether the test cookie came back.
     pub fn test_cookie_worked(&self) -> bool {
         let (key, value) = TEST_COOKIE;
         self.get::<String>(key).is_ok_and(|found| found.as_deref() == Some(value))
     }
 
-    /// Removes the test cookie; whether it was there.
+    /// Removes the test cookie and returns whether it was there.
     pub fn delete_test_cookie(&self) -> Result<bool, Error> {
         self.discard(TEST_COOKIE.0)
     }
@@ -258,23 +306,23 @@ impl Session {
 
 /// # For the middleware
 impl Session {
-    /// Seconds for the cookie; none if it ends with the browser.
+    /// Seconds for the cookie; none if the browser drops it when it closes.
     pub(crate) fn cookie_age(&self) -> Option<f64> {
         let age = |data: &_, policy| expiry::age(data, policy, SystemTime::now());
-        (!self.get_expire_at_browser_close()).then(|| self.look_at_expiry(age))
+        (!self.get_expire_at_browser_close()).then(|| self.read_expiry(age))
     }
 
-    /// From here on, changes are refused: nobody would save them.
+    /// Refuses changes from here on: nobody would save them.
     pub(crate) fn close(&self) {
         self.state().closed = true;
     }
 
-    /// Ended by `flush`, with the delete still to come.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.state().is_ended()
+    /// Whether `flush` was called, with the delete still to come.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.state().is_flushed()
     }
 
-    /// Something is stored that we cannot read, and nothing was written to take its place.
+    /// Whether something is stored that cannot be read, and nothing was written to take its place.
     pub(crate) fn has_nothing_to_keep(&self) -> bool {
         self.state().has_nothing_to_keep()
     }

@@ -1,269 +1,352 @@
-//! Where sessions are kept: the contract that every engine fulfils, and the engines.
+//! The store: a backend and a codec, the only type that sessions, middleware, sweeper, listing and the tool know.
 //!
-//! Knows nothing of HTTP. Each operation is one statement where the engine has statements, atomic in any
-//! case, and none ever turns into another: `update` never inserts, `create` never overwrites.
+//! No operation turns into another: an update never inserts, an insert never overwrites.
 
-mod cache;
 mod cached;
-#[cfg(feature = "test-suite")]
-pub mod conformance;
-mod cookie;
-mod erased;
-mod file;
-mod memory;
-mod parameters;
-#[cfg(feature = "postgres")]
-mod postgres;
+mod encoded;
+mod lease;
+pub(crate) mod record;
 mod sessions;
-#[cfg(feature = "sqlite")]
-mod sqlite;
+mod signed_cookies;
 mod sweeper;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod text;
-#[cfg(all(feature = "tls", any(feature = "postgres", feature = "redis")))]
-mod tls;
 mod url;
 
 use std::{
     fmt,
-    future::Future,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-#[cfg(feature = "redis")]
-pub use self::cache::RedisCache;
-pub(crate) use self::cookie::MAX_COOKIE_BYTES;
-#[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
-#[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
-pub use self::{
-    cache::{Cache, CacheStore, Entry, MemoryCache, Replaced},
-    cached::CachedStore,
-    cookie::CookieStore,
-    erased::AnyStore,
-    file::FileStore,
-    memory::MemoryStore,
-    sessions::{Cursor, Listed, Page, Sessions},
-    sweeper::Sweeper,
-    url::open,
+pub(crate) use self::signed_cookies::MAX_COOKIE_BYTES;
+use self::{
+    cached::Cached,
+    encoded::Encoded,
+    record::{Loaded, Saved, Update, Version},
+    signed_cookies::SignedCookies,
 };
-pub use crate::codec::SessionData;
-use crate::{Error, SessionKey, codec::expiry::resolve_naive};
+pub use self::{
+    sessions::{SessionEntry, Sessions},
+    sweeper::Sweeper,
+};
+use crate::{
+    Error, SessionKey, SessionSettings,
+    backend::{Backend, Cursor, Page},
+    codec::{Codec, SessionData},
+};
 
-/// A session engine. Django's `SessionStore` classes.
+/// Expired rows deleted by one call of the backend, so that other requests get their turn in between.
+const CLEAR_BATCH: u32 = 1000;
+
+/// Where sessions are stored, and how: Django's `SESSION_ENGINE`. Cheap to clone.
 ///
-/// Write it with `async fn`; `store::conformance::check` (feature `test-suite`) tells whether it keeps the
-/// contract. Times are the application's clock. An error means that the store could not be used: everything
-/// else has an outcome of its own.
-pub trait SessionStore: Send + Sync + 'static {
-    /// The live session under this key. One whose time has come (`expires <= now`) is missing.
-    /// Creates nothing.
-    fn load(&self, key: &SessionKey) -> impl Future<Output = Result<Loaded, Error>> + Send;
+/// ```no_run
+/// # async fn stores() -> Result<(), Box<dyn std::error::Error>> {
+/// use actix_django_session::{SecretKey, Store, backend::{Postgres, Redis}, codec::{Codec, PickleSerializer}};
+///
+/// let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
+/// let store = Store::connect("postgres://app@db.example/site", secret.clone()).await?; // by URL
+/// let store = Store::new(Postgres::connect("postgres://app@db.example/site").await?, secret); // the same
+/// let cache = Redis::connect("redis://cache.example/1").await?;
+/// let store = Store::cached(Store::new(cache, Codec::unsigned(PickleSerializer::new())), store)?; // cached_db
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
 
-    /// Stores a new session. Never overwrites: a taken key, expired or not, is [`Outcome::KeyTaken`].
-    fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send;
+struct Shared {
+    engine: Engine,
+    settings: Arc<SessionSettings>,
+    /// The same in all stores that were made of one by other settings.
+    identity: Arc<()>,
+}
 
-    /// Replaces a live session, but only if it still is what `seen` says (compare and set). Never inserts
-    /// and never revives.
-    fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send;
+#[derive(Clone)]
+enum Engine {
+    Backend(Encoded),
+    Cached(Cached),
+    SignedCookies(SignedCookies),
+}
 
-    /// As [`update`](Self::update), and gives the session a new key in the same instant: at any moment
-    /// there is either the old one or the new one.
-    fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send;
+/// # Making one
+impl Store {
+    /// Sessions in `backend`, encoded by `codec`: a [`SecretKey`](crate::SecretKey) for signed text, or
+    /// [`Codec::unsigned`] for a cache.
+    ///
+    /// ```
+    /// use actix_django_session::{SecretKey, Store, backend::Memory};
+    ///
+    /// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    /// ```
+    pub fn new(backend: impl Backend, codec: impl Into<Codec>) -> Self {
+        let encoded = Encoded::new(backend, codec.into());
+        let settings = SessionSettings::default();
+        let adapted = encoded.with_settings(&settings, false).unwrap_or_else(|error| {
+            error.log(); // a backend that cannot serve Django's defaults: it says so again when it is used
+            encoded
+        });
+        Self::with_engine(Engine::Backend(adapted), settings)
+    }
 
-    /// Moves the end of a live session that still ends at `was`, and nothing else. Default: a load and an update.
-    fn touch(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        was: SystemTime,
-        expires: SystemTime,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send {
-        let _ = was;
-        async move {
-            match self.load(key).await? {
-                Loaded::Found(record) if record.seen == *seen => {
-                    self.update(key, seen, &record.data, expires).await
-                }
-                now_there => Ok(now_there.refused()),
+    /// A cache in front of a database: Django's `cached_db`, and shared with it. A session that is cached costs the database
+    /// nothing.
+    ///
+    /// The database has the last word: a save is compared with its row. What was deleted there cannot come back into the
+    /// cache through a late reader. A cache that fails or does not answer in time never fails a request: it is left alone for
+    /// a second, and what became outdated meanwhile is removed from it before anything is read from it again. The process
+    /// remembers what that is; [`check`](Self::check) errs as long as something is left.
+    ///
+    /// Errors if one of the two is itself `cached` or signed cookies.
+    ///
+    /// ```
+    /// use actix_django_session::{SecretKey, Store, backend::Memory, codec::{Codec, JsonSerializer}};
+    ///
+    /// let cache = Store::new(Memory::new(), Codec::unsigned(JsonSerializer));
+    /// let database = Store::new(Memory::new(), SecretKey::new("a secret"));
+    /// let store = Store::cached(cache, database)?;
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn cached(cache: Self, database: Self) -> Result<Self, Error> {
+        let (Engine::Backend(front), Engine::Backend(back)) = (&cache.0.engine, &database.0.engine) else {
+            return Err(Error::configuration(
+                "Store::cached takes two stores made by Store::new or a URL, the first one of a cache, the second one \
+                 of a database",
+            ));
+        };
+        let settings = database.settings().clone();
+        let cached = Cached::new(front.clone(), back.clone()).with_settings(&settings)?;
+        Ok(Self::with_engine(Engine::Cached(cached), settings))
+    }
+
+    /// Sessions in their cookies, signed: Django's `signed_cookies`. No server has them.
+    ///
+    /// As in Django, the visitor can read the session. Of two concurrent requests the one whose response comes last wins. A
+    /// flush deletes the cookie, but a copy of it stays valid until it expires. A session cannot be larger than a cookie;
+    /// saving a larger one is an error.
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::{SecretKey, Session, Store};
+    ///
+    /// let session = Session::new(&Store::signed_cookies(SecretKey::new("a secret")));
+    /// session.insert("k1", "v1")?;
+    /// session.save().await?;
+    /// let cookie = session.session_key().expect("a saved session has a key, which here is all of it");
+    /// assert!(cookie.as_str().starts_with("eyJrMSI6InYxIn0:"));
+    /// # Ok(()) }
+    /// ```
+    pub fn signed_cookies(codec: impl Into<Codec>) -> Self {
+        let settings = SessionSettings::default();
+        let engine = SignedCookies::new(codec.into(), settings.cookie_age);
+        Self::with_engine(Engine::SignedCookies(engine), settings)
+    }
+
+    fn with_engine(engine: Engine, settings: SessionSettings) -> Self {
+        Self(Arc::new(Shared { engine, settings: Arc::new(settings), identity: Arc::default() }))
+    }
+
+    /// The same store with the site's settings, for sessions outside a request. The middleware does it by itself
+    /// ([`SessionMiddleware::settings`](crate::SessionMiddleware::settings)).
+    ///
+    /// Errors if no browser would keep such a cookie.
+    pub fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
+        settings.check()?;
+        let engine = match &self.0.engine {
+            Engine::Backend(encoded) => Engine::Backend(encoded.with_settings(settings, false)?),
+            Engine::Cached(cached) => Engine::Cached(cached.with_settings(settings)?),
+            Engine::SignedCookies(cookies) => {
+                Engine::SignedCookies(cookies.with_cookie_age(settings.cookie_age))
+            }
+        };
+        let (settings, identity) = (Arc::new(settings.clone()), self.0.identity.clone());
+        Ok(Self(Arc::new(Shared { engine, settings, identity })))
+    }
+
+    pub(crate) fn settings(&self) -> &SessionSettings {
+        &self.0.settings
+    }
+}
+
+/// # Without a session
+impl Store {
+    /// Returns whether a session has this key, expired or not (caches forget expired ones). Django's `exists`.
+    pub async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.backend.exists(key).await,
+            Engine::Cached(cached) => cached.exists(key).await,
+            Engine::SignedCookies(_) => Ok(false), // Django's answer: no server has a session
+        }
+    }
+
+    /// Deletes a session, expired or not, and returns whether there was one. Needs no secret key. Django's `delete`.
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::{SessionKey, Store, backend::Memory, codec::Codec};
+    ///
+    /// let store = Store::new(Memory::new(), Codec::unverified());
+    /// assert!(!store.delete(&SessionKey::generate()).await?);
+    /// # Ok(()) }
+    /// ```
+    pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.backend.delete(key).await,
+            Engine::Cached(cached) => cached.delete(key).await,
+            Engine::SignedCookies(_) => Ok(false), // the middleware deletes the cookie
+        }
+    }
+
+    /// Deletes all expired sessions, in batches, and returns how many. Django's `clear_expired`, which `clearsessions` calls.
+    pub async fn clear_expired(&self) -> Result<u64, Error> {
+        let mut cleared = 0;
+        loop {
+            let batch = self.clear_batch(CLEAR_BATCH).await?;
+            cleared += batch;
+            if batch < u64::from(CLEAR_BATCH) {
+                return Ok(cleared);
             }
         }
     }
 
-    /// Ends a session, expired or not. Whether it was there; that it was not is no error.
-    fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// Whether the key is taken, by a session expired or not.
-    fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
-
-    /// The key that a cookie's text names, if it can be one of this store's. Default: [`SessionKey::parse`].
-    fn parse_key(&self, text: &str) -> Option<SessionKey> {
-        SessionKey::parse(text)
+    /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that none is left.
+    pub async fn clear_batch(&self, limit: u32) -> Result<u64, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
+            Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await, // a cache expires by itself
+            Engine::SignedCookies(_) => Ok(0),
+        }
     }
 
-    /// Draws a key, for a new session or to rename `old` to. Default: [`SessionKey::generate`].
-    fn draw_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        let _ = old;
-        SessionKey::generate()
+    /// Returns an error that says what to do if sessions cannot be kept here: an empty secret key, a server that is away, a
+    /// table or a right that is missing. For the start of an application.
+    pub async fn check(&self) -> Result<(), Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => {
+                encoded.codec.check()?;
+                encoded.backend.check().await
+            }
+            Engine::Cached(cached) => {
+                cached.database.codec.check()?;
+                cached.check().await
+            }
+            Engine::SignedCookies(cookies) => cookies.codec().check(),
+        }
     }
 
-    /// How long a whole save may take, which is more than one operation if other writers are faster.
-    /// Default: 5 seconds.
-    fn patience(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
-    /// Errors, saying what to do about it, if sessions cannot be kept here: the store is away, its table is
-    /// missing, it lacks a right. For the start of an application.
-    fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        async { Ok(()) }
-    }
-
-    /// Removes expired sessions and tells how many. Django's `clear_expired`, which `clearsessions` calls.
-    fn clear_expired(&self) -> impl Future<Output = Result<u64, Error>> + Send;
-
-    /// As [`clear_expired`](Self::clear_expired), but at most `limit` of them, where the store can do it by parts: fewer
-    /// than `limit` means that there are no more. `after` is what the call before answered: without it, the
-    /// store may have to pass by all that was cleared before. Default: all.
-    fn clear_some(
-        &self,
-        limit: u32,
-        after: Option<SystemTime>,
-    ) -> impl Future<Output = Result<Cleared, Error>> + Send {
-        let _ = (limit, after);
-        async { Ok(Cleared { sessions: self.clear_expired().await?, until: None }) }
-    }
-
-    /// Some of the sessions, expired ones too, from where `cursor` says: for looking at all of them in bounded memory.
-    /// One that is there all the time is seen, maybe twice. Default: an error, since a store need not know its sessions.
+    /// Creates Django's table and its indexes, where sessions are in a table. A table that exists stays as it is.
     ///
-    /// [`AnyStore::sessions`] is the way to use it.
-    fn page(&self, cursor: Option<&Cursor>) -> impl Future<Output = Result<Page, Error>> + Send {
-        let _ = cursor;
-        async { Err(Error::configuration("this store cannot list its sessions")) }
+    /// A Django site that comes later accepts it with `manage.py migrate --fake-initial`.
+    pub async fn create_table(&self) -> Result<(), Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.backend.create_table().await,
+            Engine::Cached(cached) => cached.database.backend.create_table().await,
+            Engine::SignedCookies(_) => Ok(()),
+        }
     }
-}
 
-/// What [`SessionStore::clear_some`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cleared {
-    /// How many were removed.
-    pub sessions: u64,
-    /// Up to which expiry, if the store went by that.
-    pub until: Option<SystemTime>,
-}
+    /// Returns how long a save may take before it is an error that answers 503.
+    pub fn timeout(&self) -> Duration {
+        self.place().map_or(Duration::from_secs(5), |place| place.backend.timeout())
+    }
 
-/// What a load found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Loaded {
-    /// A live session.
-    Found(Record),
-    /// None, or an expired one.
-    Missing,
-    /// Something is there that this store's codec cannot read: signed with another secret, damaged, too
-    /// large. It may be somebody else's and must not be overwritten. The error says why.
-    Unreadable(Arc<Error>),
-}
-
-impl Loaded {
-    /// The answer to a compare-and-set that changed nothing, from what is there now.
-    pub(crate) fn refused(self) -> Outcome {
-        match self {
-            Self::Found(record) => Outcome::Changed(record),
-            Self::Missing => Outcome::Gone,
-            Self::Unreadable(error) => Outcome::Unreadable(error),
+    /// The backend that has the last word, if a server has the sessions.
+    fn place(&self) -> Option<&Encoded> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => Some(encoded),
+            Engine::Cached(cached) => Some(&cached.database),
+            Engine::SignedCookies(_) => None,
         }
     }
 }
 
-/// How a create, update or rename ended.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Done; the session now is what this says.
-    Saved(Seen),
-    /// Done, and the session's key is another than was asked for: the store gives keys of its own
-    /// (`cookie:`, where the key is the data).
-    SavedAs(SessionKey, Seen),
-    /// Nothing done: the new key is taken (`create`, `rename`).
-    KeyTaken,
-    /// Nothing done: another writer was faster, and this is there now (`update`, `rename`).
-    Changed(Record),
-    /// Nothing done: another writer was faster, with something that cannot be read (`update`, `rename`).
-    Unreadable(Arc<Error>),
-    /// Nothing done: the session was ended or renamed, or its time has come (`update`, `rename`).
-    Gone,
-}
+/// # For sessions
+impl Store {
+    /// What clones of this store have in common, and no other store has at the same time.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0.identity).addr()
+    }
 
-/// A live session as its store holds it.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The dictionary.
-    pub data: SessionData,
-    /// What the next update compares with.
-    pub seen: Seen,
-    /// When it ends.
-    pub expires: SystemTime,
-}
+    /// The key that a cookie's text names, if any session can have it.
+    pub(crate) fn parse_key(&self, text: &str) -> Option<SessionKey> {
+        match self.0.engine {
+            Engine::SignedCookies(_) => SignedCookies::parse_key(text),
+            _ => SessionKey::parse(text),
+        }
+    }
 
-impl Record {
-    /// What a session needs of it to be saved again.
-    pub(crate) fn into_seen(mut self) -> (Seen, SessionData) {
-        resolve_naive(&mut self.data, self.expires);
-        (self.seen, self.data)
+    pub(crate) fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.place().map_or_else(SessionKey::generate, |place| place.backend.new_key(old))
+    }
+
+    pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.load(key).await,
+            Engine::Cached(cached) => cached.load(key).await,
+            Engine::SignedCookies(cookies) => Ok(cookies.load(key)),
+        }
+    }
+
+    pub(crate) async fn insert(
+        &self,
+        key: &SessionKey,
+        data: &SessionData,
+        expires: SystemTime,
+    ) -> Result<Saved, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.insert(key, data, expires).await,
+            Engine::Cached(cached) => cached.insert(key, data, expires).await,
+            Engine::SignedCookies(cookies) => cookies.save(data),
+        }
+    }
+
+    pub(crate) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.update(update).await,
+            Engine::Cached(cached) => cached.update(update).await,
+            Engine::SignedCookies(cookies) => cookies.save(update.data),
+        }
+    }
+
+    /// Moves the expiry of a session that nobody changed, and nothing else.
+    pub(crate) async fn touch(
+        &self,
+        key: &SessionKey,
+        version: &Version,
+        expires: SystemTime,
+        data: &SessionData,
+    ) -> Result<Saved, Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.touch(key, version, expires).await,
+            Engine::Cached(cached) => cached.touch(key, version, expires).await,
+            Engine::SignedCookies(cookies) => cookies.save(data),
+        }
     }
 }
 
-/// The exact state that a reader saw, in whatever form its store compares: the stored text, a version.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Seen(Arc<[u8]>);
-
-impl Seen {
-    /// Takes what the store will compare: text or bytes.
-    pub fn new(state: impl AsRef<[u8]>) -> Self {
-        Self(state.as_ref().into())
+/// # For listings
+impl Store {
+    /// Returns what is stored under a key, as a listing shows it, if it is live.
+    pub async fn entry(&self, key: &SessionKey) -> Result<Option<SessionEntry>, Error> {
+        let Some(place) = self.place() else { return Err(no_listing()) };
+        Ok(place.backend.get(key).await?.map(|row| place.entry(key.clone(), Ok(row))))
     }
 
-    /// As [`new`](Self::new), of a text that is shared already.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(crate) fn of_text(text: Arc<str>) -> Self {
-        Self(text.into())
-    }
-
-    /// What the store compares.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The same for a store that made it of text; empty if it did not.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    async fn page(&self, after: Option<Cursor>) -> Result<(Vec<SessionEntry>, Option<Cursor>), Error> {
+        let Some(place) = self.place() else { return Err(no_listing()) };
+        let Page { entries, next, .. } = place.backend.list(after).await?;
+        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row)).collect(), next))
     }
 }
 
-impl fmt::Debug for Seen {
+fn no_listing() -> Error {
+    Error::configuration("sessions in signed cookies cannot be listed: no server has them")
+}
+
+impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seen(…)")
+        f.write_str(match self.0.engine {
+            Engine::Backend(_) => "Store(backend)",
+            Engine::Cached(_) => "Store(cached)",
+            Engine::SignedCookies(_) => "Store(signed cookies)",
+        })
     }
 }

@@ -1,81 +1,75 @@
-//! Looking at all sessions of a store, and ending those of one user.
+//! Lists all sessions of a store, and deletes those of one user.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, fmt, time::SystemTime};
 
-use super::{AnyStore, SessionData};
-use crate::{Error, SessionKey, codec::json};
+use bytes::Bytes;
 
-/// Looks at all sessions before it is given up to end those of a user who makes new ones all the time.
+use super::Store;
+use crate::{
+    Error, SessionKey,
+    backend::Cursor,
+    codec::{SessionData, json},
+};
+
+/// How often all sessions are listed before a user who makes new ones all the time is given up.
 const PASSES: usize = 10;
 
-/// Where Django's login keeps who the user is.
-const USER: &str = "_auth_user_id";
+/// Where Django's login keeps the user's id.
+const USER_KEY: &str = "_auth_user_id";
 
-/// Where a look at all sessions goes on. What is in it is the store's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor(String);
-
-impl Cursor {
-    /// Takes what the store needs in order to go on.
-    pub fn new(place: impl Into<String>) -> Self {
-        Self(place.into())
-    }
-
-    /// What the store needs in order to go on.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Some sessions of a store.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Live and expired ones.
-    pub sessions: Vec<Listed>,
-    /// Where to go on, if there is more.
-    pub next: Option<Cursor>,
-}
-
-/// A session as it was seen in passing.
-#[derive(Clone, Debug)]
-pub struct Listed {
+/// A session as a listing shows it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SessionEntry {
     /// Its key.
     pub key: SessionKey,
-    /// When it ends or has ended.
+    /// When it expires or has expired.
     pub expires: SystemTime,
-    /// What is in it, or why that cannot be read.
-    pub data: Result<SessionData, Arc<Error>>,
+    /// The stored bytes; `None` if they are too large to be read or could not be read.
+    pub value: Option<Bytes>,
+    /// The dictionary, or why it cannot be read.
+    pub data: Result<SessionData, Error>,
 }
 
-impl Listed {
-    /// Whether its time has come.
+impl SessionEntry {
+    /// Returns whether it has expired.
     pub fn is_expired(&self) -> bool {
         self.expires <= SystemTime::now()
     }
 
-    /// The id of the user who is logged in, as Django keeps it: text.
+    /// Returns the id of the user who is logged in, as Django stores it: text.
     pub fn user_id(&self) -> Option<String> {
         let data = self.data.as_ref().ok()?;
-        json::from_json(data.get_json(USER)?).ok()
+        json::from_json(data.get_json(USER_KEY)?).ok()
     }
 }
 
-/// The sessions of a store one after the other, a page of them in memory. Made by [`AnyStore::sessions`].
+/// Does not show the bytes, which belong to a visitor.
+impl fmt::Debug for SessionEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionEntry")
+            .field("expires", &self.expires)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All sessions of a store, one after the other, with one page of them in memory. Made by [`Store::sessions`].
 pub struct Sessions {
-    store: AnyStore,
-    page: VecDeque<Listed>,
+    store: Store,
+    page: VecDeque<SessionEntry>,
     cursor: Option<Cursor>,
-    ended: bool,
+    complete: bool,
 }
 
 impl Sessions {
-    /// The next one, expired or not. Errors if the store cannot be used; a later call tries again.
-    pub async fn next(&mut self) -> Result<Option<Listed>, Error> {
-        while self.page.is_empty() && !self.ended {
-            let page = self.store.page(self.cursor.as_ref()).await?;
-            self.page = page.sessions.into();
-            self.ended = page.next.is_none();
-            self.cursor = page.next;
+    /// Returns the next session, expired or not. Errors if the store cannot be used; a later call tries again.
+    pub async fn next(&mut self) -> Result<Option<SessionEntry>, Error> {
+        while self.page.is_empty() && !self.complete {
+            let (entries, next) = self.store.page(self.cursor.clone()).await?;
+            self.page = entries.into();
+            self.complete = next.is_none();
+            self.cursor = next;
         }
         Ok(self.page.pop_front())
     }
@@ -83,22 +77,22 @@ impl Sessions {
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Sessions").field("complete", &self.complete).finish_non_exhaustive()
     }
 }
 
 /// # All sessions
-impl AnyStore {
-    /// Looks at all sessions of the store, one after the other, in bounded memory.
+impl Store {
+    /// Lists all sessions of the store, in bounded memory.
     ///
-    /// One that comes or goes meanwhile may be seen or not; in a Redis one may be seen twice. Errors, when asked for
-    /// the first one, if the store does not know its sessions (cookies).
+    /// One that is created or deleted meanwhile may be listed or not; in Redis one may be listed twice. The first call of
+    /// [`Sessions::next`] errs for signed cookies, which no server has.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
-    /// use actix_django_session::store::{AnyStore, MemoryStore};
+    /// use actix_django_session::{SecretKey, Store, backend::Memory};
     ///
-    /// let store: AnyStore = MemoryStore::new().into();
+    /// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
     /// let mut sessions = store.sessions();
     /// while let Some(session) = sessions.next().await? {
     ///     println!("{:?} until {:?}", session.user_id(), session.expires);
@@ -106,10 +100,10 @@ impl AnyStore {
     /// # Ok(()) }
     /// ```
     pub fn sessions(&self) -> Sessions {
-        Sessions { store: self.clone(), page: VecDeque::new(), cursor: None, ended: false }
+        Sessions { store: self.clone(), page: VecDeque::new(), cursor: None, complete: false }
     }
 
-    /// The keys of the live sessions in which this user is logged in (Django's login), found by looking at all of them.
+    /// Returns the keys of the live sessions in which this user is logged in (by Django's login). Reads all sessions.
     pub async fn sessions_of_user(&self, user_id: &str) -> Result<Vec<SessionKey>, Error> {
         let (mut sessions, mut found) = (self.sessions(), Vec::new());
         while let Some(session) = sessions.next().await? {
@@ -123,25 +117,25 @@ impl AnyStore {
         Ok(found)
     }
 
-    /// Ends all sessions of a user, but for the one to keep: "log out everywhere". Tells how many.
+    /// Deletes all sessions of a user but the one to keep, and returns how many: "log out everywhere".
     ///
-    /// Looks at every session of the store, again and again until there is none left: one may get another key meanwhile.
-    /// A table without a column for the user has no quicker way. Sessions that cannot be read are nobody's. If one
-    /// cannot be ended, the others are, and the answer is the error.
+    /// Reads all sessions, repeatedly until no session of the user is left: one may get another key meanwhile. A table
+    /// without a column for the user has no quicker way. A session that cannot be read belongs to nobody. If one cannot be
+    /// deleted, the others are, and the result is the error.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
-    /// use actix_django_session::{Session, store::{AnyStore, MemoryStore}};
+    /// use actix_django_session::{SecretKey, Session, Store, backend::Memory};
     ///
-    /// let store: AnyStore = MemoryStore::new().into();
-    /// let session = Session::create(&store);
+    /// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    /// let session = Session::new(&store);
     /// session.insert("_auth_user_id", "7")?;
     /// session.save().await?;
     /// assert_eq!(store.end_sessions_of_user("7", None).await?, 1);
     /// # Ok(()) }
     /// ```
     pub async fn end_sessions_of_user(&self, user_id: &str, keep: Option<&SessionKey>) -> Result<u64, Error> {
-        let (mut ended, mut failure) = (0, None);
+        let (mut deleted, mut failure) = (0, None);
         for _ in 0..PASSES {
             let mut keys = self.sessions_of_user(user_id).await?;
             keys.retain(|key| Some(key) != keep);
@@ -150,7 +144,7 @@ impl AnyStore {
             }
             for key in keys {
                 match self.delete(&key).await {
-                    Ok(there) => ended += u64::from(there),
+                    Ok(existed) => deleted += u64::from(existed),
                     Err(error) => failure = Some(error),
                 }
             }
@@ -158,6 +152,6 @@ impl AnyStore {
                 break;
             }
         }
-        failure.map_or(Ok(ended), Err)
+        failure.map_or(Ok(deleted), Err)
     }
 }

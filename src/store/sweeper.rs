@@ -1,26 +1,23 @@
-//! A task that clears what has expired.
+//! A task that clears expired sessions.
 
 use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::AnyStore;
+use super::Store;
 
-/// Sessions cleared at once. Between two of these others get their turn.
-const BATCH: u32 = 1000;
-
-/// Clears expired sessions again and again, for as long as it is held: `manage.py clearsessions` without a cron job.
+/// Clears expired sessions periodically until it is dropped: `manage.py clearsessions` without a cron job.
 ///
-/// It may run in every instance of an application at once: each clears what the others have not. An error goes to the log and
-/// the next time comes all the same.
+/// It may run in every instance of an application at once: each clears what the others have not. An error is logged, and
+/// the next round comes all the same.
 ///
 /// ```
 /// # #[actix_web::main] async fn main() {
 /// use std::time::Duration;
-/// use actix_django_session::store::{MemoryStore, Sweeper};
+/// use actix_django_session::{SecretKey, Store, Sweeper, backend::Memory};
 ///
-/// let store = MemoryStore::new();
-/// let _sweeper = Sweeper::start(store, Duration::from_secs(3600)); // until main ends
+/// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+/// let _sweeper = Sweeper::start(&store, Duration::from_secs(3600)); // until main returns
 /// # }
 /// ```
 #[derive(Debug)]
@@ -28,20 +25,22 @@ const BATCH: u32 = 1000;
 pub struct Sweeper(tokio::task::JoinHandle<()>);
 
 impl Sweeper {
-    /// Sweeps about every `interval`, for the first time at a random moment within it, so that instances started together
-    /// do not sweep together.
+    /// Sweeps about every `interval`, first at a random moment within it, so that instances that start together do not
+    /// sweep together.
     ///
     /// # Panics
     ///
     /// If there is no tokio (or actix) runtime.
-    pub fn start(store: impl Into<AnyStore>, interval: Duration) -> Self {
-        let store = store.into();
-        let interval = interval.max(Duration::from_millis(1));
+    pub fn start(store: &Store, interval: Duration) -> Self {
+        let (store, interval) = (store.clone(), interval.max(Duration::from_millis(1)));
         Self(tokio::spawn(async move {
             let mut pause = interval.mul_f64(rand::rng().random_range(0.0..1.0));
             loop {
                 tokio::time::sleep(pause).await;
-                sweep(&store).await;
+                match store.clear_expired().await {
+                    Ok(cleared) => tracing::debug!("cleared {cleared} expired sessions"),
+                    Err(error) => error.log(),
+                }
                 pause = interval.mul_f64(rand::rng().random_range(0.9..1.1));
             }
         }))
@@ -51,25 +50,5 @@ impl Sweeper {
 impl Drop for Sweeper {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-async fn sweep(store: &AnyStore) {
-    let (mut total, mut after) = (0, None);
-    loop {
-        match store.clear_some(BATCH, after).await {
-            Ok(cleared) => {
-                total += cleared.sessions;
-                after = cleared.until;
-                if cleared.sessions < u64::from(BATCH) {
-                    tracing::debug!("cleared {total} expired sessions");
-                    return;
-                }
-            }
-            Err(error) => {
-                error.log();
-                return;
-            }
-        }
     }
 }

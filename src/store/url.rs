@@ -1,133 +1,130 @@
 //! A store from a URL, as Django has an engine from a setting.
 
-#[cfg(feature = "redis")]
-use std::time::Duration;
-
+use super::Store;
 #[cfg(feature = "postgres")]
-use super::PostgresStore;
+use crate::backend::Postgres;
+#[cfg(feature = "redis")]
+use crate::backend::Redis;
 #[cfg(feature = "sqlite")]
-use super::SqliteStore;
-use super::{AnyStore, CookieStore, FileStore, MemoryStore, parameters::Parameters};
-#[cfg(feature = "redis")]
-use super::{CacheStore, CachedStore, RedisCache};
-#[cfg(feature = "redis")]
-use crate::codec::JsonSerializer;
-use crate::{Error, codec::Codec};
+use crate::backend::Sqlite;
+use crate::{
+    Error, SessionSettings,
+    backend::{Files, Memory, parameters::Parameters},
+    codec::Codec,
+};
 
-/// Opens the store that `url` names.
-///
-/// | URL | store | parameters |
-/// |---|---|---|
-/// | `postgres://user:password@host:port/database` | `PostgresStore` (feature `postgres`) | those of `PostgresStore::connect` |
-/// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `SqliteStore` (feature `sqlite`), relative and absolute | |
-/// | `redis://host:port/0`, `rediss://…`, `redis+cluster://…`, `redis+sentinel://…` | `CacheStore` in a `RedisCache` (feature `redis`) | `serializer` (`pickle` or `json`), `compress_from`; and those of `RedisCache::connect` |
-/// | `cached:redis://… postgres://…` | [`CachedStore`](super::CachedStore): a cache, a blank, a database | as the two have, and `cache_deadline` at the cache |
-/// | `file:///var/sessions` | [`FileStore`] | `cookie_name`, `cookie_age` |
-/// | `cookie:` | [`CookieStore`] | `max_age` |
-/// | `memory:` | [`MemoryStore`] | `max_sessions` |
-///
-/// Times are seconds, and may have a fraction. A parameter that the store does not know is an error.
-///
-/// Errors also if the URL or the secret cannot be right, its feature is not built in, or the store does not answer.
-///
-/// ```
-/// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
-/// use actix_django_session::{SecretKey, store};
-///
-/// let store = store::open("memory:?max_sessions=1000", SecretKey::new("…")).await?;
-/// let error = store::open("memory:?sessions=1000", SecretKey::new("…")).await.unwrap_err();
-/// assert_eq!(error.to_string(), "a memory: URL has no parameter \"sessions\": it may have max_sessions");
-/// # Ok(()) }
-/// ```
-pub async fn open(url: &str, codec: impl Into<Codec>) -> Result<AnyStore, Error> {
-    let codec = codec.into();
-    codec.check()?;
-    let url = url.trim();
-    if let Some(both) = url.strip_prefix("cached:") {
-        return cached(both, codec).await;
+/// # By URL
+impl Store {
+    /// Opens the store that `url` names, and connects.
+    ///
+    /// | URL | engine | parameters |
+    /// |---|---|---|
+    /// | `postgres://user:password@host:port/database` | `db` (feature `postgres`) | those of `Postgres::connect` |
+    /// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `db` (feature `sqlite`), relative and absolute | |
+    /// | `redis://host:port/0`, `rediss://…`, `redis+cluster://…`, `redis+sentinel://…` | `cache` (feature `redis`) | `serializer` (`pickle` or `json`), `compress_from` (bytes); and those of `Redis::connect` |
+    /// | `cached:redis://… postgres://…` | `cached_db`: a cache, a blank, a database | those of both, and `cache_deadline` (seconds) for the cache |
+    /// | `file:///var/sessions` | `file` | `cookie_name`, `cookie_age` (seconds), for programs without the middleware |
+    /// | `cookie:` | `signed_cookies` | `max_age` (seconds), likewise |
+    /// | `memory:` | `cache` on LocMem | `max_sessions` |
+    ///
+    /// Seconds may have a fraction. An unknown parameter is an error. A cache takes nothing from the codec but its limit,
+    /// unless it is [`Codec::unsigned`].
+    ///
+    /// Errors also if the URL or the secret key cannot be right, the feature is not built in, or the server does not answer.
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::{SecretKey, Store};
+    ///
+    /// let store = Store::connect("memory:?max_sessions=1000", SecretKey::new("a secret")).await?;
+    /// let error = Store::connect("memory:?sessions=1000", SecretKey::new("a secret")).await.unwrap_err();
+    /// assert_eq!(error.to_string(), "a memory: URL has no parameter \"sessions\": it may have max_sessions");
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
+        let codec = codec.into();
+        codec.check()?;
+        let place = Place::parse(url)?;
+        place.ping().await?;
+        place.store(codec)
     }
-    Ok(match scheme(url) {
-        #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => PostgresStore::connect(url, codec).await?.into(),
-        #[cfg(feature = "sqlite")]
-        "sqlite" => sqlite(url, codec).await?.into(),
-        #[cfg(feature = "redis")]
-        scheme if is_redis(scheme) => {
-            let (url, options) = InCache::split_off(url)?;
-            if options.deadline.is_some() {
-                return Err(Error::configuration(
-                    "cache_deadline is for a cached: URL; one of a cache alone has deadline",
-                ));
+
+    /// Opens the store that `url` names without any I/O: the first use connects. For applications that start before their
+    /// database. URLs as for [`connect`](Self::connect).
+    ///
+    /// ```
+    /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
+    /// use actix_django_session::{SecretKey, Store};
+    ///
+    /// let store = Store::connect_lazy("file:///no/such/directory", SecretKey::new("a secret"))?;
+    /// assert!(store.check().await.is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn connect_lazy(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
+        let codec = codec.into();
+        codec.check()?;
+        Place::parse(url)?.store(codec)
+    }
+}
+
+/// What a URL names.
+enum Place {
+    #[cfg(feature = "postgres")]
+    Postgres(Postgres),
+    #[cfg(feature = "sqlite")]
+    Sqlite(Sqlite),
+    #[cfg(feature = "redis")]
+    Redis {
+        redis: Redis,
+        json: bool,
+        compress_from: Option<usize>,
+    },
+    #[cfg(feature = "redis")]
+    Cached {
+        cache: Box<Place>,
+        database: Box<Place>,
+    },
+    Files(Files, SessionSettings),
+    Cookie(SessionSettings),
+    Memory(Memory),
+}
+
+impl Place {
+    fn parse(url: &str) -> Result<Self, Error> {
+        let url = url.trim();
+        match scheme(url) {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => Postgres::connect_lazy(url).map(Self::Postgres),
+            #[cfg(feature = "sqlite")]
+            "sqlite" => sqlite(url).map(Self::Sqlite),
+            #[cfg(feature = "redis")]
+            "cached" => Self::cached(url),
+            #[cfg(feature = "redis")]
+            scheme if is_redis(scheme) => Self::redis(url, false),
+            #[cfg(not(feature = "redis"))]
+            "cached" => Err(Error::configuration("a cached: URL needs the feature redis")),
+            "file" => file(url),
+            "cookie" => {
+                let mut parameters = only_parameters(url, "cookie:")?;
+                let settings = with_age(SessionSettings::default(), parameters.seconds("max_age")?);
+                parameters.end("cookie:", &["max_age"])?;
+                Ok(Self::Cookie(settings))
             }
-            let store =
-                CacheStore::new(RedisCache::connect(&url).await?).max_session_bytes(codec.size_limit());
-            let store = if options.json { store.serializer(JsonSerializer) } else { store };
-            options.compress_from.map_or(store.clone(), |bytes| store.compress_from(bytes)).into()
-        }
-        "file" => file(url, codec).await?.into(),
-        "cookie" => {
-            let (rest, mut parameters) = Parameters::of(url);
-            let (age, store) = (parameters.seconds("max_age")?, CookieStore::new(codec)?);
-            parameters.end("cookie:", &["max_age"])?;
-            nothing_but(rest, "cookie:")?;
-            age.map_or(store.clone(), |age| store.max_age(age)).into()
-        }
-        "memory" => {
-            let (rest, mut parameters) = Parameters::of(url);
-            let limit = parameters.take("max_sessions")?;
-            parameters.end("memory:", &["max_sessions"])?;
-            nothing_but(rest, "memory:")?;
-            limit.map_or_else(MemoryStore::new, MemoryStore::with_max_sessions).into()
-        }
-        _ => {
-            return Err(Error::configuration(
+            "memory" => {
+                let mut parameters = only_parameters(url, "memory:")?;
+                let limit = parameters.take("max_sessions")?;
+                parameters.end("memory:", &["max_sessions"])?;
+                Ok(Self::Memory(limit.map_or_else(Memory::new, Memory::with_max_sessions)))
+            }
+            _ => Err(Error::configuration(
                 "no store has this kind of URL: it is postgres://… (feature postgres), sqlite://… (feature sqlite), \
                  redis://… or cached:… (feature redis), file:///…, cookie: or memory:",
-            ));
+            )),
         }
-    })
-}
-
-#[cfg(feature = "sqlite")]
-async fn sqlite(url: &str, codec: Codec) -> Result<SqliteStore, Error> {
-    let (address, parameters) = Parameters::of(url);
-    parameters.end("sqlite:", &[])?;
-    match address.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() => SqliteStore::open(decoded(path)?, codec).await,
-        _ => Err(Error::configuration(
-            "an SQLite URL has the form sqlite://db.sqlite3 or sqlite:///var/db.sqlite3",
-        )),
     }
-}
 
-async fn file(url: &str, codec: Codec) -> Result<FileStore, Error> {
-    let (address, mut parameters) = Parameters::of(url);
-    let name: Option<String> = parameters.take("cookie_name")?;
-    let age = parameters.seconds("cookie_age")?;
-    parameters.end("file:", &["cookie_name", "cookie_age"])?;
-    let directory = address.strip_prefix("file://").filter(|path| path.starts_with('/'));
-    let directory = directory.ok_or_else(|| {
-        Error::configuration("a file URL has the form file:///var/sessions, with a whole path")
-    })?;
-    let mut store = FileStore::open(decoded(directory)?, codec).await?;
-    if let Some(name) = name {
-        store = store.cookie_name(&name)?;
-    }
-    Ok(age.map_or(store.clone(), |age| store.cookie_age(age)))
-}
-
-/// What a URL says of the values in the cache, beside what `RedisCache::connect` understands.
-#[cfg(feature = "redis")]
-struct InCache {
-    json: bool,
-    compress_from: Option<usize>,
-    deadline: Option<Duration>,
-}
-
-#[cfg(feature = "redis")]
-impl InCache {
-    /// The URL without it.
-    fn split_off(url: &str) -> Result<(String, Self), Error> {
+    #[cfg(feature = "redis")]
+    fn redis(url: &str, in_front: bool) -> Result<Self, Error> {
         let (address, mut theirs) = Parameters::of(url);
         let mut ours = theirs.split_off(&["serializer", "compress_from", "cache_deadline"]);
         let json = match ours.take::<String>("serializer")?.as_deref() {
@@ -135,8 +132,110 @@ impl InCache {
             Some("json") => true,
             Some(_) => return Err(Error::configuration("the URL's parameter serializer is pickle or json")),
         };
-        let (compress_from, deadline) = (ours.take("compress_from")?, ours.seconds("cache_deadline")?);
-        Ok((theirs.put_back(address), Self { json, compress_from, deadline }))
+        let (compress_from, timeout) = (ours.take("compress_from")?, ours.seconds("cache_deadline")?);
+        let redis = Redis::connect_lazy(&theirs.put_back(address))?;
+        let redis = match timeout {
+            Some(timeout) if in_front => redis.timeout(timeout),
+            Some(_) => {
+                return Err(Error::configuration(
+                    "cache_deadline is for a cached: URL; the URL of a cache alone has deadline",
+                ));
+            }
+            None => redis,
+        };
+        Ok(Self::Redis { redis, json, compress_from })
+    }
+
+    #[cfg(feature = "redis")]
+    fn cached(url: &str) -> Result<Self, Error> {
+        let both = url.strip_prefix("cached:").unwrap_or(url);
+        let urls: Vec<&str> = both.split_whitespace().collect();
+        let [cache, database] = urls[..] else {
+            return Err(Error::configuration(
+                "a cached: URL contains two, of a cache and of a database: \"cached:redis://… postgres://…\"",
+            ));
+        };
+        if !is_redis(scheme(cache)) || !matches!(scheme(database), "postgres" | "postgresql" | "sqlite") {
+            return Err(Error::configuration(
+                "in a cached: URL the first one is a redis one, the second one postgres or sqlite",
+            ));
+        }
+        let (cache, database) = (Self::redis(cache, true)?, Self::parse(database)?);
+        Ok(Self::Cached { cache: Box::new(cache), database: Box::new(database) })
+    }
+
+    /// Errors if the place does not answer.
+    async fn ping(&self) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => postgres.ping().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(sqlite) => sqlite.ping().await,
+            #[cfg(feature = "redis")]
+            Self::Redis { redis, .. } => redis.ping().await,
+            #[cfg(feature = "redis")]
+            Self::Cached { cache, database } => {
+                Box::pin(database.ping()).await?;
+                Box::pin(cache.ping()).await
+            }
+            Self::Files(files, _) => files.ping().await,
+            Self::Cookie(_) | Self::Memory(_) => Ok(()),
+        }
+    }
+
+    fn store(self, codec: Codec) -> Result<Store, Error> {
+        Ok(match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(postgres) => Store::new(postgres, codec),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(sqlite) => Store::new(sqlite, codec),
+            #[cfg(feature = "redis")]
+            Self::Redis { redis, json, compress_from } => {
+                let codec = if codec.is_unsigned() { codec } else { codec.for_cache(json) };
+                Store::new(redis, compress_from.map_or(codec.clone(), |bytes| codec.compress_from(bytes)))
+            }
+            #[cfg(feature = "redis")]
+            Self::Cached { cache, database } => {
+                Store::cached(cache.store(codec.clone())?, database.store(codec)?)?
+            }
+            Self::Files(files, settings) => Store::new(files, codec).with_settings(&settings)?,
+            Self::Cookie(settings) => Store::signed_cookies(codec).with_settings(&settings)?,
+            Self::Memory(memory) => Store::new(memory, codec),
+        })
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite(url: &str) -> Result<Sqlite, Error> {
+    let (address, parameters) = Parameters::of(url);
+    parameters.end("sqlite:", &[])?;
+    match address.strip_prefix("sqlite://") {
+        Some(path) if !path.is_empty() => Sqlite::open_lazy(decoded(path)?),
+        _ => Err(Error::configuration(
+            "an SQLite URL has the form sqlite://db.sqlite3 or sqlite:///var/db.sqlite3",
+        )),
+    }
+}
+
+fn file(url: &str) -> Result<Place, Error> {
+    let (address, mut parameters) = Parameters::of(url);
+    let mut settings = SessionSettings::default();
+    if let Some(name) = parameters.take::<String>("cookie_name")? {
+        settings = settings.cookie_name(name);
+    }
+    let settings = with_age(settings, parameters.seconds("cookie_age")?);
+    parameters.end("file:", &["cookie_name", "cookie_age"])?;
+    let directory = address.strip_prefix("file://").filter(|path| path.starts_with('/'));
+    let directory = directory.ok_or_else(|| {
+        Error::configuration("a file URL has the form file:///var/sessions, with an absolute path")
+    })?;
+    Ok(Place::Files(Files::open_lazy(decoded(directory)?)?, settings))
+}
+
+fn with_age(settings: SessionSettings, age: Option<std::time::Duration>) -> SessionSettings {
+    match age {
+        Some(age) => settings.cookie_age(age),
+        None => settings,
     }
 }
 
@@ -145,47 +244,14 @@ fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis")
 }
 
-#[cfg(feature = "redis")]
-async fn cached(both: &str, codec: Codec) -> Result<AnyStore, Error> {
-    let urls: Vec<&str> = both.split_whitespace().collect();
-    let [cache, database] = urls[..] else {
-        return Err(Error::configuration(
-            "a cached: URL has two in it, of a cache and of a database: \"cached:redis://… postgres://…\"",
-        ));
-    };
-    if !is_redis(scheme(cache)) || !matches!(scheme(database), "postgres" | "postgresql" | "sqlite") {
-        return Err(Error::configuration(
-            "in a cached: URL the first one is a redis one, the second one postgres or sqlite",
-        ));
-    }
-    let (cache, options) = InCache::split_off(cache)?;
-    let limit = codec.size_limit();
-    let database = Box::pin(open(database, codec)).await?;
-    let mut store = CachedStore::new(RedisCache::connect(&cache).await?, database).max_session_bytes(limit);
-    if options.json {
-        store = store.serializer(JsonSerializer);
-    }
-    if let Some(bytes) = options.compress_from {
-        store = store.compress_from(bytes);
-    }
-    if let Some(deadline) = options.deadline {
-        store = store.cache_deadline(deadline);
-    }
-    Ok(store.into())
-}
-
-#[cfg(not(feature = "redis"))]
-async fn cached(_: &str, _: Codec) -> Result<AnyStore, Error> {
-    Err(Error::configuration("a cached: URL needs the feature redis"))
-}
-
 fn scheme(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 
-fn nothing_but(rest: &str, scheme: &str) -> Result<(), Error> {
-    if rest == scheme {
-        return Ok(());
+fn only_parameters(url: &str, scheme: &str) -> Result<Parameters, Error> {
+    let (address, parameters) = Parameters::of(url);
+    if address == scheme {
+        return Ok(parameters);
     }
     Err(Error::configuration(format!("a {scheme} URL has nothing but parameters after the colon")))
 }

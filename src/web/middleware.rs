@@ -1,6 +1,6 @@
 //! The session middleware: Django's decision table.
 
-use std::{future::Ready, sync::Arc};
+use std::{future::Ready, ops::ControlFlow};
 
 use actix_service::{Service, Transform};
 use actix_web::{
@@ -10,66 +10,64 @@ use actix_web::{
     http::header,
 };
 
-use crate::{
-    Error, LazySession, OnInterrupted, Session, SessionKey, SessionSettings, cookie,
-    extract::{Presented, RequestSessions},
-    hooks::{Hooks, HooksService, Middleware, MiddlewareNotUsed, Next},
-    store::{AnyStore, MAX_COOKIE_BYTES},
+use super::{
+    cookie,
+    extract::{LazySession, RequestSessions},
+    hooks::{Hooks, HooksService, Middleware},
 };
+use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
-/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's
-/// factory, and clone it: clones share the store. Where two of them with one cookie name are nested, the
-/// outer one serves both.
+/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's factory, and clone
+/// it: clones share the store. Where two of them with one cookie name are nested, the outer one serves both.
 ///
 /// ```
 /// use actix_web::App;
-/// use actix_django_session::{SessionMiddleware, SessionSettings, store::MemoryStore};
+/// use actix_django_session::{SecretKey, SessionMiddleware, SessionSettings, Store, backend::Memory};
 ///
-/// let session = SessionMiddleware::new(MemoryStore::new())
-///     .settings(SessionSettings::default().cookie_secure(true))?;
+/// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+/// let session = SessionMiddleware::new(store).settings(SessionSettings::default().cookie_secure(true))?;
 /// let app = App::new().wrap(session.clone());
 /// # Ok::<(), actix_django_session::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct SessionMiddleware {
-    store: AnyStore,
-    settings: Arc<SessionSettings>,
+    store: Store,
 }
 
 impl SessionMiddleware {
-    /// Sessions in `store`, with Django's default settings.
-    pub fn new(store: impl Into<AnyStore>) -> Self {
-        Self { store: store.into(), settings: Arc::default() }
+    /// Serves the sessions of `store`, with the store's settings: Django's defaults, unless its URL says something else.
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 
-    /// With these settings. Errors if no browser would keep such a cookie.
-    pub fn settings(mut self, settings: SessionSettings) -> Result<Self, Error> {
-        settings.check()?;
-        self.settings = Arc::new(settings);
-        Ok(self)
+    /// Uses these settings. Errors if no browser would keep such a cookie.
+    pub fn settings(self, settings: SessionSettings) -> Result<Self, Error> {
+        Ok(Self { store: self.store.with_settings(&settings)? })
     }
 
-    /// Opens the session under `key` outside a request, with this middleware's store and settings. See
-    /// [`Session::open`].
-    pub async fn open(&self, key: &SessionKey) -> Result<Session, Error> {
-        Session::open_with(&self.store, &self.settings, key).await
+    /// Returns the store with this middleware's settings.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
-    /// A new session outside a request, with this middleware's store and settings. See [`Session::create`].
-    pub fn create(&self) -> Session {
-        Session::create_with(&self.store, &self.settings)
+    /// Opens the session under `key` outside a request. See [`Session::open`].
+    pub async fn open(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
+        Session::open(&self.store, key).await
     }
 
-    /// What Django's `process_response` does after the look at its flags, as far as it can go wrong.
-    async fn respond(
-        &self,
-        lazy: &LazySession,
-        had_cookie: bool,
-        response: &mut HttpResponse,
-    ) -> Result<(), Error> {
-        let settings = &*self.settings;
+    /// Makes a new session outside a request. See [`Session::new`].
+    pub fn new_session(&self) -> Session {
+        Session::new(&self.store)
+    }
+
+    /// Django's `process_response`, as far as it can fail.
+    async fn respond(&self, lazy: &LazySession, response: &mut HttpResponse) -> Result<(), Error> {
+        let settings = self.store.settings();
+        if lazy.has_pending() {
+            lazy.load().await?;
+        }
         let loaded = lazy.loaded();
         let accessed = loaded.as_ref().is_some_and(Session::accessed);
         let modified = loaded.as_ref().is_some_and(Session::modified);
@@ -78,15 +76,15 @@ impl SessionMiddleware {
             cookie::vary_on_cookie(response.headers_mut());
         }
         if lazy.is_empty() {
-            return end(loaded.as_ref(), settings, had_cookie, response).await;
+            return end_session(loaded.as_ref(), lazy, settings, response).await;
         }
         if !save || response.status().is_server_error() {
             return Ok(());
         }
         let session = lazy.load().await?;
         if session.is_empty() {
-            // An unknown key on a page that did not look. Django makes a row for it; here it is unknown.
-            return end(None, settings, had_cookie, response).await;
+            // An unknown key on a page that did not load it. Django makes a row for it; here it stays unknown.
+            return end_session(None, lazy, settings, response).await;
         }
         if session.has_nothing_to_keep() {
             return Ok(()); // an unreadable row keeps its cookie
@@ -100,17 +98,17 @@ impl SessionMiddleware {
     }
 }
 
-/// The session is empty: what is left of it goes, and so does the visitor's cookie.
-async fn end(
+/// The session is empty: its row is deleted, and so is the visitor's cookie.
+async fn end_session(
     session: Option<&Session>,
+    lazy: &LazySession,
     settings: &SessionSettings,
-    had_cookie: bool,
     response: &mut HttpResponse,
 ) -> Result<(), Error> {
-    if let Some(session) = session.filter(|session| session.is_ended()) {
+    if let Some(session) = session.filter(|session| session.is_flushed()) {
         session.save().await?;
     }
-    if had_cookie {
+    if lazy.had_cookie() {
         let deletion = cookie::set_cookie(settings, None, None);
         response.headers_mut().append(header::SET_COOKIE, deletion);
         cookie::vary_on_cookie(response.headers_mut());
@@ -133,31 +131,25 @@ fn set_cookie(
     Ok(())
 }
 
-/// What `process_request` hands on.
-#[derive(Debug)]
-pub struct RequestState {
-    lazy: LazySession,
-    had_cookie: bool,
-}
-
 impl Middleware for SessionMiddleware {
     /// Nothing where an outer middleware of the same cookie name does the work.
-    type State = Option<RequestState>;
+    type State = Option<LazySession>;
 
-    async fn process_request(&self, req: &mut ServiceRequest) -> Result<Next<Self::State>, ActixError> {
-        let name = &self.settings.cookie_name;
+    async fn process_request(
+        &self,
+        req: &mut ServiceRequest,
+    ) -> Result<ControlFlow<(Self::State, HttpResponse), Self::State>, ActixError> {
+        let name = &self.store.settings().cookie_name;
         let served = |all: &RequestSessions| all.named(name).is_some();
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
-            return Ok(Next::View(None));
+            return Ok(ControlFlow::Continue(None));
         }
-        let cookie = cookie::find(req.headers(), name);
-        let presented = Presented::new(cookie.as_deref(), &self.store);
-        let lazy = LazySession::new(self.store.clone(), self.settings.clone(), presented);
+        let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_deref());
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
         sessions.0.push(lazy.clone());
         extensions.insert(sessions);
-        Ok(Next::View(Some(RequestState { lazy, had_cookie: cookie.is_some() })))
+        Ok(ControlFlow::Continue(Some(lazy)))
     }
 
     async fn process_response(
@@ -165,17 +157,21 @@ impl Middleware for SessionMiddleware {
         state: Self::State,
         mut response: HttpResponse,
     ) -> Result<HttpResponse, ActixError> {
-        let Some(RequestState { lazy, had_cookie }) = state else { return Ok(response) };
+        if let Some(error) = response.error().and_then(ActixError::as_error::<Error>) {
+            error.log();
+        }
+        let Some(lazy) = state else { return Ok(response) };
         lazy.close();
-        match self.respond(&lazy, had_cookie, &mut response).await {
+        match self.respond(&lazy, &mut response).await {
             Ok(()) => Ok(response),
-            Err(error)
-                if error.is_interrupted() && self.settings.on_interrupted == OnInterrupted::DropChanges =>
-            {
+            Err(error) if error.is_interrupted() && self.store.settings().drop_interrupted_changes => {
                 tracing::warn!("{error} The changes of this request were dropped.");
                 Ok(response)
             }
-            Err(error) => Ok(error.error_response()),
+            Err(error) => {
+                error.log();
+                Ok(error.error_response())
+            }
         }
     }
 }
@@ -192,6 +188,6 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        Hooks::new(|| Ok::<_, MiddlewareNotUsed>(self.clone())).new_transform(service)
+        Hooks::new(self.clone()).new_transform(service)
     }
 }

@@ -7,23 +7,23 @@ use percent_encoding::percent_decode_str;
 use crate::Error;
 
 /// What stands behind the question mark, each piece as it was written.
-pub(super) struct Parameters(Vec<String>);
+pub(crate) struct Parameters(Vec<String>);
 
 impl Parameters {
     /// The URL before the question mark, and what is behind it.
-    pub(super) fn of(url: &str) -> (&str, Self) {
+    pub(crate) fn of(url: &str) -> (&str, Self) {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let pieces = query.split('&').filter(|piece| !piece.is_empty());
         (address, Self(pieces.map(str::to_owned).collect()))
     }
 
     #[cfg(feature = "postgres")]
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
 
     /// Errors if it is there twice, or cannot be that.
-    pub(super) fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Error> {
+    pub(crate) fn take<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, Error> {
         let mut found = self.0.extract_if(.., |piece| name_of(piece) == name);
         let (first, second) = (found.next(), found.next());
         drop(found);
@@ -38,7 +38,7 @@ impl Parameters {
             .ok_or_else(|| Error::configuration(format!("the URL's parameter {name} cannot be that")))
     }
 
-    pub(super) fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Error> {
+    pub(crate) fn seconds(&mut self, name: &str) -> Result<Option<Duration>, Error> {
         let Some(seconds) = self.take::<f64>(name)? else { return Ok(None) };
         let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero());
         duration.map(Some).ok_or_else(|| {
@@ -47,18 +47,18 @@ impl Parameters {
     }
 
     #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(super) fn split_off(&mut self, names: &[&str]) -> Self {
+    pub(crate) fn split_off(&mut self, names: &[&str]) -> Self {
         Self(self.0.extract_if(.., |piece| names.contains(&name_of(piece))).collect())
     }
 
     /// The URL with what is left.
     #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(super) fn put_back(self, address: &str) -> String {
+    pub(crate) fn put_back(self, address: &str) -> String {
         if self.0.is_empty() { address.to_owned() } else { format!("{address}?{}", self.0.join("&")) }
     }
 
     /// Errors about the first that nobody has taken.
-    pub(super) fn end(self, what: &str, known: &[&str]) -> Result<(), Error> {
+    pub(crate) fn end(self, what: &str, known: &[&str]) -> Result<(), Error> {
         let Some(piece) = self.0.first() else { return Ok(()) };
         // Anything else could be a part of a password with a question mark in it.
         let plain = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');

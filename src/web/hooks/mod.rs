@@ -1,12 +1,16 @@
-//! Django's middleware for everyone: two hooks as an actix `Transform` and `Service`, in both of Django's
-//! forms, and a constructor that may decline.
+//! Middleware of the application's own with Django's hooks, as an actix `Transform` and `Service`.
+//!
+//! Django's class form is a [`Middleware`], wrapped by [`Hooks`]. Its function form is actix's own
+//! [`from_fn`](actix_web::middleware::from_fn). [`Optional`] leaves either out of the chain when its constructor answers
+//! [`MiddlewareNotUsed`].
 
-mod function;
+mod optional;
 
 use std::{
     cell::RefCell,
     fmt,
     future::{Future, Ready, ready},
+    ops::ControlFlow,
     rc::Rc,
 };
 
@@ -19,24 +23,27 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
-pub use self::function::{Function, FunctionService, GetResponse};
+pub use self::optional::{MiddlewareNotUsed, Optional};
 
 /// A middleware with Django's two hooks. Django's class form (`MiddlewareMixin`).
 ///
 /// Wrap it around an App or scope with [`Hooks`]:
 ///
 /// ```
-/// use std::time::Instant;
+/// use std::{ops::ControlFlow, time::Instant};
 /// use actix_web::{App, Error, HttpResponse, dev::ServiceRequest, http::header};
-/// use actix_django_session::hooks::{Hooks, Middleware, Next};
+/// use actix_django_session::hooks::{Hooks, Middleware};
 ///
 /// struct Timing;
 ///
 /// impl Middleware for Timing {
 ///     type State = Instant;
 ///
-///     async fn process_request(&self, _: &mut ServiceRequest) -> Result<Next<Instant>, Error> {
-///         Ok(Next::View(Instant::now()))
+///     async fn process_request(
+///         &self,
+///         _: &mut ServiceRequest,
+///     ) -> Result<ControlFlow<(Instant, HttpResponse), Instant>, Error> {
+///         Ok(ControlFlow::Continue(Instant::now()))
 ///     }
 ///
 ///     async fn process_response(&self, start: Instant, mut response: HttpResponse) -> Result<HttpResponse, Error> {
@@ -46,22 +53,25 @@ pub use self::function::{Function, FunctionService, GetResponse};
 ///     }
 /// }
 ///
-/// let app = App::new().wrap(Hooks::new(|| Ok(Timing)));
+/// let app = App::new().wrap(Hooks::new(Timing));
 /// ```
 pub trait Middleware: 'static {
-    /// What `process_request` hands on to `process_response`; what a Django middleware would hang on the
-    /// request.
+    /// What `process_request` passes on to `process_response`; a Django middleware would set it on the request.
     type State: 'static;
 
-    /// Runs before the handler and everything inside.
+    /// Runs before the handler and all inner middleware. Django's `process_request`.
+    ///
+    /// `Continue` goes on to the handler, where Django's hook returns `None`. `Break` skips it, where Django's hook returns a
+    /// response.
     fn process_request(
         &self,
         request: &mut ServiceRequest,
-    ) -> impl Future<Output = Result<Next<Self::State>, Error>>;
+    ) -> impl Future<Output = Result<ControlFlow<(Self::State, HttpResponse), Self::State>, Error>>;
 
-    /// Runs after it. What the inside answered with an error arrives as the response that it becomes; outer
-    /// middleware sees an error still, with the same text and this response, but not of the same type. The
-    /// answer of `process_request` passes through here too, as in Django.
+    /// Runs after them, also for the response of `process_request`. Django's `process_response`.
+    ///
+    /// An error of the handler arrives as the response that it becomes. An error of inner middleware does too, and outer
+    /// middleware still sees an error with the same text and this response, but of another type.
     fn process_response(
         &self,
         state: Self::State,
@@ -69,55 +79,26 @@ pub trait Middleware: 'static {
     ) -> impl Future<Output = Result<HttpResponse, Error>>;
 }
 
-/// How a request goes on after `process_request`.
-#[derive(Debug)]
-pub enum Next<State> {
-    /// To the handler. Django: the hook answers `None`.
-    View(State),
-    /// Straight to the response. Django: the hook answers a response.
-    Respond(State, HttpResponse),
-}
+/// Wraps a [`Middleware`] around an App or scope.
+pub struct Hooks<M>(Rc<M>);
 
-/// A constructor's answer that takes its middleware out of the chain. Django's `MiddlewareNotUsed`.
-#[derive(Debug, Default)]
-pub struct MiddlewareNotUsed(String);
-
-impl MiddlewareNotUsed {
-    /// With the reason, which goes to the log at debug level, once a worker.
-    pub fn because(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-
-    fn log(&self) {
-        tracing::debug!("MiddlewareNotUsed: {}", self.0);
+impl<M: Middleware> Hooks<M> {
+    /// Takes the middleware. Where its constructor may decline, wrap this in an [`Optional`].
+    pub fn new(middleware: M) -> Self {
+        Self(Rc::new(middleware))
     }
 }
 
-/// Wraps a [`Middleware`] around an App or scope. The constructor runs once a worker and may answer
-/// [`MiddlewareNotUsed`].
-pub struct Hooks<F>(F);
-
-impl<F> Hooks<F> {
-    /// Takes the middleware's constructor.
-    pub fn new<M: Middleware>(constructor: F) -> Self
-    where
-        F: Fn() -> Result<M, MiddlewareNotUsed>,
-    {
-        Self(constructor)
-    }
-}
-
-impl<F> fmt::Debug for Hooks<F> {
+impl<M> fmt::Debug for Hooks<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hooks")
     }
 }
 
-impl<S, B, F, M> Transform<S, ServiceRequest> for Hooks<F>
+impl<S, B, M> Transform<S, ServiceRequest> for Hooks<M>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
-    F: Fn() -> Result<M, MiddlewareNotUsed>,
     M: Middleware,
 {
     type Response = ServiceResponse<BoxBody>;
@@ -127,15 +108,14 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let middleware = (self.0)().inspect_err(MiddlewareNotUsed::log).ok();
-        ready(Ok(HooksService { service: Rc::new(service), middleware: middleware.map(Rc::new) }))
+        ready(Ok(HooksService { service: Rc::new(service), middleware: self.0.clone() }))
     }
 }
 
 /// The running form of [`Hooks`].
 pub struct HooksService<S, M> {
     service: Rc<S>,
-    middleware: Option<Rc<M>>,
+    middleware: Rc<M>,
 }
 
 impl<S, M> fmt::Debug for HooksService<S, M> {
@@ -157,26 +137,25 @@ where
     forward_ready!(service);
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
-        let service = self.service.clone();
-        let Some(middleware) = self.middleware.clone() else {
-            let answer = service.call(req);
-            return Box::pin(async { Ok(answer.await?.map_into_boxed_body()) });
-        };
+        let (service, middleware) = (self.service.clone(), self.middleware.clone());
         Box::pin(async move {
-            let (state, answer) = match middleware.process_request(&mut req).await? {
-                Next::View(state) => (state, service.call(req).await),
-                Next::Respond(state, response) => {
+            let (state, result) = match middleware.process_request(&mut req).await? {
+                ControlFlow::Continue(state) => (state, service.call(req).await),
+                ControlFlow::Break((state, response)) => {
                     let response = req.into_response(response);
                     return process_response(&*middleware, state, response).await;
                 }
             };
-            match answer {
+            match result {
                 Ok(response) => process_response(&*middleware, state, response.map_into_boxed_body()).await,
-                // There is no request any more to build a response with: it stays an error, and
-                // becomes the response that the hook answered.
+                // The request is gone, so that no response can be built: it stays an error, and becomes the response that
+                // the hook returned.
                 Err(error) => {
+                    if let Some(error) = error.as_error::<crate::Error>() {
+                        error.log();
+                    }
                     let response = error.error_response();
-                    Err(Answered::new(error, middleware.process_response(state, response).await?).into())
+                    Err(HookedError::new(error, middleware.process_response(state, response).await?).into())
                 }
             }
         })
@@ -195,28 +174,28 @@ async fn process_response<M: Middleware>(
     })
 }
 
-/// An error of the inner service with the response that the hook made of it.
-struct Answered {
+/// An error of inner middleware with the response that the hook made of it.
+struct HookedError {
     error: Error,
     status: StatusCode,
     headers: HeaderMap,
     response: RefCell<Option<HttpResponse>>,
 }
 
-impl Answered {
+impl HookedError {
     fn new(error: Error, response: HttpResponse) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         Self { error, status, headers, response: RefCell::new(Some(response)) }
     }
 }
 
-impl ResponseError for Answered {
+impl ResponseError for HookedError {
     fn status_code(&self) -> StatusCode {
         self.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        // A body cannot be copied: whoever asks again gets the error's own, under the same head.
+        // A body cannot be copied: a second call returns the error's own, under the same head.
         self.response.take().unwrap_or_else(|| {
             let mut response = self.error.error_response();
             *response.status_mut() = self.status;
@@ -226,13 +205,13 @@ impl ResponseError for Answered {
     }
 }
 
-impl fmt::Display for Answered {
+impl fmt::Display for HookedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.error, f)
     }
 }
 
-impl fmt::Debug for Answered {
+impl fmt::Debug for HookedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.error, f)
     }

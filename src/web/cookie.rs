@@ -1,4 +1,4 @@
-//! The session cookie: found in a request's headers, written into a response's.
+//! The session cookie: read from a request's headers, written to a response's.
 
 use std::{fmt::Write, time::SystemTime};
 
@@ -10,10 +10,9 @@ use crate::{
     codec::datetime::{from_micros, micros},
 };
 
-/// The value of our cookie, read as Django reads it: whatever else is in the header, the last one of its
-/// name, unquoted.
+/// The value of the session cookie as Django reads it: the last one of its name, unquoted.
 ///
-/// Own code, since a header with one broken cookie in it must not lose ours.
+/// Not parsed by a library, since one broken cookie in the header must not lose this one.
 pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
     let lines = headers.get_all(header::COOKIE);
     let chunks = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
@@ -49,10 +48,10 @@ fn unquote(value: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The `Set-Cookie` line that sets (`Some`) or deletes (`None`) the cookie. One function for both, so that
-/// the two always name the same cookie.
+/// The `Set-Cookie` line that sets (`Some`) or deletes (`None`) the cookie. One function for both, so that the two always
+/// name the same cookie.
 ///
-/// `age` in seconds; none for a cookie that ends with the browser. Attributes stand in Django's order.
+/// `age` in seconds; none for a cookie that the browser drops when it closes. Attributes are in Django's order.
 pub(crate) fn set_cookie(settings: &SessionSettings, value: Option<&str>, age: Option<f64>) -> HeaderValue {
     let now = SystemTime::now();
     set_cookie_at(settings, value, age, now)
@@ -190,7 +189,7 @@ mod tests {
 
     /// What real Django read and wrote: made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {
-        let file = include_str!("../tests/vectors/headers.json");
+        let file = include_str!("../../tests/vectors/headers.json");
         let file: Value = serde_json::from_str(file).unwrap();
         let all = file["vectors"].as_array().unwrap();
         let found: Vec<Value> = all.iter().filter(|v| v["kind"] == kind).cloned().collect();

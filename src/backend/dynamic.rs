@@ -1,0 +1,75 @@
+//! A backend whose type is chosen at run time, as Django's SESSION_ENGINE is.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use crate::{Error, SessionKey};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// [`Backend`] as a trait object.
+pub(crate) trait DynBackend: Send + Sync {
+    fn get<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, Option<Row>>;
+    fn insert<'a>(&'a self, new: Insert<'a>) -> Boxed<'a, Inserted>;
+    fn replace<'a>(&'a self, change: Replace<'a>) -> Boxed<'a, Replaced>;
+    fn delete<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, bool>;
+    fn list(&self, after: Option<Cursor>) -> Boxed<'_, Page>;
+    fn exists<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, bool>;
+    fn clear_expired(&self, limit: u32) -> Boxed<'_, u64>;
+    fn check(&self) -> Boxed<'_, ()>;
+    fn create_table(&self) -> Boxed<'_, ()>;
+    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey;
+    fn timeout(&self) -> Duration;
+    fn with_site(&self, site: &Site) -> Result<Option<Arc<dyn DynBackend>>, Error>;
+}
+
+impl<B: Backend> DynBackend for B {
+    fn get<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, Option<Row>> {
+        Box::pin(Backend::get(self, key))
+    }
+
+    fn insert<'a>(&'a self, new: Insert<'a>) -> Boxed<'a, Inserted> {
+        Box::pin(Backend::insert(self, new))
+    }
+
+    fn replace<'a>(&'a self, change: Replace<'a>) -> Boxed<'a, Replaced> {
+        Box::pin(Backend::replace(self, change))
+    }
+
+    fn delete<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, bool> {
+        Box::pin(Backend::delete(self, key))
+    }
+
+    fn list(&self, after: Option<Cursor>) -> Boxed<'_, Page> {
+        Box::pin(Backend::list(self, after))
+    }
+
+    fn exists<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, bool> {
+        Box::pin(Backend::exists(self, key))
+    }
+
+    fn clear_expired(&self, limit: u32) -> Boxed<'_, u64> {
+        Box::pin(Backend::clear_expired(self, limit))
+    }
+
+    fn check(&self) -> Boxed<'_, ()> {
+        Box::pin(Backend::check(self))
+    }
+
+    fn create_table(&self) -> Boxed<'_, ()> {
+        Box::pin(Backend::create_table(self))
+    }
+
+    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        Backend::new_key(self, old)
+    }
+
+    fn timeout(&self) -> Duration {
+        Backend::timeout(self)
+    }
+
+    fn with_site(&self, site: &Site) -> Result<Option<Arc<dyn DynBackend>>, Error> {
+        let adapted = Backend::with_site(self, site)?;
+        Ok(adapted.map(|backend| Arc::new(backend) as Arc<dyn DynBackend>))
+    }
+}

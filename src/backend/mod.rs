@@ -1,0 +1,272 @@
+//! Where sessions are kept: bytes under a key, with an expiry.
+//!
+//! A [`Backend`] knows no HTTP, no dictionary and no secret: a [`Store`](crate::Store) encodes sessions for it.
+
+#[cfg(feature = "test-suite")]
+pub mod conformance;
+mod dynamic;
+mod memory;
+pub(crate) mod parameters;
+mod site;
+mod stub;
+
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+pub(crate) use self::dynamic::DynBackend;
+pub use self::stub::Files;
+#[cfg(feature = "postgres")]
+pub use self::stub::Postgres;
+#[cfg(feature = "redis")]
+pub use self::stub::Redis;
+#[cfg(feature = "sqlite")]
+pub use self::stub::Sqlite;
+pub use self::{memory::Memory, site::Site};
+use crate::{Error, SessionKey};
+
+/// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the others have
+/// defaults.
+///
+/// Every method is atomic, whoever else uses the same key. None turns into another: [`insert`](Self::insert) never
+/// overwrites, [`replace`](Self::replace) never inserts. An error means that the backend could not be used; any other
+/// result has a value of its own. Times are the application's clock.
+///
+/// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The guide has a
+/// whole backend in sixty lines.
+pub trait Backend: Send + Sync + 'static {
+    /// Returns the live row under `key`. An expired one (`expires <= now`) is `None`.
+    fn get(&self, key: &SessionKey) -> impl Future<Output = Result<Option<Row>, Error>> + Send;
+
+    /// Stores a new row. A key that is taken is [`Inserted::KeyTaken`], also if its row has expired but still exists.
+    fn insert(&self, new: Insert<'_>) -> impl Future<Output = Result<Inserted, Error>> + Send;
+
+    /// Changes a live row if it still holds the expected bytes: compare-and-set. A new key takes effect in the same
+    /// instant, so that there is always exactly one of the two.
+    fn replace(&self, change: Replace<'_>) -> impl Future<Output = Result<Replaced, Error>> + Send;
+
+    /// Deletes a row, live or expired. Returns whether there was one.
+    fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Returns some of the rows, expired ones too, that follow the cursor. A row that exists all the time is listed at
+    /// least once. A page is bounded in rows and in bytes.
+    fn list(&self, after: Option<Cursor>) -> impl Future<Output = Result<Page, Error>> + Send;
+
+    /// Returns whether `key` is taken, also by an expired row where these stay until they are cleared. Default: whether
+    /// [`get`](Self::get) finds a live one.
+    fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send {
+        async { Ok(self.get(key).await?.is_some()) }
+    }
+
+    /// Deletes up to `limit` expired rows and returns how many. Fewer than `limit` means that none is left. Default:
+    /// lists all rows and deletes the expired ones.
+    fn clear_expired(&self, limit: u32) -> impl Future<Output = Result<u64, Error>> + Send {
+        async move {
+            let (mut cleared, mut after) = (0, None);
+            loop {
+                let page = self.list(after).await?;
+                for (key, row) in page.entries {
+                    if cleared < u64::from(limit) && row.is_ok_and(|row| row.expires <= SystemTime::now()) {
+                        cleared += u64::from(self.delete(&key).await?);
+                    }
+                }
+                after = page.next;
+                if after.is_none() || cleared >= u64::from(limit) {
+                    return Ok(cleared);
+                }
+            }
+        }
+    }
+
+    /// Returns an error that says what to do if sessions cannot be kept here: the server is away, a table or a right is
+    /// missing. For the start of an application. Default: one [`get`](Self::get).
+    fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { self.get(&SessionKey::generate()).await.map(drop) }
+    }
+
+    /// Creates what sessions need, as Django's migration does; what exists stays as it is. Default: nothing.
+    fn create_table(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Generates a key, for a new row or to rename `old` to. Default: [`SessionKey::generate`].
+    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        let _ = old;
+        SessionKey::generate()
+    }
+
+    /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace). Default: 5
+    /// seconds.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// Returns this backend adapted to the site's settings, or `None` if they make no difference to it. Default: `None`.
+    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error>
+    where
+        Self: Sized,
+    {
+        let _ = site;
+        Ok(None)
+    }
+}
+
+/// A live or expired row.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// The stored bytes; `None` if they are longer than [`Site::max_value_bytes`] and were not read.
+    pub value: Option<Bytes>,
+    /// When it expires.
+    pub expires: SystemTime,
+}
+
+impl Row {
+    /// A row with its value.
+    pub fn new(value: impl Into<Bytes>, expires: SystemTime) -> Self {
+        Self { value: Some(value.into()), expires }
+    }
+
+    /// A row whose value is too large to be read.
+    pub fn too_large(expires: SystemTime) -> Self {
+        Self { value: None, expires }
+    }
+}
+
+/// Does not show the value, which belongs to a visitor.
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// A row to be stored by [`Backend::insert`].
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Insert<'a> {
+    /// The new row's key.
+    pub key: &'a SessionKey,
+    /// The bytes to store.
+    pub value: Bytes,
+    /// When it expires.
+    pub expires: SystemTime,
+}
+
+impl<'a> Insert<'a> {
+    /// Stores `value` under `key` until `expires`.
+    pub fn new(key: &'a SessionKey, value: impl Into<Bytes>, expires: SystemTime) -> Self {
+        Self { key, value: value.into(), expires }
+    }
+}
+
+impl fmt::Debug for Insert<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Insert").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// The result of [`Backend::insert`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inserted {
+    /// The row is stored.
+    Done,
+    /// Nothing changed: the key is taken.
+    KeyTaken,
+}
+
+/// A change for [`Backend::replace`]: update, rename and touch in one. What is `None` stays as it is.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Replace<'a> {
+    /// The row's key.
+    pub key: &'a SessionKey,
+    /// The bytes that the row must hold.
+    pub expected: Bytes,
+    /// The row's key afterwards.
+    pub new_key: Option<&'a SessionKey>,
+    /// The row's bytes afterwards.
+    pub value: Option<Bytes>,
+    /// When it expires.
+    pub expires: SystemTime,
+}
+
+impl<'a> Replace<'a> {
+    /// Moves the expiry of the row under `key`, if it holds the `expected` bytes.
+    pub fn new(key: &'a SessionKey, expected: impl Into<Bytes>, expires: SystemTime) -> Self {
+        Self { key, expected: expected.into(), new_key: None, value: None, expires }
+    }
+
+    /// Also replaces the bytes.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<Bytes>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// Also renames the row.
+    #[must_use]
+    pub fn new_key(mut self, key: &'a SessionKey) -> Self {
+        self.new_key = Some(key);
+        self
+    }
+}
+
+impl fmt::Debug for Replace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replace").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// The result of [`Backend::replace`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Replaced {
+    /// The row is changed.
+    Done,
+    /// Nothing changed: the new key is taken.
+    KeyTaken,
+    /// Nothing changed: the row holds other bytes, which are these.
+    Changed(Row),
+    /// Nothing changed: there is no live row.
+    Gone,
+    /// In doubt: the reply was lost, and what is stored now proves neither that the change was made nor that it was not.
+    Unknown,
+}
+
+/// Where [`Backend::list`] goes on. Only the backend that made it can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// A cursor of the backend's own format.
+    pub fn new(position: impl Into<String>) -> Self {
+        Self(position.into())
+    }
+
+    /// Returns what the backend gave to [`new`](Self::new).
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Some rows of a backend.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// Keys with their rows. An error is about this row alone: it exists, and could not be read.
+    pub entries: Vec<(SessionKey, Result<Row, Error>)>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// A page and the cursor for the next one.
+    pub fn new(entries: Vec<(SessionKey, Result<Row, Error>)>, next: Option<Cursor>) -> Self {
+        Self { entries, next }
+    }
+}

@@ -1,0 +1,105 @@
+//! Placeholders while the engines move in.
+#![allow(missing_docs, clippy::unused_async, clippy::todo, unused_variables)]
+use std::{path::Path, time::Duration};
+
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row};
+use crate::{Error, SessionKey};
+
+macro_rules! stub {
+    ($name:ident) => {
+        #[derive(Clone, Debug)]
+        pub struct $name(());
+        impl $name {
+            pub(crate) async fn ping(&self) -> Result<(), Error> {
+                todo!()
+            }
+        }
+        impl Backend for $name {
+            async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+                todo!()
+            }
+            async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+                todo!()
+            }
+            async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+                todo!()
+            }
+            async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
+                todo!()
+            }
+            async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+                todo!()
+            }
+        }
+    };
+}
+#[cfg(feature = "postgres")]
+stub!(Postgres);
+#[cfg(feature = "sqlite")]
+stub!(Sqlite);
+#[cfg(feature = "redis")]
+stub!(Redis);
+stub!(Files);
+
+#[cfg(feature = "postgres")]
+impl Postgres {
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
+        todo!()
+    }
+    #[cfg(feature = "with-deadpool-postgres-0_14")]
+    pub fn from_pool(pool: deadpool_postgres::Pool) -> Self {
+        todo!()
+    }
+    pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        todo!()
+    }
+    pub fn pgbouncer(self, yes: bool) -> Result<Self, Error> {
+        todo!()
+    }
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
+        todo!()
+    }
+}
+#[cfg(feature = "sqlite")]
+impl Sqlite {
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn open_lazy(path: impl AsRef<Path>) -> Result<Self, Error> {
+        todo!()
+    }
+}
+#[cfg(feature = "redis")]
+impl Redis {
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn key_prefix(self, prefix: &str) -> Self {
+        todo!()
+    }
+    pub fn version(self, version: u32) -> Self {
+        todo!()
+    }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        todo!()
+    }
+}
+impl Files {
+    pub async fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        todo!()
+    }
+    pub fn open_lazy(directory: impl AsRef<Path>) -> Result<Self, Error> {
+        todo!()
+    }
+}

@@ -1,0 +1,54 @@
+//! The journal: changes that can be made again on what another writer stored meanwhile.
+
+use std::sync::Arc;
+
+use crate::{Error, codec::SessionData};
+
+/// One change of the dictionary.
+#[derive(Clone)]
+pub(super) enum Change {
+    Set(Arc<str>, Arc<str>),
+    Update(Arc<str>, Updater),
+    Remove(Arc<str>),
+    Clear,
+}
+
+/// Computes the new JSON text of a value from the present one.
+pub(super) type Updater = Arc<dyn Fn(Option<&str>) -> Result<Arc<str>, Error> + Send + Sync>;
+
+impl Change {
+    pub(super) fn apply(&self, data: &mut SessionData) -> Result<(), Error> {
+        match self {
+            Self::Set(key, value) => data.set(key, value.clone()),
+            Self::Update(key, f) => {
+                let value = f(data.get_json(key))?;
+                data.set(key, value);
+            }
+            Self::Remove(key) => {
+                data.remove(key);
+            }
+            Self::Clear => data.clear(),
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Set(key, _) | Self::Update(key, _) | Self::Remove(key) => Some(key),
+            Self::Clear => None,
+        }
+    }
+}
+
+/// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update` needs what
+/// came before it.
+pub(super) fn push(journal: &mut Vec<Change>, change: Change) {
+    match &change {
+        Change::Clear => journal.clear(),
+        Change::Set(key, _) | Change::Remove(key) => {
+            journal.retain(|earlier| earlier.key() != Some(key));
+        }
+        Change::Update(..) => {}
+    }
+    journal.push(change);
+}

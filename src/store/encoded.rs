@@ -1,0 +1,133 @@
+//! A backend with the codec of what it holds: the one place where bytes and dictionaries meet.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::record::{Loaded, Record, Saved, Update, Version};
+use crate::{
+    Error, SessionEntry, SessionKey, SessionSettings,
+    backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, Site},
+    codec::{Codec, SessionData, expiry},
+};
+
+#[derive(Clone)]
+pub(super) struct Encoded {
+    pub(super) backend: Arc<dyn DynBackend>,
+    pub(super) codec: Codec,
+}
+
+impl Encoded {
+    pub(super) fn new(backend: impl Backend, codec: Codec) -> Self {
+        Self { backend: Arc::new(backend), codec }
+    }
+
+    /// The same, with the backend adapted to these settings.
+    pub(super) fn with_settings(&self, settings: &SessionSettings, in_front: bool) -> Result<Self, Error> {
+        let (codec, age) = (self.codec.clone(), settings.cookie_age);
+        let expiry = move |value: &[u8], saved| Some(expiry::date(&decode(&codec, value).ok()?, age, saved));
+        let mut site = Site::new(&settings.cookie_name, age, self.codec.max_value_bytes(), expiry);
+        site.in_front = in_front;
+        let adapted = self.backend.with_site(&site)?;
+        Ok(Self { backend: adapted.unwrap_or_else(|| self.backend.clone()), codec: self.codec.clone() })
+    }
+
+    pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
+        Ok(self.backend.get(key).await?.map_or(Loaded::Missing, |row| self.loaded(row)))
+    }
+
+    pub(super) fn loaded(&self, row: Row) -> Loaded {
+        let expires = row.expires;
+        match self.decode(&row) {
+            Ok(mut data) => {
+                expiry::resolve_naive(&mut data, expires);
+                Loaded::Found(Record {
+                    data,
+                    version: Version::Stored(row.value.unwrap_or_default()),
+                    expires,
+                })
+            }
+            Err(error) => Loaded::Unreadable(error),
+        }
+    }
+
+    fn decode(&self, row: &Row) -> Result<SessionData, Error> {
+        match &row.value {
+            Some(value) => decode(&self.codec, value),
+            None => Err(Error::too_large_to_read(self.codec.size_limit())),
+        }
+    }
+
+    pub(super) async fn insert(
+        &self,
+        key: &SessionKey,
+        data: &SessionData,
+        expires: SystemTime,
+    ) -> Result<Saved, Error> {
+        let value = Bytes::from(self.codec.encode(data)?);
+        Ok(match self.backend.insert(Insert::new(key, value.clone(), expires)).await? {
+            Inserted::Done => Saved::Done(key.clone(), Version::Stored(value)),
+            Inserted::KeyTaken => Saved::KeyTaken,
+        })
+    }
+
+    pub(super) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
+        let Version::Stored(expected) = update.version else {
+            return Ok(self.load(update.key).await?.refused());
+        };
+        let value = Bytes::from(self.codec.encode(update.data)?);
+        let mut change = Replace::new(update.key, expected.clone(), update.expires).value(value.clone());
+        change.new_key = update.new_key;
+        self.replace(change, value).await
+    }
+
+    /// Moves the expiry and nothing else.
+    pub(super) async fn touch(
+        &self,
+        key: &SessionKey,
+        version: &Version,
+        expires: SystemTime,
+    ) -> Result<Saved, Error> {
+        let Version::Stored(expected) = version else {
+            return Ok(self.load(key).await?.refused());
+        };
+        self.replace(Replace::new(key, expected.clone(), expires), expected.clone()).await
+    }
+
+    /// `value` is what the row holds if the change is made.
+    async fn replace(&self, change: Replace<'_>, value: Bytes) -> Result<Saved, Error> {
+        let key = change.new_key.unwrap_or(change.key);
+        Ok(match self.backend.replace(change).await? {
+            Replaced::Done => Saved::Done(key.clone(), Version::Stored(value)),
+            Replaced::KeyTaken => Saved::KeyTaken,
+            Replaced::Changed(row) => self.loaded(row).refused(),
+            Replaced::Gone => Saved::Gone,
+            Replaced::Unknown => {
+                return Err(Error::store(
+                    "cannot save a session: the connection was lost before the reply, and another writer has changed \
+                     the row since, so the change may or may not have been made",
+                ));
+            }
+        })
+    }
+
+    /// What a listing shows of a row.
+    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>) -> SessionEntry {
+        match row {
+            Ok(row) => {
+                let data = self.decode(&row);
+                SessionEntry { key, expires: row.expires, value: row.value, data }
+            }
+            // Of a row that cannot be read nothing says that it has expired.
+            Err(error) => {
+                let expires = SystemTime::now() + self.backend.timeout();
+                SessionEntry { key, expires, value: None, data: Err(error) }
+            }
+        }
+    }
+}
+
+/// An empty value is an empty session: Django makes a session's file before it writes it.
+fn decode(codec: &Codec, value: &[u8]) -> Result<SessionData, Error> {
+    if value.is_empty() { Ok(SessionData::default()) } else { codec.decode(value) }
+}

@@ -1,0 +1,60 @@
+//! Sessions in the cookie itself. Django's `signed_cookies` engine.
+
+use std::time::{Duration, SystemTime};
+
+use super::record::{Loaded, Record, Saved, Version};
+use crate::{
+    Error, SessionKey,
+    codec::{Codec, SessionData, expiry},
+};
+
+/// What every browser keeps of a cookie with its name and attributes (RFC 6265, 6.1). Larger ones are dropped unseen.
+pub(crate) const MAX_COOKIE_BYTES: usize = 4096;
+
+/// The key is the data: no server has the session.
+#[derive(Clone)]
+pub(super) struct SignedCookies {
+    codec: Codec,
+    cookie_age: Duration,
+}
+
+impl SignedCookies {
+    pub(super) fn new(codec: Codec, cookie_age: Duration) -> Self {
+        Self { codec: codec.for_cookies(), cookie_age }
+    }
+
+    pub(super) fn with_cookie_age(&self, cookie_age: Duration) -> Self {
+        Self { codec: self.codec.clone(), cookie_age }
+    }
+
+    pub(super) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    pub(super) fn parse_key(text: &str) -> Option<SessionKey> {
+        let possible = (8..=MAX_COOKIE_BYTES).contains(&text.len());
+        (possible && text.bytes().all(|b| b.is_ascii_graphic())).then(|| SessionKey::of_text(text))
+    }
+
+    pub(super) fn load(&self, key: &SessionKey) -> Loaded {
+        let (mut data, saved) = match self.codec.decode_stamped(key.as_str().as_bytes()) {
+            Ok(found) => found,
+            Err(error) => return Loaded::Unreadable(error),
+        };
+        // The stamp has no fraction: what Django accepts in the last second is accepted here too.
+        let expires = expiry::date(&data, self.cookie_age, saved);
+        if expires < SystemTime::now() {
+            return Loaded::Missing;
+        }
+        expiry::resolve_naive(&mut data, expires);
+        Loaded::Found(Record { data, version: Version::Unknown, expires })
+    }
+
+    pub(super) fn save(&self, data: &SessionData) -> Result<Saved, Error> {
+        let text = String::from_utf8(self.codec.encode(data)?).unwrap_or_default(); // signed text is ASCII
+        if text.len() > MAX_COOKIE_BYTES {
+            return Err(Error::too_large_for_a_cookie(text.len(), MAX_COOKIE_BYTES));
+        }
+        Ok(Saved::Done(SessionKey::of_text(&text), Version::Unknown))
+    }
+}

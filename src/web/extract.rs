@@ -1,0 +1,315 @@
+//! How handlers and other middleware get the session.
+
+use std::{
+    fmt,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use tokio::sync::OnceCell;
+
+use crate::{Error, Session, SessionKey, Store};
+
+/// The session of a request before it is loaded. No query is sent until [`load`](Self::load).
+///
+/// Take this instead of [`Session`] where only some branches need the session. What needs no data (logging out, say) needs no
+/// load either:
+///
+/// ```
+/// use actix_web::{HttpResponse, Responder};
+/// use actix_django_session::{Error, LazySession};
+///
+/// async fn view(session: LazySession) -> Result<impl Responder, Error> {
+///     # let needs_the_visitor = true;
+///     if needs_the_visitor {
+///         let name: Option<String> = session.load().await?.get("name")?;
+///     }
+///     Ok(HttpResponse::Ok())
+/// }
+///
+/// async fn log_out(session: LazySession) -> Result<impl Responder, Error> {
+///     session.flush()?;
+///     Ok(HttpResponse::Ok())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct LazySession(Arc<Lazy>);
+
+struct Lazy {
+    store: Store,
+    had_cookie: bool,
+    request_key: RequestKey,
+    loaded: OnceCell<Session>,
+    /// Changes to be made once the session is loaded.
+    pending: Mutex<Vec<Pending>>,
+    closed: AtomicBool,
+}
+
+/// A change that needs no data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    Clear,
+    CycleKey,
+    Flush,
+    SetModified,
+}
+
+/// What the request's cookie says.
+enum RequestKey {
+    /// No cookie, or one too short to be a key: Django takes it as none.
+    None,
+    /// A value that no session can have: unknown, without a query.
+    Impossible,
+    Key(SessionKey),
+}
+
+impl RequestKey {
+    fn new(cookie: Option<&[u8]>, store: &Store) -> Self {
+        let text = String::from_utf8_lossy(cookie.unwrap_or_default());
+        match store.parse_key(&text) {
+            Some(key) => Self::Key(key),
+            None if text.chars().nth(7).is_some() => Self::Impossible,
+            None => Self::None,
+        }
+    }
+}
+
+impl LazySession {
+    /// For a request with this cookie.
+    pub(crate) fn new(store: &Store, cookie: Option<&[u8]>) -> Self {
+        Self(Arc::new(Lazy {
+            store: store.clone(),
+            had_cookie: cookie.is_some(),
+            request_key: RequestKey::new(cookie, store),
+            loaded: OnceCell::new(),
+            pending: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    /// Returns the session; loads it, once. Errors if the store cannot be used; a later call tries again.
+    pub async fn load(&self) -> Result<Session, Error> {
+        let lazy = &*self.0;
+        let session = lazy.loaded.get_or_try_init(|| async {
+            match &lazy.request_key {
+                RequestKey::Key(key) => Session::load(lazy.store.clone(), key).await,
+                RequestKey::None | RequestKey::Impossible => Ok(Session::empty(lazy.store.clone())),
+            }
+        });
+        let session = session.await?.clone();
+        self.apply_pending(&session)?;
+        if self.is_closed() {
+            session.close();
+        }
+        Ok(session)
+    }
+
+    fn apply_pending(&self, session: &Session) -> Result<(), Error> {
+        let pending = std::mem::take(&mut *self.pending());
+        pending.into_iter().try_for_each(|change| change.apply(session))
+    }
+
+    /// Deletes the session without loading it: one statement when the response goes out, instead of two. See
+    /// [`Session::flush`].
+    pub fn flush(&self) -> Result<(), Error> {
+        let lazy = &*self.0;
+        self.refuse_if_closed()?;
+        if lazy.loaded.get().is_none() {
+            let session = match &lazy.request_key {
+                RequestKey::Key(key) => Session::not_loaded(lazy.store.clone(), key),
+                RequestKey::None | RequestKey::Impossible => Session::empty(lazy.store.clone()),
+            };
+            let _ = lazy.loaded.set(session); // a load that has just finished serves as well
+        }
+        let mut pending = self.pending();
+        pending.clear();
+        match lazy.loaded.get() {
+            Some(session) => session.flush(),
+            None => {
+                pending.push(Pending::Flush); // a load is in flight
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes all data, loading the session only when the response goes out. See [`Session::clear`].
+    pub fn clear(&self) -> Result<(), Error> {
+        self.change(Pending::Clear)
+    }
+
+    /// Gives the session a new key, loading it only when the response goes out. See [`Session::cycle_key`].
+    pub fn cycle_key(&self) -> Result<(), Error> {
+        self.change(Pending::CycleKey)
+    }
+
+    /// Has the session saved and its cookie renewed, loading it only when the response goes out. See
+    /// [`Session::set_modified`].
+    pub fn set_modified(&self) -> Result<(), Error> {
+        self.change(Pending::SetModified)
+    }
+
+    fn change(&self, change: Pending) -> Result<(), Error> {
+        self.refuse_if_closed()?;
+        let mut pending = self.pending();
+        match self.0.loaded.get() {
+            Some(session) => change.apply(session),
+            None => {
+                if !pending.contains(&change) {
+                    pending.push(change);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
+        // Nothing that can panic runs while it is locked.
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn had_cookie(&self) -> bool {
+        self.0.had_cookie
+    }
+
+    /// Whether changes wait for the load.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending().is_empty()
+    }
+
+    /// Returns the session if it has been loaded already.
+    pub fn loaded(&self) -> Option<Session> {
+        self.0.loaded.get().cloned()
+    }
+
+    /// Returns the key: that of the session if it is loaded, else that in the cookie, whether there is such a session or not.
+    pub fn session_key(&self) -> Option<SessionKey> {
+        match (self.0.loaded.get(), &self.0.request_key) {
+            (Some(session), _) => session.session_key(),
+            (None, RequestKey::Key(key)) => Some(key.clone()),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns whether there is neither a key nor data. Never loads: a key that was not looked up yet counts.
+    pub fn is_empty(&self) -> bool {
+        match self.0.loaded.get() {
+            Some(session) => session.is_empty(),
+            None => matches!(self.0.request_key, RequestKey::None),
+        }
+    }
+
+    /// Refuses changes from here on: the response has begun.
+    pub(crate) fn close(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+        if let Some(session) = self.0.loaded.get() {
+            session.close();
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), Error> {
+        if self.is_closed() {
+            let error = Error::closed();
+            error.log(); // a streaming body cannot report it to anybody
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cookie_name(&self) -> &str {
+        &self.0.store.settings().cookie_name
+    }
+}
+
+impl Pending {
+    fn apply(self, session: &Session) -> Result<(), Error> {
+        match self {
+            Self::Clear => session.clear(),
+            Self::CycleKey => session.cycle_key(),
+            Self::Flush => session.flush(),
+            Self::SetModified => session.set_modified(),
+        }
+    }
+}
+
+impl fmt::Debug for LazySession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LazySession({})", if self.0.loaded.get().is_some() { "loaded" } else { "not loaded" })
+    }
+}
+
+/// The sessions of a request, outermost first: one for each cookie name that a middleware serves.
+#[derive(Clone, Default)]
+pub(crate) struct RequestSessions(pub(crate) Vec<LazySession>);
+
+impl RequestSessions {
+    pub(crate) fn named(&self, cookie_name: &str) -> Option<&LazySession> {
+        let mut sessions = self.0.iter().rev();
+        sessions.find(|session| session.cookie_name() == cookie_name && !session.is_closed())
+    }
+
+    /// The innermost, unless its middleware has finished already.
+    fn current(&self) -> Option<&LazySession> {
+        self.0.iter().rev().find(|session| !session.is_closed()).or(self.0.last())
+    }
+}
+
+/// Access to the session from a request, for middleware and helper functions.
+///
+/// ```
+/// use actix_web::HttpRequest;
+/// use actix_django_session::{Error, SessionExt};
+///
+/// async fn visitor_name(request: &HttpRequest) -> Result<Option<String>, Error> {
+///     request.session()?.load().await?.get("name")
+/// }
+/// ```
+pub trait SessionExt {
+    /// Returns the session of the innermost [`SessionMiddleware`](crate::SessionMiddleware). Errors if there is none.
+    fn session(&self) -> Result<LazySession, Error>;
+
+    /// Returns the session behind a cookie name, where several middlewares with a name each are nested. Errors if there is
+    /// none.
+    fn session_named(&self, cookie_name: &str) -> Result<LazySession, Error>;
+}
+
+impl<R: HttpMessage> SessionExt for R {
+    fn session(&self) -> Result<LazySession, Error> {
+        let extensions = self.extensions();
+        let session = extensions.get::<RequestSessions>().and_then(RequestSessions::current);
+        session.cloned().ok_or_else(|| Error::no_middleware(""))
+    }
+
+    fn session_named(&self, cookie_name: &str) -> Result<LazySession, Error> {
+        let extensions = self.extensions();
+        let session = extensions.get::<RequestSessions>().and_then(|all| all.named(cookie_name));
+        session.cloned().ok_or_else(|| Error::no_middleware(&format!(" of the cookie {cookie_name:?}")))
+    }
+}
+
+impl FromRequest for LazySession {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(req.session())
+    }
+}
+
+impl FromRequest for Session {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let lazy = req.session();
+        Box::pin(async move { lazy?.load().await })
+    }
+}
