@@ -6,15 +6,16 @@
 mod base64;
 pub(crate) mod compress;
 mod data;
+pub(crate) mod datetime;
 pub(crate) mod expiry;
 pub(crate) mod json;
 mod legacy;
+mod members;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod scan;
 mod serializer;
 pub(crate) mod signing;
-pub(crate) mod time;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -24,7 +25,7 @@ pub(crate) use self::data::EXPIRY_KEY;
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
 use self::{
-    compress::Aim,
+    compress::Level,
     signing::{SecretKey, Signer},
 };
 pub use self::{
@@ -69,7 +70,7 @@ struct Inner {
     envelope: Envelope,
     serializer: Arc<dyn Serializer>,
     compress_from: usize,
-    aim: Aim,
+    level: Level,
     read_legacy: bool,
     max_session_bytes: usize,
 }
@@ -125,7 +126,7 @@ impl Codec {
             envelope,
             serializer: Arc::new(serializer),
             compress_from,
-            aim: Aim::Quick,
+            level: Level::Fast,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
@@ -175,7 +176,7 @@ impl Codec {
     /// As Django's `signed_cookies` writes it, and as small: every byte of a cookie travels with every
     /// request.
     pub(crate) fn for_cookies(self) -> Self {
-        self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.aim = Aim::Small)
+        self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.level = Level::Best)
     }
 
     /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature
@@ -237,7 +238,7 @@ impl Codec {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
         let compressed = (payload.len() >= self.0.compress_from)
-            .then(|| compress::deflate(&payload, self.0.aim))
+            .then(|| compress::deflate(&payload, self.0.level))
             .flatten();
         let Envelope::Signed { signer, .. } = &self.0.envelope else {
             return Ok(compressed.filter(|shorter| shorter.len() < payload.len()).unwrap_or(payload));
@@ -378,7 +379,7 @@ fn from_base62(stamp: &str) -> Result<SystemTime, Error> {
         let value = BASE62.iter().position(|&known| known == digit).unwrap_or_default();
         sum.saturating_mul(62).saturating_add(value as u64)
     });
-    Ok(time::from_micros(match stamp.starts_with('-') {
+    Ok(datetime::from_micros(match stamp.starts_with('-') {
         true => 0,
         false => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
     }))

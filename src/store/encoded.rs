@@ -40,7 +40,7 @@ impl Encoded {
         let expires = row.expires;
         match self.decode(&row) {
             Ok(mut data) => {
-                expiry::note_end(&mut data, expires);
+                expiry::resolve_naive(&mut data, expires);
                 Loaded::Found(Record {
                     data,
                     version: Version::Stored(row.value.unwrap_or_default()),

@@ -47,7 +47,7 @@ impl SignedCookies {
         if expires < SystemTime::now() {
             return Loaded::Missing;
         }
-        expiry::note_end(&mut data, expires);
+        expiry::resolve_naive(&mut data, expires);
         Loaded::Found(Record { data, version: Version::Unknown, expires })
     }
 

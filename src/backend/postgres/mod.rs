@@ -36,7 +36,7 @@ use crate::{
     Error, SessionKey,
     codec::{
         Codec,
-        time::{from_micros, micros},
+        datetime::{from_micros, micros},
     },
 };
 
