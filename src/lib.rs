@@ -94,6 +94,8 @@
 //! `Debug` output nor responses hold keys, secrets or data. The driver is another matter: at debug level
 //! `tokio-postgres` logs the parameters of its statements, session keys among them.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod codec;
 mod cookie;
 mod error;
