@@ -12,7 +12,7 @@ use std::{env, path::PathBuf, time::Instant};
 use actix_django_session::{
     SecretKey, Session, SessionExt as _, SessionMiddleware, Store,
     backend::Memory,
-    hooks::{self, Hooks, Middleware, MiddlewareNotUsed, Optional},
+    hooks::{Flow, Hooks, Middleware, MiddlewareNotUsed, Optional},
 };
 use actix_web::{
     App, Error, HttpResponse, HttpServer,
@@ -50,12 +50,13 @@ impl Maintenance {
 impl Middleware for Maintenance {
     type State = ();
 
-    async fn process_request(&self, _: &mut ServiceRequest) -> Result<hooks::Next<()>, Error> {
+    async fn process_request(&self, _: &mut ServiceRequest) -> Result<Flow<()>, Error> {
         if self.file.exists() {
             let mut closed = HttpResponse::ServiceUnavailable();
-            return Ok(hooks::Next::Respond((), closed.insert_header((RETRY_AFTER, "600")).body("Closed\n")));
+            let response = closed.insert_header((RETRY_AFTER, "600")).body("Closed\n");
+            return Ok(Flow::Break(((), response)));
         }
-        Ok(hooks::Next::View(()))
+        Ok(Flow::Continue(()))
     }
 
     async fn process_response(&self, (): (), response: HttpResponse) -> Result<HttpResponse, Error> {
@@ -79,10 +80,10 @@ impl Middleware for Visits {
     /// Django stores it as an attribute of the request.
     type State = u64;
 
-    async fn process_request(&self, request: &mut ServiceRequest) -> Result<hooks::Next<u64>, Error> {
+    async fn process_request(&self, request: &mut ServiceRequest) -> Result<Flow<u64>, Error> {
         let session = request.session()?.load().await?;
         let visits = session.update("visits", |n: Option<u64>| n.unwrap_or(0) + 1)?;
-        Ok(hooks::Next::View(visits))
+        Ok(Flow::Continue(visits))
     }
 
     async fn process_response(&self, visits: u64, mut response: HttpResponse) -> Result<HttpResponse, Error> {

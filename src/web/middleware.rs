@@ -1,6 +1,6 @@
 //! The session middleware: Django's decision table.
 
-use std::{future::Ready, ops::ControlFlow};
+use std::future::Ready;
 
 use actix_service::{Service, Transform};
 use actix_web::{
@@ -13,7 +13,7 @@ use actix_web::{
 use super::{
     cookie,
     extract::{LazySession, RequestSessions},
-    hooks::{Hooks, HooksService, Middleware},
+    hooks::{Flow, Hooks, HooksService, Middleware},
 };
 use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
 
@@ -138,21 +138,18 @@ impl Middleware for SessionMiddleware {
     /// Nothing where an outer middleware of the same cookie name does the work.
     type State = Option<LazySession>;
 
-    async fn process_request(
-        &self,
-        req: &mut ServiceRequest,
-    ) -> Result<ControlFlow<(Self::State, HttpResponse), Self::State>, ActixError> {
+    async fn process_request(&self, req: &mut ServiceRequest) -> Result<Flow<Self::State>, ActixError> {
         let name = &self.store.settings().cookie_name;
         let served = |all: &RequestSessions| all.named(name).is_some();
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
-            return Ok(ControlFlow::Continue(None));
+            return Ok(Flow::Continue(None));
         }
         let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_deref());
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
         sessions.0.push(lazy.clone());
         extensions.insert(sessions);
-        Ok(ControlFlow::Continue(Some(lazy)))
+        Ok(Flow::Continue(Some(lazy)))
     }
 
     async fn process_response(

@@ -30,20 +30,17 @@ pub use self::optional::{MiddlewareNotUsed, Optional};
 /// Wrap it around an App or scope with [`Hooks`]:
 ///
 /// ```
-/// use std::{ops::ControlFlow, time::Instant};
+/// use std::time::Instant;
 /// use actix_web::{App, Error, HttpResponse, dev::ServiceRequest, http::header};
-/// use actix_django_session::hooks::{Hooks, Middleware};
+/// use actix_django_session::hooks::{Flow, Hooks, Middleware};
 ///
 /// struct Timing;
 ///
 /// impl Middleware for Timing {
 ///     type State = Instant;
 ///
-///     async fn process_request(
-///         &self,
-///         _: &mut ServiceRequest,
-///     ) -> Result<ControlFlow<(Instant, HttpResponse), Instant>, Error> {
-///         Ok(ControlFlow::Continue(Instant::now()))
+///     async fn process_request(&self, _: &mut ServiceRequest) -> Result<Flow<Instant>, Error> {
+///         Ok(Flow::Continue(Instant::now()))
 ///     }
 ///
 ///     async fn process_response(
@@ -71,7 +68,7 @@ pub trait Middleware: 'static {
     fn process_request(
         &self,
         request: &mut ServiceRequest,
-    ) -> impl Future<Output = Result<ControlFlow<(Self::State, HttpResponse), Self::State>, Error>>;
+    ) -> impl Future<Output = Result<Flow<Self::State>, Error>>;
 
     /// Runs after them, also for the response of `process_request`. Django's `process_response`.
     ///
@@ -84,6 +81,10 @@ pub trait Middleware: 'static {
         response: HttpResponse,
     ) -> impl Future<Output = Result<HttpResponse, Error>>;
 }
+
+/// The result of [`Middleware::process_request`]: `Continue` with the state, or `Break` with the state and a
+/// response.
+pub type Flow<State> = ControlFlow<(State, HttpResponse), State>;
 
 /// Wraps a [`Middleware`] around an App or scope.
 pub struct Hooks<M>(Rc<M>);
@@ -146,8 +147,8 @@ where
         let (service, middleware) = (self.service.clone(), self.middleware.clone());
         Box::pin(async move {
             let (state, result) = match middleware.process_request(&mut req).await? {
-                ControlFlow::Continue(state) => (state, service.call(req).await),
-                ControlFlow::Break((state, response)) => {
+                Flow::Continue(state) => (state, service.call(req).await),
+                Flow::Break((state, response)) => {
                     let response = req.into_response(response);
                     return process_response(&*middleware, state, response).await;
                 }
