@@ -63,8 +63,7 @@ impl Session {
     /// The store's settings decide how long a save extends it: two weeks, unless it was made by
     /// [`Store::with_settings`], or is that of [`SessionMiddleware::open`](crate::SessionMiddleware::open).
     ///
-    /// A session that cannot be read (signed with another secret key, say) is an empty one here; it is never
-    /// overwritten.
+    /// Errors also if the session cannot be read (signed with another secret key, say).
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -82,9 +81,13 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn open(store: &Store, key: &SessionKey) -> Result<Option<Self>, Error> {
-        let session = Self::load(store.clone(), key).await?;
-        let found = session.state().stored.key().is_some();
-        Ok(found.then_some(session))
+        match store.load(key).await? {
+            Loaded::Found(record) => {
+                Ok(Some(Self::from_state(store.clone(), State::loaded(key.clone(), record))))
+            }
+            Loaded::Missing => Ok(None),
+            Loaded::Unreadable(error) => Err(error),
+        }
     }
 
     /// A new session, which [`save`](Self::save) stores. Django's `SessionStore()`.

@@ -297,12 +297,17 @@ impl<R: HttpMessage> SessionExt for R {
     }
 }
 
+/// Logs that there is no middleware, since no middleware of ours will.
+fn loudly(session: Result<LazySession, Error>) -> Result<LazySession, Error> {
+    session.inspect_err(Error::log)
+}
+
 impl FromRequest for LazySession {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(req.session())
+        ready(loudly(req.session()))
     }
 }
 
@@ -311,7 +316,7 @@ impl FromRequest for Session {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let lazy = req.session();
+        let lazy = loudly(req.session());
         Box::pin(async move { lazy?.load().await })
     }
 }
