@@ -6,12 +6,16 @@
 #[cfg(feature = "test-suite")]
 pub mod conformance;
 mod dynamic;
+mod file;
 mod memory;
 pub(crate) mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod site;
-mod stub;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -26,12 +30,11 @@ use bytes::Bytes;
 pub(crate) use self::dynamic::DynBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::Postgres;
-pub use self::stub::Files;
 #[cfg(feature = "redis")]
-pub use self::stub::Redis;
+pub use self::redis::Redis;
 #[cfg(feature = "sqlite")]
-pub use self::stub::Sqlite;
-pub use self::{memory::Memory, site::Site};
+pub use self::sqlite::Sqlite;
+pub use self::{file::Files, memory::Memory, site::Site};
 use crate::{Error, SessionKey};
 
 /// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the
