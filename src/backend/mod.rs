@@ -5,9 +5,12 @@
 #[cfg(feature = "test-suite")]
 pub mod conformance;
 mod dynamic;
+mod file;
 mod memory;
 pub(crate) mod parameters;
 mod site;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod stub;
 
 use std::{
@@ -19,14 +22,13 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::dynamic::DynBackend;
-pub use self::stub::Files;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::Sqlite;
 #[cfg(feature = "postgres")]
 pub use self::stub::Postgres;
 #[cfg(feature = "redis")]
 pub use self::stub::Redis;
-#[cfg(feature = "sqlite")]
-pub use self::stub::Sqlite;
-pub use self::{memory::Memory, site::Site};
+pub use self::{file::Files, memory::Memory, site::Site};
 use crate::{Error, SessionKey};
 
 /// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the others have

@@ -1,6 +1,6 @@
 //! Placeholders while the engines move in.
 #![allow(missing_docs, clippy::unused_async, clippy::todo, unused_variables)]
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row};
 use crate::{Error, SessionKey};
@@ -35,11 +35,8 @@ macro_rules! stub {
 }
 #[cfg(feature = "postgres")]
 stub!(Postgres);
-#[cfg(feature = "sqlite")]
-stub!(Sqlite);
 #[cfg(feature = "redis")]
 stub!(Redis);
-stub!(Files);
 
 #[cfg(feature = "postgres")]
 impl Postgres {
@@ -68,15 +65,6 @@ impl Postgres {
         todo!()
     }
 }
-#[cfg(feature = "sqlite")]
-impl Sqlite {
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn open_lazy(path: impl AsRef<Path>) -> Result<Self, Error> {
-        todo!()
-    }
-}
 #[cfg(feature = "redis")]
 impl Redis {
     pub async fn connect(url: &str) -> Result<Self, Error> {
@@ -92,14 +80,6 @@ impl Redis {
         todo!()
     }
     pub fn timeout(self, timeout: Duration) -> Self {
-        todo!()
-    }
-}
-impl Files {
-    pub async fn open(directory: impl AsRef<Path>) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn open_lazy(directory: impl AsRef<Path>) -> Result<Self, Error> {
         todo!()
     }
 }
