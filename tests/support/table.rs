@@ -128,10 +128,26 @@ pub fn sign(payload: &str, secret: &str) -> String {
 
 /// As [`sign`], for what stands in place of the payload.
 pub fn sign_body(body: &str, secret: &str) -> String {
-    let salt = "django.contrib.sessions.SessionStoresigner";
+    sign_value("SessionStore", &format!("{body}:1r31eq"), secret)
+}
+
+/// As [`sign`], in Django's `signed_cookies` engine at another time than now.
+pub fn sign_cookie(payload: &str, time: SystemTime, secret: &str) -> String {
+    let mut seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as usize;
+    let mut stamp = String::new();
+    while seconds > 0 {
+        let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        stamp.insert(0, char::from(digits[seconds % 62]));
+        seconds /= 62;
+    }
+    let value = format!("{}:{stamp}", URL_SAFE_NO_PAD.encode(payload));
+    sign_value("backends.signed_cookies", &value, secret)
+}
+
+fn sign_value(class: &str, value: &str, secret: &str) -> String {
+    let salt = format!("django.contrib.sessions.{class}signer");
     let key = Sha256::new().chain_update(salt).chain_update(secret).finalize();
-    let value = format!("{body}:1r31eq");
-    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&value);
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(value);
     format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
