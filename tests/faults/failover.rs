@@ -40,7 +40,7 @@ fn both(primary: &PrivateServer, standby: &PrivateServer, parameters: &str) -> S
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn the_standby_of_a_primary_that_dies_is_found_and_no_confirmed_write_is_missing() {
+fn a_promoted_standby_is_found_and_no_confirmed_write_is_lost() {
     let (mut primary, standby) = pair();
     // The standby stands first: it is passed by as long as it takes no writes.
     let outage = Outage::of(both(&primary, &standby, "target_session_attrs=read-write"));
@@ -57,7 +57,7 @@ fn the_standby_of_a_primary_that_dies_is_found_and_no_confirmed_write_is_missing
 /// for it, and then asks the next.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn a_primary_that_hangs_is_left_for_its_successor() {
+fn a_hanging_primary_is_abandoned_for_the_new_one() {
     let (primary, standby) = pair();
     let outage = Outage::of(both(&primary, &standby, "target_session_attrs=read-write"));
     primary.pause();
@@ -73,7 +73,7 @@ fn a_primary_that_hangs_is_left_for_its_successor() {
 /// A primary that becomes a standby without an end of its connections, as one behind a proxy or a virtual address does.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn connections_to_a_server_that_takes_no_writes_any_more_are_replaced() {
+fn connections_to_a_read_only_server_are_replaced() {
     let (primary, standby) = pair();
     let proxy = Proxy::start(primary.port());
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres?target_session_attrs=any", proxy.port());
@@ -99,7 +99,7 @@ fn connections_to_a_server_that_takes_no_writes_any_more_are_replaced() {
 /// One worker finds out that the primary is another one, and no other goes on reading what the old one has.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn what_one_worker_finds_out_all_know() {
+fn a_failover_found_by_one_worker_is_known_to_all() {
     let (old, new) = (PrivateServer::with_table(&[]), PrivateServer::with_table(&[]));
     let proxy = Proxy::start(old.port());
     let [writer, reader] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());

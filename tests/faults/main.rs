@@ -5,12 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod failover;
 mod outage;
 mod overload;
 mod pooler;
 mod postgres;
 mod redis;
+mod soak;
 mod tls;
 
 use std::time::{Duration, SystemTime};

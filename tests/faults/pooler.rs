@@ -9,7 +9,7 @@ use crate::support::{pgbouncer::PgBouncer, postgres::PrivateServer};
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and PgBouncer: run tests/run"]
-async fn a_pooler_in_transaction_mode_is_no_hindrance_with_the_option() {
+async fn a_pooler_in_transaction_mode_works_with_the_option() {
     let server = PrivateServer::start(&[]);
     let pooler = PgBouncer::start(server.port(), &[("default_pool_size", "3")]);
     works(&store(&format!("{}?pgbouncer=true", pooler.url())).await).await;

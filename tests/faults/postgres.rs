@@ -111,7 +111,7 @@ fn a_server_that_refuses() {
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn a_server_without_a_connection_left() {
+fn a_server_without_free_connections() {
     let server =
         PrivateServer::with_table(&[("max_connections", "12"), ("superuser_reserved_connections", "2")]);
     server.query("CREATE ROLE app LOGIN; GRANT ALL ON django_session TO app");
@@ -162,7 +162,7 @@ fn connections_that_are_cut_one_by_one() {
 
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-fn a_network_that_is_slow_swallows_answers_or_all() {
+fn a_slow_or_lossy_network() {
     let server = PrivateServer::with_table(&[]);
     let proxy = Proxy::start(server.port());
     let through = url(&server).replace(&server.port().to_string(), &proxy.port().to_string());

@@ -70,7 +70,7 @@ fn connections_to_redis_that_are_cut_one_by_one() {
 
 #[test]
 #[ignore = "needs Redis: run tests/run"]
-fn a_network_to_redis_that_is_slow_swallows_answers_or_all() {
+fn a_slow_or_lossy_network_to_redis() {
     let redis = durable();
     let proxy = Proxy::start(redis.port());
     let outage = Outage::of(url(proxy.port()));

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::support::{certificates::Certificates, postgres::PrivateServer};
-
 use super::{refused, store, works};
+use crate::support::{certificates::Certificates, postgres::PrivateServer};
 
 fn url(server: &PrivateServer, host: &str, parameters: &str) -> String {
     format!("postgres://postgres@{host}:{}/postgres?{parameters}", server.port())
@@ -101,7 +100,7 @@ async fn a_server_without_tls_is_named_as_such() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_server_may_ask_for_our_certificate_and_a_password_that_is_bound_to_its_own() {
+async fn client_certificates_and_channel_binding_work() {
     let certificates = Certificates::new(&["127.0.0.1"]);
     let server = PrivateServer::start_tls(&certificates, &[]);
     server.query("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'secret'");

@@ -1,13 +1,33 @@
 //! What the code under test logged.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread::{self, ThreadId};
 
 type Lines = Mutex<Vec<String>>;
 
+/// The threads of a site. Shared, because its workers start after it.
+pub type Threads = Arc<Mutex<HashSet<ThreadId>>>;
+
+enum Source {
+    Thread(ThreadId),
+    Threads(Threads),
+    Process,
+}
+
+impl Source {
+    fn has(&self, thread: ThreadId) -> bool {
+        match self {
+            Self::Thread(one) => *one == thread,
+            Self::Threads(some) => some.lock().unwrap().contains(&thread),
+            Self::Process => true,
+        }
+    }
+}
+
 struct Listener {
-    thread: Option<ThreadId>,
+    source: Source,
     lines: Weak<Lines>,
 }
 
@@ -19,12 +39,18 @@ pub struct Logs(Arc<Lines>);
 
 /// Collects what this thread logs.
 pub fn capture() -> Logs {
-    listen(Some(thread::current().id()))
+    listen(Source::Thread(thread::current().id()))
 }
 
-/// Collects what any thread of this process logs, other tests' included.
+/// Collects what these threads log. A site has its own: `Site::logs`.
+pub fn capture_threads(threads: &Threads) -> Logs {
+    listen(Source::Threads(threads.clone()))
+}
+
+/// Collects what any thread of this process logs, other tests' included: only to show that something is logged nowhere, or
+/// with a marker that no other test has.
 pub fn capture_all_threads() -> Logs {
-    listen(None)
+    listen(Source::Process)
 }
 
 impl Logs {
@@ -40,7 +66,7 @@ impl Logs {
     }
 }
 
-fn listen(thread: Option<ThreadId>) -> Logs {
+fn listen(source: Source) -> Logs {
     // One subscriber for the whole process, never one per thread: tracing may decide for good that
     // nobody wants an event when a thread without a subscriber is the first to log it.
     static INSTALLED: Once = Once::new();
@@ -53,7 +79,7 @@ fn listen(thread: Option<ThreadId>) -> Logs {
             .init();
     });
     let lines = Arc::new(Lines::default());
-    LISTENERS.lock().unwrap().push(Listener { thread, lines: Arc::downgrade(&lines) });
+    LISTENERS.lock().unwrap().push(Listener { source, lines: Arc::downgrade(&lines) });
     Logs(lines)
 }
 
@@ -68,7 +94,7 @@ impl io::Write for Writer {
             let Some(lines) = listener.lines.upgrade() else {
                 return false;
             };
-            if listener.thread.is_none_or(|thread| thread == here) {
+            if listener.source.has(here) {
                 lines.lock().unwrap().push(text.clone());
             }
             true

@@ -2,7 +2,7 @@
 //!
 //! The servers come from `tests/run`, which says in the environment where they are.
 
-// Each test file is a crate of its own and uses a part of this one.
+// Each directory of tests is a crate of its own and uses a part of this one.
 #![allow(dead_code, unreachable_pub)]
 // What cannot go on ends the test, with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

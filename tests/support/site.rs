@@ -16,11 +16,14 @@ use actix_web::{
 };
 use serde_json::{Map, Value, json};
 
+use super::logs::{self, Logs};
+
 /// A running site; stops with this.
 #[derive(Debug)]
 pub struct Site {
     port: u16,
     server: ServerHandle,
+    threads: logs::Threads,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -65,16 +68,22 @@ impl Site {
         C: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
         let (tell, told) = mpsc::channel();
+        let threads = logs::Threads::default();
+        let of_workers = threads.clone();
         let thread = thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let configure = configure().await;
-                let server = HttpServer::new(move || App::new().configure(configure.clone()))
-                    .workers(workers)
-                    .backlog(4096)
-                    .disable_signals()
-                    .shutdown_timeout(1)
-                    .bind("127.0.0.1:0")
-                    .unwrap();
+                let server = HttpServer::new(move || {
+                    // Each worker makes the application for itself, on its thread.
+                    of_workers.lock().unwrap().insert(thread::current().id());
+                    App::new().configure(configure.clone())
+                })
+                .workers(workers)
+                .backlog(4096)
+                .disable_signals()
+                .shutdown_timeout(1)
+                .bind("127.0.0.1:0")
+                .unwrap();
                 let port = server.addrs()[0].port();
                 let server = server.run();
                 tell.send((port, server.handle())).unwrap();
@@ -82,7 +91,7 @@ impl Site {
             });
         });
         let (port, server) = told.recv().expect("the site should start");
-        Self { port, server, thread: Some(thread) }
+        Self { port, server, threads, thread: Some(thread) }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -91,6 +100,11 @@ impl Site {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Collects what its workers log from now on, and nothing of other sites in this process.
+    pub fn logs(&self) -> Logs {
+        logs::capture_threads(&self.threads)
     }
 }
 

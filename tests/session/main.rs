@@ -1,0 +1,14 @@
+//! One visitor's session, as an application uses it: the object, the middleware, saves that meet, sessions in cookies.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod coalescing;
+mod middleware;
+mod middleware_recording;
+mod object;
+mod object_recording;
+mod signed_cookies;
+mod touch;

@@ -1,0 +1,103 @@
+//! Django-style middleware in class form and in function form.
+
+use std::{
+    cell::Cell,
+    future::ready,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+use actix_django_session::hooks::{Function, GetResponse, Hooks, Middleware, MiddlewareNotUsed, Next};
+use actix_web::{
+    App, HttpResponse,
+    dev::{ServiceRequest, ServiceResponse},
+    error::ErrorImATeapot,
+    http::header,
+    test::{self, TestRequest},
+    web::{self},
+};
+
+use super::body;
+use crate::support::logs;
+
+/// A Django middleware in class form: answers at once for one path, and marks every response.
+struct Marking(Rc<Cell<u32>>);
+
+impl Middleware for Marking {
+    type State = u32;
+
+    async fn process_request(&self, request: &mut ServiceRequest) -> Result<Next<u32>, actix_web::Error> {
+        self.0.set(self.0.get() + 1);
+        Ok(match request.path() {
+            "/closed" => Next::Respond(self.0.get(), HttpResponse::ServiceUnavailable().body("closed")),
+            "/broken" => return Err(ErrorImATeapot("refused")),
+            _ => Next::View(self.0.get()),
+        })
+    }
+
+    async fn process_response(
+        &self,
+        state: u32,
+        mut response: HttpResponse,
+    ) -> Result<HttpResponse, actix_web::Error> {
+        response.headers_mut().insert(header::HeaderName::from_static("x-request"), state.into());
+        Ok(response)
+    }
+}
+
+#[actix_web::test]
+async fn hooks_run_before_and_after_and_may_answer_at_once() {
+    let app = App::new()
+        .wrap(Hooks::new(|| Ok(Marking(Rc::default()))))
+        .route("/", web::get().to(async || "view"))
+        .route("/fails", web::get().to(async || Err::<&str, _>(ErrorImATeapot("view"))));
+    let app = test::init_service(app).await;
+    for (path, status, text) in [("/", 200, "view"), ("/closed", 503, "closed"), ("/fails", 418, "view")] {
+        let response = test::call_service(&app, TestRequest::get().uri(path).to_request()).await;
+        assert_eq!(response.status(), status);
+        assert!(response.headers().contains_key("x-request"), "{path} passes through process_response");
+        assert_eq!(body(response).await, text);
+    }
+    let refused =
+        test::try_call_service(&app, TestRequest::get().uri("/broken").to_request()).await.unwrap_err();
+    assert_eq!(refused.error_response().status(), 418);
+}
+
+#[actix_web::test]
+async fn function_form_wraps_the_handler() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let seen = order.clone();
+    let app = App::new()
+        .wrap(Function::new(move |get_response: GetResponse| {
+            let seen = seen.clone();
+            Ok(move |request: ServiceRequest| {
+                let (seen, get_response) = (seen.clone(), get_response.clone());
+                async move {
+                    seen.lock().unwrap().push("before");
+                    let response = get_response.call(request).await?;
+                    seen.lock().unwrap().push("after");
+                    Ok(response)
+                }
+            })
+        }))
+        .route("/", web::get().to(async || "view"));
+    let app = test::init_service(app).await;
+    assert_eq!(body(test::call_service(&app, TestRequest::get().uri("/").to_request()).await).await, "view");
+    assert_eq!(*order.lock().unwrap(), ["before", "after"]);
+}
+
+#[actix_web::test]
+async fn a_constructor_may_take_itself_out_of_the_chain() {
+    let logs = logs::capture();
+    type View = fn(ServiceRequest) -> std::future::Ready<Result<ServiceResponse, actix_web::Error>>;
+    let app = App::new()
+        .wrap(Hooks::new(|| Err::<Marking, _>(MiddlewareNotUsed::because("no marks wanted"))))
+        .wrap(Function::new(|_| Err::<View, _>(MiddlewareNotUsed::because("no function wanted"))))
+        .route("/", web::get().to(async || "view"));
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, TestRequest::get().uri("/").to_request()).await;
+    assert!(!response.headers().contains_key("x-request"));
+    assert_eq!(body(response).await, "view");
+    assert_eq!(logs.with("MiddlewareNotUsed: no").len(), 2);
+    let _: View = |request| ready(Ok(request.into_response(HttpResponse::Ok())));
+}

@@ -1,0 +1,140 @@
+//! A cache that fails, hangs or comes back with outdated values.
+
+use std::time::Duration;
+
+use actix_django_session::{Session, SessionKey, store::Loaded};
+
+use super::{Site, n, name};
+use crate::support::{logs, redis::Reply};
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_cache_that_fails_fails_no_request() {
+    let mut site = Site::start().await;
+    let (here, everywhere) = (logs::capture(), logs::capture_all_threads());
+    let key = site.session().await;
+    site.redis.kill();
+    for n_now in 2..5 {
+        let session = Session::open(&site.other, &key).await.unwrap();
+        session.update("n", |n: Option<i64>| n.unwrap() + 1).unwrap();
+        session.save().await.unwrap();
+        assert_eq!(n(&site.other, &key).await, Some(n_now));
+    }
+    let session = Session::open(&site.other, &key).await.unwrap();
+    session.cycle_key().unwrap();
+    session.save().await.unwrap();
+    let new_key = session.session_key().unwrap();
+    assert_eq!(n(&site.other, &new_key).await, Some(4));
+    assert!(!here.with("the cache failed").is_empty());
+    assert!(everywhere.with(new_key.as_str()).is_empty() && everywhere.with(key.as_str()).is_empty());
+
+    site.redis.start_again();
+    for _ in 0..600 {
+        assert_eq!(n(&site.other, &new_key).await, Some(4));
+        if site.is_in_cache(&new_key) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the cache is not used again");
+}
+
+/// It hangs, keeps what it has, and comes back with it: what ended meanwhile must not come out of it.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_session_deleted_while_the_cache_was_down_is_not_served_from_it() {
+    let site = Site::start().await;
+    let (ended, changed) = (site.session().await, site.session().await);
+    assert!(site.is_in_cache(&ended) && site.is_in_cache(&changed));
+    site.redis.pause();
+    assert!(site.other.delete(&ended).await.unwrap());
+    let session = Session::open(&site.other, &changed).await.unwrap();
+    session.insert("n", &2).unwrap();
+    session.save().await.unwrap();
+    site.redis.resume();
+    for _ in 0..100 {
+        assert!(matches!(site.other.load(&ended).await.unwrap(), Loaded::Missing));
+        assert_eq!(n(&site.other, &changed).await, Some(2));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!site.is_in_cache(&ended), "and it is removed there");
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn an_unreadable_cached_value_is_read_from_the_row() {
+    let site = Site::start().await;
+    // Garbage, a pickled list, a pickle that wants to run something, JSON, a broken zlib stream.
+    let values: [&[u8]; 5] =
+        [b"garbage", b"\x80\x04]\x94.", b"cos\nsystem\n(S'false'\ntR.", b"{\"n\": 7}", b"x\x9c\x00\x00"];
+    for value in values {
+        let key = site.session().await;
+        site.redis.command(&[&b"SET"[..], name(&key).as_bytes(), value]);
+        assert_eq!(n(&site.other, &key).await, Some(1));
+        assert_eq!(n(&site.other, &key).await, Some(1));
+        let now = site.redis.command(&["GET", &name(&key)]);
+        assert_ne!(now, Reply::Text(value.to_vec()), "and it is mended");
+    }
+}
+
+/// Who ends his process must know that it is not done.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn check_reports_deleted_sessions_that_are_still_cached() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    site.redis.pause();
+    assert!(site.other.delete(&key).await.unwrap());
+    let error = site.other.check().await.unwrap_err();
+    assert!(error.is_store() && error.to_string().contains("sessions that ended"), "{error}");
+    site.redis.resume();
+    site.other.check().await.unwrap();
+    assert!(!site.is_in_cache(&key));
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_cache_that_returns_with_thousands_of_stale_values_is_used_again() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    site.redis.pause();
+    for n in 0..3000 {
+        let gone = SessionKey::parse(&format!("gone{n:08}")).unwrap();
+        assert!(!site.other.delete(&gone).await.unwrap());
+    }
+    site.redis.resume();
+    site.other.check().await.unwrap();
+    site.database.query("ALTER TABLE django_session RENAME TO elsewhere");
+    assert_eq!(n(&site.other, &key).await, Some(1), "from the cache");
+}
+
+/// A connection over which no answer comes any more is replaced, although the store waits less long than the cache itself.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_dead_connection_to_the_cache_is_replaced() {
+    let site = Site::start().await;
+    let key = site.session().await;
+    assert_eq!(n(&site.other, &key).await, Some(1));
+    let id = site.redis.command(&["CLIENT", "LIST", "TYPE", "normal"]).text();
+    let before: Vec<String> =
+        id.lines().filter(|line| line.contains("actix-django-session")).map(str::to_owned).collect();
+    assert!(!before.is_empty());
+    site.redis.pause();
+    assert_eq!(n(&site.other, &key).await, Some(1), "from the row");
+    site.redis.resume();
+    for _ in 0..200 {
+        n(&site.other, &key).await;
+        let now = site.redis.command(&["CLIENT", "LIST", "TYPE", "normal"]).text();
+        let id = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let old: Vec<String> = before.iter().map(|line| id(line)).collect();
+        if now
+            .lines()
+            .filter(|line| line.contains("actix-django-session"))
+            .any(|line| !old.contains(&id(line)))
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the same connections are used");
+}

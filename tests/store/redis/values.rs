@@ -1,0 +1,201 @@
+//! Values under keys, with an expiry: compare-and-set, listing, large values.
+
+use std::time::{Duration, SystemTime};
+
+use actix_django_session::store::{Cache, RedisCache, Replaced};
+
+use super::{all_names, connect, in_seconds, is_store, refused, text, value};
+use crate::support::redis::{Redis, Reply};
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn keys_values_and_expiry() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await;
+    let (name, bytes) = ("django.contrib.sessions.cachekey", &b"\x80\x05\x00\xff\r\n$-1"[..]);
+    assert!(cache.get(name).await.unwrap().is_none());
+    assert!(cache.add(name, bytes, in_seconds(100)).await.unwrap());
+    assert!(!cache.add(name, b"other", in_seconds(100)).await.unwrap());
+
+    // As Django names it, and byte for byte.
+    let key = ":1:django.contrib.sessions.cachekey";
+    assert_eq!(redis.command(&["GET", key]), Reply::Text(bytes.to_vec()));
+    let left = redis.command(&["PTTL", key]).int();
+    assert!((90_000..=100_000).contains(&left), "{left}");
+    let entry = cache.get(name).await.unwrap().unwrap();
+    assert_eq!(&*entry.value, bytes);
+    assert!(entry.expires > in_seconds(80) && entry.expires <= in_seconds(101));
+
+    assert!(cache.delete(name).await.unwrap());
+    assert!(!cache.delete(name).await.unwrap());
+
+    redis.command(&["SET", key, ""]);
+    let endless = cache.get(name).await.unwrap().unwrap();
+    assert!(endless.value.is_empty() && endless.expires > in_seconds(1 << 36));
+    // What never ends may be stored again so.
+    let done = cache.replace(name, b"", b"v", endless.expires).await.unwrap();
+    assert!(matches!(done, Replaced::Done));
+    assert!(cache.get(name).await.unwrap().unwrap().expires > in_seconds(1 << 36));
+    let end_of_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60);
+    assert!(cache.add("late", b"v", end_of_time).await.unwrap());
+    assert_eq!(value(&cache, "late").await, text("v"));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn prefix_version_and_database() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&format!("{}/3?prefix=a%3Ab&version=7", redis.url())).await;
+    cache.add("name", b"v", in_seconds(100)).await.unwrap();
+    let cache = connect(&redis.url()).await.key_prefix("site").version(2);
+    cache.add("name", b"v", in_seconds(100)).await.unwrap();
+    let keyspace = redis.command(&["INFO", "keyspace"]).text();
+    assert!(keyspace.contains("db3:keys=1,"), "{keyspace}");
+    assert_eq!(redis.command(&["KEYS", "*"]), Reply::Array(vec![Reply::Text(b"site:2:name".to_vec())]));
+    redis.command(&["SWAPDB", "0", "3"]);
+    assert_eq!(redis.command(&["KEYS", "*"]), Reply::Array(vec![Reply::Text(b"a:b:7:name".to_vec())]));
+
+    let socket = connect(&format!("redis+unix://{}?prefix=a:b&version=7", redis.socket().display())).await;
+    assert_eq!(value(&socket, "name").await, text("v"));
+    assert!(refused(&format!("{}/99", redis.url())).await.contains("no database of this number"));
+    assert!(refused("redis+unix:///nowhere/redis.sock").await.contains("/nowhere/redis.sock is away"));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn compare_and_set() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await;
+    let soon = in_seconds(100);
+    assert!(matches!(cache.replace("a", b"", b"new", soon).await.unwrap(), Replaced::Gone));
+    assert!(matches!(cache.rename("a", b"", "b", b"new", soon).await.unwrap(), Replaced::Gone));
+    assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
+
+    cache.add("a", b"one\0", soon).await.unwrap();
+    for seen in [&b"one"[..], b"one\0\0", b"ONE\0", b""] {
+        let Replaced::Changed(there) = cache.replace("a", seen, b"two", soon).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(&*there.value, b"one\0");
+        assert!(there.expires > in_seconds(80) && there.expires < in_seconds(101));
+        assert!(matches!(cache.rename("a", seen, "b", b"two", soon).await.unwrap(), Replaced::Changed(_)));
+    }
+    assert!(matches!(cache.replace("a", b"one\0", b"two", in_seconds(1000)).await.unwrap(), Replaced::Done));
+    assert_eq!(value(&cache, "a").await, text("two"));
+    assert!(redis.command(&["PTTL", ":1:a"]).int() > 900_000);
+
+    cache.add("taken", b"other", soon).await.unwrap();
+    assert!(matches!(cache.rename("a", b"two", "taken", b"three", soon).await.unwrap(), Replaced::Taken));
+    assert_eq!((value(&cache, "a").await, value(&cache, "taken").await), (text("two"), text("other")));
+    assert!(matches!(cache.rename("a", b"two", "b", b"three", soon).await.unwrap(), Replaced::Done));
+    assert_eq!((value(&cache, "a").await, value(&cache, "b").await), (None, text("three")));
+    assert!(matches!(cache.rename("b", b"three", "b", b"four", soon).await.unwrap(), Replaced::Done));
+    assert_eq!(value(&cache, "b").await, text("four"));
+
+    // A server that has forgotten the scripts.
+    redis.command(&["SCRIPT", "FLUSH"]);
+    assert!(matches!(cache.replace("b", b"four", b"five", soon).await.unwrap(), Replaced::Done));
+    assert_eq!(value(&cache, "b").await, text("five"));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn expired_values_are_not_stored() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await;
+    let (soon, over) = (in_seconds(100), SystemTime::now() - Duration::from_secs(1));
+    assert!(cache.add("a", b"v", over).await.unwrap());
+    assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
+    cache.add("a", b"v", soon).await.unwrap();
+    assert!(!cache.add("a", b"w", over).await.unwrap());
+    assert!(matches!(cache.replace("a", b"other", b"w", over).await.unwrap(), Replaced::Changed(_)));
+    assert!(matches!(cache.replace("a", b"v", b"w", over).await.unwrap(), Replaced::Done));
+    assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
+    cache.add("a", b"v", soon).await.unwrap();
+    assert!(matches!(cache.rename("a", b"v", "b", b"w", over).await.unwrap(), Replaced::Done));
+    assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
+
+    cache.add("short", b"v", SystemTime::now() + Duration::from_millis(30)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(value(&cache, "short").await, None);
+    assert!(matches!(cache.replace("short", b"v", b"w", soon).await.unwrap(), Replaced::Gone));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn keys_are_listed() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await.key_prefix("[a-z]*?\\");
+    assert_eq!(all_names(&cache, "s.").await.unwrap(), [""; 0]);
+    let mut expected: Vec<_> = (0..3000).map(|n| format!("s.{n}")).collect();
+    for name in &expected {
+        cache.add(name, b"v", in_seconds(100)).await.unwrap();
+    }
+    cache.add("t.1", b"v", in_seconds(100)).await.unwrap();
+    connect(&redis.url()).await.add("s.foreign", b"v", in_seconds(100)).await.unwrap();
+    redis.command(&[&b"SET"[..], b"[a-z]*?\\:1:s.\xff", b"no text"]);
+    expected.sort();
+    assert_eq!(all_names(&cache, "s.").await.unwrap(), expected);
+    assert_eq!(all_names(&cache, "s*").await.unwrap(), [""; 0]);
+    for cursor in ["", "x", "0", "0.0.0", "1.2.3.4", "0.-1.0"] {
+        assert!(is_store(&cache.names("s.", Some(cursor)).await.unwrap_err()), "{cursor}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn many_at_once_and_from_many_runtimes() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await;
+    cache.add("n", b"0", in_seconds(100)).await.unwrap();
+    let count = |cache: RedisCache| async move {
+        for _ in 0..25 {
+            let mut entry = cache.get("n").await.unwrap().unwrap();
+            loop {
+                let n: u32 = std::str::from_utf8(&entry.value).unwrap().parse().unwrap();
+                let next = (n + 1).to_string();
+                match cache.replace("n", &entry.value, next.as_bytes(), in_seconds(100)).await.unwrap() {
+                    Replaced::Done => break,
+                    Replaced::Changed(there) => entry = there,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let cache = cache.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let tasks: Vec<_> = (0..5).map(|_| tokio::spawn(count(cache.clone()))).collect();
+                    for task in tasks {
+                        task.await.unwrap();
+                    }
+                });
+            })
+        })
+        .collect();
+    tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()))
+        .await
+        .unwrap();
+    assert_eq!(value(&cache, "n").await, text("500"));
+    // One connection each, and those of runtimes that ended are closed.
+    let clients = redis.command(&["CLIENT", "LIST"]).text();
+    assert_eq!(clients.matches("name=actix-django-session").count(), 1, "{clients}");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn large_values() {
+    let redis = Redis::start(&[]);
+    let cache = connect(&redis.url()).await;
+    let large: Vec<u8> = (0..16 << 20).map(|n: u32| (n * 7) as u8).collect();
+    cache.add("large", &large, in_seconds(100)).await.unwrap();
+    assert!(*cache.get("large").await.unwrap().unwrap().value == *large);
+    assert!(matches!(
+        cache.replace("large", &large, b"small", in_seconds(100)).await.unwrap(),
+        Replaced::Done
+    ));
+    assert_eq!(value(&cache, "large").await, text("small"));
+}
