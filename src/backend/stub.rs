@@ -64,7 +64,9 @@ impl Postgres {
     }
     #[cfg(feature = "cli")]
     #[doc(hidden)]
-    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
+    pub async fn client(
+        url: &str,
+    ) -> Result<Option<(tokio_postgres::Client, String, Option<String>)>, Error> {
         todo!()
     }
 }
