@@ -25,8 +25,9 @@ never shown. Only `encode` needs a secret key; without one, signatures are not c
 
 /// Clears, checks, shows, lists and revokes the sessions of Django sites.
 ///
-/// Works on the sessions of Django sites and of actix-django-session alike: a django_session table in PostgreSQL, and
-/// what else the program was built for (SQLite, Redis, files). `django-session help COMMAND` explains each command.
+/// Works on the sessions of Django sites and of actix-django-session alike: a django_session table in
+/// PostgreSQL, and what else the program was built for (SQLite, Redis, files). `django-session help COMMAND`
+/// explains each command.
 #[derive(Debug, Parser)]
 #[command(name = "django-session", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
@@ -42,8 +43,8 @@ pub(crate) struct Args {
 pub(crate) struct ContextArgs {
     /// Where the sessions are. Default: the variable DATABASE_URL.
     ///
-    /// postgres://user:password@host:port/database (with ?table=… and ?schema=… if the table is not django_session on
-    /// the search_path), sqlite:///var/db.sqlite3, redis://host/0, file:///var/sessions, or
+    /// postgres://user:password@host:port/database (with ?table=… and ?schema=… if the table is not
+    /// django_session on the search_path), sqlite:///var/db.sqlite3, redis://host/0, file:///var/sessions, or
     /// cached:redis://… postgres://…
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) database_url: Option<String>,
@@ -58,8 +59,8 @@ pub(crate) struct ContextArgs {
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "secret_key")]
     pub(crate) secret_key_file: Option<PathBuf>,
 
-    /// A former SECRET_KEY that still verifies sessions; may be repeated. Default: the variable SECRET_KEY_FALLBACKS,
-    /// separated by commas.
+    /// A former SECRET_KEY that still verifies sessions; may be repeated. Default: the variable
+    /// SECRET_KEY_FALLBACKS, separated by commas.
     #[arg(long = "fallback", global = true, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) fallbacks: Vec<String>,
 
@@ -80,10 +81,10 @@ pub(crate) struct ContextArgs {
 pub(crate) enum Command {
     /// Delete expired sessions in batches.
     ///
-    /// Django's command of that name is one statement in one transaction: all or nothing. Here each batch is a
-    /// transaction of its own, and locked rows are skipped. So it may run on many hosts at once, beside a busy site; it
-    /// takes longer. Whatever stops it, finished batches stay deleted: run it again to continue. Ctrl-C stops it after
-    /// the current batch, a second Ctrl-C at once.
+    /// Django's command of that name is one statement in one transaction: all or nothing. Here each batch is
+    /// a transaction of its own, and locked rows are skipped. So it may run on many hosts at once, beside a
+    /// busy site; it takes longer. Whatever stops it, finished batches stay deleted: run it again to
+    /// continue. Ctrl-C stops it after the current batch, a second Ctrl-C at once.
     #[command(after_long_help = "\
 Examples:
   django-session clearsessions
@@ -95,9 +96,9 @@ Examples:
 
     /// Check the table, its indexes, rights, clock, upkeep and secrets.
     ///
-    /// Reads and changes nothing. Each finding is ok, a warning or a problem, with what to do about it. Tries the
-    /// secret key and each fallback on a sample of the sessions: how many each verifies, which Django wrote them, and
-    /// why others cannot be read.
+    /// Reads and changes nothing. Each finding is ok, a warning or a problem, with what to do about it. Tries
+    /// the secret key and each fallback on a sample of the sessions: how many each verifies, which Django
+    /// wrote them, and why others cannot be read.
     ///
     /// Exit code 3 if there is a problem; warnings alone are 0.
     #[command(after_long_help = "\
@@ -128,9 +129,9 @@ Examples:
 
     /// Delete sessions: by their keys, those of a user, or all.
     ///
-    /// Their visitors are logged out by the next request. Prints how many were deleted. Exit code 4 if there is no
-    /// session with a key. Exit code 1 if live sessions of the user are left, or sessions that cannot be read and could
-    /// be the user's.
+    /// Their visitors are logged out by the next request. Prints how many were deleted. Exit code 4 if there
+    /// is no session with a key. Exit code 1 if live sessions of the user are left, or sessions that cannot
+    /// be read and could be the user's.
     #[command(group = ArgGroup::new("which").required(true).args(["keys", "user", "all"]))]
     #[command(after_long_help = "\
 Examples:
@@ -151,8 +152,9 @@ exit code 1.")]
 
     /// Decode text that Django stored, one per line, as JSON.
     ///
-    /// Reads the formats of every Django, JSON and pickled. Signatures are checked with the secret key and its
-    /// fallbacks, if there are any. Pickles are never executed: an object that has no JSON is shown as its class name.
+    /// Reads the formats of every Django, JSON and pickled. Signatures are checked with the secret key and
+    /// its fallbacks, if there are any. Pickles are never executed: an object that has no JSON is shown as
+    /// its class name.
     #[command(after_long_help = "\
 Examples:
   psql -Atc 'SELECT session_data FROM django_session' | django-session decode | jq ._auth_user_id
@@ -202,8 +204,8 @@ pub(crate) struct ClearArgs {
     /// Delete at most this many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// Also VACUUM the table, after each million and at the end: until then queries step over what was deleted. Only
-    /// in PostgreSQL, and only as the table's owner.
+    /// Also VACUUM the table, after each million and at the end: until then queries step over what was
+    /// deleted. Only in PostgreSQL, and only as the table's owner.
     #[arg(long)]
     pub(crate) vacuum: bool,
     /// Only count what would be deleted.

@@ -15,7 +15,7 @@ use crate::{
     args::ClearArgs,
     context::Context,
     database::Database,
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     interrupt::Interrupt,
     output::{Output, counted, error, info, span},
     progress::Progress,
@@ -27,7 +27,7 @@ const VACUUM_EVERY: u64 = 1_000_000;
 /// How long to count beforehand; after that the progress has no total.
 const COUNTING: Duration = Duration::from_secs(3);
 
-pub(crate) async fn run(context: &Context, args: &ClearArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn run(context: &Context, args: &ClearArgs, out: &mut Output) -> Result {
     let store = context.store().await?;
     let database = context.database().await?;
     let up_to_limit = |number: u64| args.limit.map_or(number, |limit| limit.min(number));
@@ -53,9 +53,9 @@ async fn clear(
     total: Option<u64>,
     vacuum: Option<Database>,
     out: &mut Output,
-) -> Result<Status, CliError> {
+) -> Result {
     let done = Arc::new(AtomicU64::new(0));
-    let mut interrupt = Interrupt::listen(done.clone())?;
+    let mut interrupt = Interrupt::listen(done.clone());
     let mut progress = Progress::new(total);
     let (mut cleared, mut vacuumed) = (0, 0);
     let result = loop {
@@ -121,11 +121,7 @@ async fn run_vacuum(database: &Database) {
 }
 
 /// The exact number of expired sessions, however long counting takes.
-async fn count_expired(
-    context: &Context,
-    store: &Store,
-    database: Option<&Database>,
-) -> Result<u64, CliError> {
+async fn count_expired(context: &Context, store: &Store, database: Option<&Database>) -> Result<u64> {
     if let Some(database) = database {
         let count = database.count(&Database::expired(), context.deadline).await?;
         return count.ok_or_else(|| {

@@ -10,7 +10,7 @@ use actix_django_session::{
 use crate::{
     args::ContextArgs,
     database::Database,
-    error::CliError,
+    error::{CliError, Result},
     output::{error, info, printable, shortened},
     reader::{AnySerializer, TextReader},
 };
@@ -29,7 +29,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(args: &ContextArgs) -> Result<Self, CliError> {
+    pub(crate) fn new(args: &ContextArgs) -> Result<Self> {
         let secret = match (&args.secret_key, &args.secret_key_file) {
             (Some(secret), _) => Some(secret.clone().into_bytes()),
             (None, Some(path)) => {
@@ -63,7 +63,7 @@ impl Context {
     }
 
     /// The URL, with `--deadline` if it has none.
-    fn url(&self) -> Result<String, CliError> {
+    fn url(&self) -> Result<String> {
         let url = self.url.as_deref().ok_or_else(|| {
             CliError::new("where are the sessions? Give --database-url or the variable DATABASE_URL")
         })?;
@@ -81,7 +81,7 @@ impl Context {
         schemes.iter().any(|scheme| url.starts_with(scheme))
     }
 
-    pub(crate) fn has_table(&self) -> Result<bool, CliError> {
+    pub(crate) fn has_table(&self) -> Result<bool> {
         self.url()?;
         Ok(self.has_scheme(&["postgres:", "postgresql:", "sqlite:"]))
     }
@@ -113,7 +113,7 @@ impl Context {
     }
 
     /// Signs as the site does.
-    pub(crate) fn codec(&self, serializer: impl Serializer) -> Result<Codec, CliError> {
+    pub(crate) fn codec(&self, serializer: impl Serializer) -> Result<Codec> {
         let Some((secret, fallbacks)) = self.secrets.split_first() else {
             return Err(CliError::new(
                 "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable SECRET_KEY",
@@ -130,7 +130,7 @@ impl Context {
     }
 
     /// The store. It reads what any Django wrote, with signatures unchecked if there is no secret.
-    pub(crate) async fn store(&self) -> Result<Store, CliError> {
+    pub(crate) async fn store(&self) -> Result<Store> {
         Ok(self
             .connect()
             .await?
@@ -139,7 +139,7 @@ impl Context {
     }
 
     /// The store, or the error of one that does not answer. Other errors are about the command line.
-    pub(crate) async fn connect(&self) -> Result<Result<Store, actix_django_session::Error>, CliError> {
+    pub(crate) async fn connect(&self) -> Result<Result<Store, actix_django_session::Error>> {
         let codec = match self.has_secret() {
             true => self.codec(AnySerializer::default())?,
             false => Codec::unverified(),
@@ -153,7 +153,7 @@ impl Context {
     /// A connection to the database itself, if the sessions are in PostgreSQL and no pooler is in between.
     ///
     /// To be called after [`store`](Self::store), which explains errors in a URL.
-    pub(crate) async fn database(&self) -> Result<Option<Database>, CliError> {
+    pub(crate) async fn database(&self) -> Result<Option<Database>> {
         let url = self.url()?;
         let Some(url) = postgres_part(&url) else { return Ok(None) };
         let database = Database::connect(url, self.deadline).await?;

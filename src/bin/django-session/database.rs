@@ -17,7 +17,10 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use crate::{error::CliError, output::iso};
+use crate::{
+    error::{CliError, Result},
+    output::iso,
+};
 
 /// No session that can be read is longer, in bytes.
 const MAX_TEXT: i32 = 24 * 1024 * 1024;
@@ -34,7 +37,7 @@ pub(crate) struct Database {
 
 impl Database {
     /// `None` behind PgBouncer: settings of its connections would stay for the next client.
-    pub(crate) async fn connect(url: &str, deadline: Duration) -> Result<Option<Self>, CliError> {
+    pub(crate) async fn connect(url: &str, deadline: Duration) -> Result<Option<Self>> {
         let Some((client, name, schema)) = Postgres::client(url).await? else { return Ok(None) };
         let quoted = |identifier: &str| format!("\"{}\"", identifier.replace('"', "\"\""));
         let prefix = schema.as_deref().map(|schema| quoted(schema) + ".").unwrap_or_default();
@@ -43,16 +46,16 @@ impl Database {
         Ok(Some(database))
     }
 
-    pub(crate) async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, CliError> {
+    pub(crate) async fn rows(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.within_deadline(self.client.query(sql, params)).await
     }
 
-    pub(crate) async fn row(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Row, CliError> {
+    pub(crate) async fn row(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Row> {
         self.within_deadline(self.client.query_one(sql, params)).await
     }
 
     /// The first column of the first row as text, if there is one.
-    pub(crate) async fn text(&self, sql: &str) -> Result<Option<String>, CliError> {
+    pub(crate) async fn text(&self, sql: &str) -> Result<Option<String>> {
         let messages = self.within_deadline(self.client.simple_query(sql)).await?;
         Ok(messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -61,7 +64,7 @@ impl Database {
     }
 
     /// The exact number of rows, or `None` if counting takes longer than `timeout`.
-    pub(crate) async fn count(&self, condition: &str, timeout: Duration) -> Result<Option<u64>, CliError> {
+    pub(crate) async fn count(&self, condition: &str, timeout: Duration) -> Result<Option<u64>> {
         self.set_timeout(timeout.min(self.deadline)).await?;
         let sql = format!("SELECT count(*) FROM {} WHERE {condition}", self.table);
         let count = self.within_deadline(async {
@@ -76,7 +79,7 @@ impl Database {
     }
 
     /// The planner's estimate of the number of rows.
-    pub(crate) async fn estimate(&self, condition: &str) -> Result<u64, CliError> {
+    pub(crate) async fn estimate(&self, condition: &str) -> Result<u64> {
         let sql = format!("EXPLAIN (FORMAT JSON) SELECT 1 FROM {} WHERE {condition}", self.table);
         let plan: Value =
             serde_json::from_str(&self.text(&sql).await?.unwrap_or_default()).unwrap_or_default();
@@ -84,7 +87,7 @@ impl Database {
     }
 
     /// Runs VACUUM without a timeout. False if this role is not the table's owner.
-    pub(crate) async fn vacuum(&self) -> Result<bool, CliError> {
+    pub(crate) async fn vacuum(&self) -> Result<bool> {
         let table = self.table.replace('\'', "''");
         let owner =
             format!("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{table}'::regclass");
@@ -102,8 +105,8 @@ impl Database {
         format!("expire_date < '{}'::timestamptz", iso(SystemTime::now()))
     }
 
-    /// Visits keys and texts of up to `limit` rows, with one row in memory at a time. A text that is too large to be
-    /// read is `None`.
+    /// Visits keys and texts of up to `limit` rows, with one row in memory at a time. A text that is too
+    /// large to be read is `None`.
     ///
     /// The rows are the first in the order of their keys. Keys are random, so this is a random sample.
     pub(crate) async fn sample(
@@ -111,7 +114,7 @@ impl Database {
         limit: u32,
         condition: &str,
         mut visit: impl FnMut(&str, Option<&str>),
-    ) -> Result<(), CliError> {
+    ) -> Result<()> {
         let sql = format!(
             "SELECT session_key::text, CASE WHEN octet_length(session_data) <= $1 THEN session_data::text END \
              FROM {} WHERE {condition} ORDER BY session_key LIMIT $2",
@@ -129,13 +132,13 @@ impl Database {
         .await
     }
 
-    async fn set_timeout(&self, timeout: Duration) -> Result<(), CliError> {
+    async fn set_timeout(&self, timeout: Duration) -> Result<()> {
         let millis = timeout.as_millis().clamp(1, 86_400_000);
         self.within_deadline(self.client.batch_execute(&format!("SET statement_timeout = {millis}"))).await
     }
 
     /// The server cancels a statement at the deadline. This is for a server that does not answer at all.
-    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, CliError> {
+    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T> {
         match tokio::time::timeout(self.deadline + Duration::from_secs(1), work).await {
             Ok(result) => Ok(result?),
             Err(_) => {

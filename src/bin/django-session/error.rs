@@ -24,6 +24,8 @@ impl From<Status> for ExitCode {
     }
 }
 
+pub(crate) type Result<T = Status, E = CliError> = std::result::Result<T, E>;
+
 /// Why the program ends early. The texts say what happened and what to do, without keys and secrets.
 #[derive(Debug)]
 pub(crate) enum CliError {

@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use crate::{
-    error::{CliError, Status},
+    error::Status,
     output::{counted, info},
 };
 
@@ -24,19 +24,19 @@ pub(crate) struct Interrupt(watch::Receiver<Option<Status>>);
 
 impl Interrupt {
     /// `cleared` is reported by a second signal.
-    pub(crate) fn listen(cleared: Arc<AtomicU64>) -> Result<Self, CliError> {
+    pub(crate) fn listen(cleared: Arc<AtomicU64>) -> Self {
         let (sender, receiver) = watch::channel(None);
-        let mut signals =
-            Signals::new().map_err(|error| CliError::new(format!("cannot listen for signals: {error}")))?;
         tokio::spawn(async move {
-            sender.send_replace(Some(signals.next().await));
+            // Where signals cannot be caught, the first one ends the process.
+            let Ok(status) = signal().await else { return std::future::pending().await };
+            sender.send_replace(Some(status));
             info("\nstopping after the current batch; interrupt again to stop now");
-            let status = signals.next().await;
+            let Ok(status) = signal().await else { return std::future::pending().await };
             let cleared = counted(cleared.load(Ordering::Relaxed), "expired session");
             info(&format!("\nstopped: cleared {cleared}, and possibly the current batch"));
             std::process::exit(status as i32);
         });
-        Ok(Self(receiver))
+        Self(receiver)
     }
 
     /// The exit status, if a signal has come.
@@ -47,7 +47,7 @@ impl Interrupt {
     /// Waits, but no longer than until a signal comes.
     pub(crate) async fn pause(&mut self, duration: Duration) {
         if !duration.is_zero() {
-            // The sender lives as long as the process, so this errs never.
+            // The sender lives as long as the process, so this never errs.
             either(tokio::time::sleep(duration), self.0.wait_for(Option::is_some)).await;
         }
     }
@@ -58,40 +58,15 @@ async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) ->
     matches!(select(pin!(a), pin!(b)).await, Either::Left(_))
 }
 
-#[cfg(unix)]
-struct Signals {
-    int: tokio::signal::unix::Signal,
-    term: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
+/// Waits for Ctrl-C or, on Unix, SIGTERM.
+async fn signal() -> io::Result<Status> {
+    #[cfg(unix)]
+    {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+        let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let interrupted = either(int.recv(), term.recv()).await;
+        Ok(if interrupted { Status::Interrupted } else { Status::Terminated })
     }
-
-    async fn next(&mut self) -> Status {
-        match either(self.int.recv(), self.term.recv()).await {
-            true => Status::Interrupted,
-            false => Status::Terminated,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> Status {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        Status::Interrupted
-    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map(|()| Status::Interrupted)
 }

@@ -27,7 +27,7 @@ use clap::{
 use self::{
     args::{Args, Command},
     context::Context,
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     output::{Output, error, shortened},
 };
 
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     status.into()
 }
 
-async fn run(args: Args, out: &mut Output) -> Result<Status, CliError> {
+async fn run(args: Args, out: &mut Output) -> Result {
     let context = Context::new(&args.context)?;
     match args.command {
         Command::Clearsessions(args) => clear::run(&context, &args, out).await,
@@ -82,7 +82,7 @@ async fn run(args: Args, out: &mut Output) -> Result<Status, CliError> {
     }
 }
 
-async fn create_table(context: &Context, out: &mut Output) -> Result<Status, CliError> {
+async fn create_table(context: &Context, out: &mut Output) -> Result {
     if !context.has_table()? {
         return Err(CliError::new(
             "only PostgreSQL and SQLite have a table of sessions: give its URL, postgres://… or sqlite://…",

@@ -71,6 +71,7 @@ impl DecodeError {
 }
 
 /// Tries one secret after the other.
+#[derive(Default)]
 pub(crate) struct TextReader {
     codecs: Vec<Codec>,
     serializer: AnySerializer,
@@ -94,6 +95,10 @@ impl TextReader {
     }
 
     pub(crate) fn decode(&self, text: &str) -> Result<Decoded, DecodeError> {
+        if text.is_empty() {
+            // As in a store: Django creates the file of a session before it writes it.
+            return Ok(Decoded { secret: None, pickled: false, data: SessionData::default() });
+        }
         let mut bad_signature = None;
         for (secret, codec) in self.codecs.iter().enumerate() {
             // An unverified codec reads pickles without the serializer.

@@ -8,7 +8,7 @@ use crate::{
     args::RevokeArgs,
     context::Context,
     database::Database,
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     output::{Output, counted, error, info},
 };
 
@@ -18,7 +18,7 @@ const BATCH: i64 = 1000;
 /// How often `--all` deletes everything: a session that changes its key meanwhile escapes one pass.
 const PASSES: usize = 10;
 
-pub(crate) async fn run(context: &Context, args: &RevokeArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn run(context: &Context, args: &RevokeArgs, out: &mut Output) -> Result {
     if args.all && !args.yes && !confirmed()? {
         return Err(CliError::new("nothing was revoked"));
     }
@@ -43,7 +43,7 @@ fn revoked(number: u64, out: &mut Output) -> io::Result<()> {
     out.line(format_args!("revoked {}", counted(number, "session")))
 }
 
-fn confirmed() -> Result<bool, CliError> {
+fn confirmed() -> Result<bool> {
     if !io::stdin().is_terminal() {
         return Err(CliError::new("--all deletes every session of the site: add --yes to confirm"));
     }
@@ -55,7 +55,7 @@ fn confirmed() -> Result<bool, CliError> {
 }
 
 /// The keys of the command line, with the lines of standard input for `-`.
-fn read_keys(arguments: &[String]) -> Result<Vec<String>, CliError> {
+fn read_keys(arguments: &[String]) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     for argument in arguments {
         if argument != "-" {
@@ -74,12 +74,7 @@ fn read_keys(arguments: &[String]) -> Result<Vec<String>, CliError> {
     Ok(keys)
 }
 
-async fn by_key(
-    context: &Context,
-    store: &Store,
-    keys: &[String],
-    out: &mut Output,
-) -> Result<Status, CliError> {
+async fn by_key(context: &Context, store: &Store, keys: &[String], out: &mut Output) -> Result {
     let (mut deleted, mut status) = (0, Status::Success);
     for key in keys {
         let existed = match SessionKey::parse(key) {
@@ -101,7 +96,7 @@ async fn by_key(
 }
 
 /// Deletes, and then looks again: a session that changes its key all the time can escape.
-async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result<Status, CliError> {
+async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result {
     let deleted = store.end_sessions_of_user(user, None).await.map_err(|error| {
         let text = "some sessions of the user may have been deleted before: run it again";
         CliError::new(format!("{}; {text}", error.with_causes()))
@@ -130,7 +125,7 @@ async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result<Status, 
     Ok(if left + unreadable == 0 { Status::Success } else { Status::Failed })
 }
 
-async fn all(context: &Context, store: &Store, out: &mut Output) -> Result<Status, CliError> {
+async fn all(context: &Context, store: &Store, out: &mut Output) -> Result {
     let database = if context.has_cache() { None } else { context.database().await? };
     let (mut deleted, mut result) = (0, Ok(0));
     for _ in 0..PASSES {
@@ -150,7 +145,7 @@ async fn all(context: &Context, store: &Store, out: &mut Output) -> Result<Statu
 }
 
 /// One pass, from the first key to the last, so that it ends even where sessions are created all the time.
-async fn every_row(database: &Database, deleted: &mut u64) -> Result<u64, CliError> {
+async fn every_row(database: &Database, deleted: &mut u64) -> Result<u64> {
     let table = &database.table;
     let sql = format!(
         "WITH batch AS (SELECT session_key FROM {table} WHERE session_key > $1 ORDER BY session_key LIMIT $2), \
@@ -168,7 +163,7 @@ async fn every_row(database: &Database, deleted: &mut u64) -> Result<u64, CliErr
     }
 }
 
-async fn every_session(store: &Store, deleted: &mut u64) -> Result<u64, CliError> {
+async fn every_session(store: &Store, deleted: &mut u64) -> Result<u64> {
     let (mut sessions, before) = (store.sessions(), *deleted);
     while let Some(session) = sessions.next().await? {
         *deleted += u64::from(store.delete(&session.key).await?);

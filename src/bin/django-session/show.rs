@@ -10,7 +10,7 @@ use crate::{
     args::{ListArgs, ShowArgs},
     context::Context,
     database::Database,
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     json::{line, pretty},
     output::{Output, date, error, from_now, iso, printable},
     reader::{Decoded, secret_name},
@@ -30,7 +30,7 @@ struct ShownSession {
     data: Result<SessionData, String>,
 }
 
-pub(crate) async fn show(context: &Context, args: &ShowArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn show(context: &Context, args: &ShowArgs, out: &mut Output) -> Result {
     let key = match args.key.as_str() {
         "-" => read_key()?,
         key => key.to_owned(),
@@ -72,7 +72,7 @@ pub(crate) async fn show(context: &Context, args: &ShowArgs, out: &mut Output) -
 }
 
 impl ShownSession {
-    fn print(&self, out: &mut Output) -> Result<(), CliError> {
+    fn print(&self, out: &mut Output) -> Result<()> {
         out.line(format_args!("key      {}", self.key))?;
         if let Ok(data) = &self.data {
             let user = user_id(data).map_or("anonymous".to_owned(), |user| printable(&user));
@@ -135,7 +135,7 @@ pub(crate) fn user_id(data: &SessionData) -> Option<String> {
 }
 
 /// The row, expired or not.
-async fn from_table(database: &Database, key: &str) -> Result<Option<ShownSession>, CliError> {
+async fn from_table(database: &Database, key: &str) -> Result<Option<ShownSession>> {
     if key.contains('\0') {
         return Ok(None); // PostgreSQL's text has no NUL
     }
@@ -147,7 +147,7 @@ async fn from_table(database: &Database, key: &str) -> Result<Option<ShownSessio
     Ok(Some(ShownSession { key: String::new(), expires, size, text: Some(text), decoded: None, data }))
 }
 
-async fn from_store(store: &Store, key: &str) -> Result<Option<ShownSession>, CliError> {
+async fn from_store(store: &Store, key: &str) -> Result<Option<ShownSession>> {
     let Some(key) = SessionKey::parse(key) else { return Ok(None) };
     let Some(entry) = store.entry(&key).await? else {
         return match store.exists(&key).await? {
@@ -162,14 +162,14 @@ async fn from_store(store: &Store, key: &str) -> Result<Option<ShownSession>, Cl
     Ok(Some(ShownSession { key: String::new(), expires: entry.expires, size, text, decoded: None, data }))
 }
 
-fn read_key() -> Result<String, CliError> {
+fn read_key() -> Result<String> {
     let mut text = String::new();
     let read = std::io::stdin().take(10_000).read_to_string(&mut text);
     read.map_err(CliError::cannot_read("the key from standard input"))?;
     Ok(text.trim().to_owned())
 }
 
-pub(crate) async fn list(context: &Context, args: &ListArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn list(context: &Context, args: &ListArgs, out: &mut Output) -> Result {
     let mut sessions = context.store().await?.sessions();
     context.note_unchecked_signatures();
     let mut listed = 0;

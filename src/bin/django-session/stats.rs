@@ -12,7 +12,7 @@ use crate::{
     args::StatsArgs,
     context::Context,
     database::Database,
-    error::{CliError, Status},
+    error::{Result, Status},
     output::{Output, percent},
     show::user_id,
 };
@@ -51,7 +51,7 @@ struct UserCounts {
     unreadable: u64,
 }
 
-pub(crate) async fn run(context: &Context, args: &StatsArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn run(context: &Context, args: &StatsArgs, out: &mut Output) -> Result {
     let store = context.store().await?;
     context.note_unchecked_signatures();
     let statistics = match context.database().await? {
@@ -85,7 +85,7 @@ impl Statistics {
         })
     }
 
-    fn print(&self, out: &mut Output) -> Result<(), CliError> {
+    fn print(&self, out: &mut Output) -> Result<()> {
         let (expired, live) = self.sums();
         let all = live + expired;
         let aligned = |number: u64, width: usize| format!("{:>width$}", HumanCount(number).to_string());
@@ -113,7 +113,7 @@ impl Statistics {
     }
 }
 
-async fn of_table(context: &Context, database: &Database, sample: u32) -> Result<Statistics, CliError> {
+async fn of_table(context: &Context, database: &Database, sample: u32) -> Result<Statistics> {
     let mut statistics = Statistics::default();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let sql = format!(
@@ -144,7 +144,7 @@ async fn of_table(context: &Context, database: &Database, sample: u32) -> Result
     Ok(statistics)
 }
 
-async fn of_store(store: &Store, sample: u32) -> Result<Statistics, CliError> {
+async fn of_store(store: &Store, sample: u32) -> Result<Statistics> {
     let (mut statistics, mut sizes) = (Statistics::default(), Vec::new());
     let (mut sessions, now, mut sampled) = (store.sessions(), SystemTime::now(), 0);
     while let Some(session) = sessions.next().await? {

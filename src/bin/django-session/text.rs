@@ -7,12 +7,12 @@ use actix_django_session::codec::{JsonSerializer, PickleSerializer, SessionData}
 use crate::{
     args::{EncodeArgs, SerializerName},
     context::{Context, UNCHECKED},
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     json,
     output::{Output, error},
 };
 
-pub(crate) fn encode(context: &Context, args: &EncodeArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) fn encode(context: &Context, args: &EncodeArgs, out: &mut Output) -> Result {
     let codec = match args.serializer {
         SerializerName::Json => context.codec(JsonSerializer)?,
         SerializerName::Pickle => context.codec(PickleSerializer::new())?,
@@ -26,7 +26,7 @@ pub(crate) fn encode(context: &Context, args: &EncodeArgs, out: &mut Output) -> 
     })
 }
 
-pub(crate) fn decode(context: &Context, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) fn decode(context: &Context, out: &mut Output) -> Result {
     if !context.has_secret() {
         error(UNCHECKED);
     }
@@ -38,7 +38,7 @@ pub(crate) fn decode(context: &Context, out: &mut Output) -> Result<Status, CliE
 }
 
 /// Calls `convert` with each line of standard input that is not blank, and reports those that it refuses.
-fn each_line(mut convert: impl FnMut(&str) -> io::Result<Result<(), String>>) -> Result<Status, CliError> {
+fn each_line(mut convert: impl FnMut(&str) -> io::Result<Result<(), String>>) -> Result {
     let (mut input, mut bytes, mut status) = (io::stdin().lock(), Vec::new(), Status::Success);
     for number in 1_u64.. {
         bytes.clear();

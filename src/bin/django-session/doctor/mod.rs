@@ -10,18 +10,18 @@ use self::report::Report;
 use crate::{
     args::DoctorArgs,
     context::Context,
-    error::{CliError, Status},
+    error::{CliError, Result},
     output::Output,
 };
 
-pub(crate) async fn run(context: &Context, args: &DoctorArgs, out: &mut Output) -> Result<Status, CliError> {
+pub(crate) async fn run(context: &Context, args: &DoctorArgs, out: &mut Output) -> Result {
     let mut report = Report::default();
     examine(context, args.sample, &mut report).await?;
     report.print(args.json, out)
 }
 
 /// Errors are about the command line. What is wrong with the site is in the report.
-async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<(), CliError> {
+async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<()> {
     let store = match context.connect().await? {
         Ok(store) => store,
         Err(error) => {

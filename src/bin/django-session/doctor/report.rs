@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    error::{CliError, Status},
+    error::{CliError, Result, Status},
     output::{Output, counted},
 };
 
@@ -75,11 +75,7 @@ impl Report {
     }
 
     /// A check that failed is a finding too, and the others go on.
-    pub(super) fn note_failure(
-        &mut self,
-        about: &'static str,
-        checked: Result<(), CliError>,
-    ) -> Result<(), CliError> {
+    pub(super) fn note_failure(&mut self, about: &'static str, checked: Result<()>) -> Result<()> {
         match checked {
             Err(CliError::Failed(why)) => {
                 self.warning(
@@ -97,7 +93,7 @@ impl Report {
         self.0.iter().filter(|finding| finding.severity == severity).count() as u64
     }
 
-    pub(super) fn print(&self, as_json: bool, out: &mut Output) -> Result<Status, CliError> {
+    pub(super) fn print(&self, as_json: bool, out: &mut Output) -> Result {
         let (problems, warnings) = (self.number(Severity::Problem), self.number(Severity::Warning));
         if as_json {
             let findings = self.0.iter().map(|Finding { severity, about, found, advice }| {

@@ -4,7 +4,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use tokio_postgres::Row;
 
 use super::report::{Report, Severity};
-use crate::{database::Database, error::CliError};
+use crate::{database::Database, error::Result};
 
 /// Rows from which on a missing index is a problem.
 const LARGE: f64 = 100_000.0;
@@ -25,7 +25,7 @@ pub(super) struct SessionTable {
 }
 
 /// Finds the table; reports what kind it is, or where there is another one.
-pub(super) async fn find(database: &Database, report: &mut Report) -> Result<Option<SessionTable>, CliError> {
+pub(super) async fn find(database: &Database, report: &mut Report) -> Result<Option<SessionTable>> {
     let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.reltuples::float8, c.relkind::text, \
                c.relpersistence::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = to_regclass($1::text)";
@@ -52,7 +52,7 @@ pub(super) async fn find(database: &Database, report: &mut Report) -> Result<Opt
     Ok(Some(table))
 }
 
-async fn report_missing(database: &Database, report: &mut Report) -> Result<(), CliError> {
+async fn report_missing(database: &Database, report: &mut Report) -> Result<()> {
     let sql = "SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1";
     let rows = database.rows(sql, &[&database.name]).await?;
@@ -76,22 +76,14 @@ async fn report_missing(database: &Database, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn check(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     check_columns(database, table, report).await?;
     check_indexes(database, table, report).await?;
     check_triggers(database, table, report).await?;
     check_references(database, table, report).await
 }
 
-async fn check_columns(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+async fn check_columns(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), \
                attnotnull AND NOT (atthasdef OR attidentity <> '') \
                FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
@@ -132,11 +124,7 @@ async fn check_columns(
     Ok(())
 }
 
-async fn check_indexes(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+async fn check_indexes(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT c.oid::regclass::text, coalesce(s.idx_scan, 0), pg_relation_size(c.oid), \
                CASE WHEN NOT (i.indisvalid AND i.indisready) THEN 'invalid' \
                WHEN a.attname = 'session_key' AND i.indisunique AND i.indpred IS NULL AND i.indnkeyatts = 1 \
@@ -173,7 +161,7 @@ async fn check_indexes(
 }
 
 /// An index that sessions do not need.
-fn report_index(row: &Row, kind: &str, report: &mut Report) -> Result<(), CliError> {
+fn report_index(row: &Row, kind: &str, report: &mut Report) -> Result<()> {
     let (name, scans, size): (&str, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let (scans, size) = (HumanCount(scans.cast_unsigned()), DecimalBytes(size.cast_unsigned()));
     match kind {
@@ -196,11 +184,7 @@ fn report_index(row: &Row, kind: &str, report: &mut Report) -> Result<(), CliErr
     Ok(())
 }
 
-async fn check_triggers(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+async fn check_triggers(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' \
                ORDER BY 1";
     for row in database.rows(sql, &[&table.oid]).await? {
@@ -211,11 +195,7 @@ async fn check_triggers(
 }
 
 /// Foreign keys of other tables.
-async fn check_references(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+async fn check_references(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT conrelid::regclass::text, confdeltype IN ('c', 'n', 'd') FROM pg_constraint \
                WHERE confrelid = $1 AND contype = 'f' ORDER BY 1";
     for row in database.rows(sql, &[&table.oid]).await? {

@@ -9,7 +9,7 @@ use super::report::{Report, Severity};
 use crate::{
     context::Context,
     database::Database,
-    error::CliError,
+    error::Result,
     output::{counted, percent},
     reader::{DecodeError, TextReader, secret_name},
     text_format::{TextFormat, is_compressed},
@@ -20,6 +20,7 @@ const PICKLED: &str =
     "Django 5.0 and later cannot read them; Codec::serializer(PickleSerializer::new()) does";
 
 /// Counts of a sample of texts.
+#[derive(Default)]
 struct SecretTally {
     reader: TextReader,
     rows: u64,
@@ -38,30 +39,17 @@ struct SecretTally {
 
 impl SecretTally {
     fn new(reader: TextReader) -> Self {
-        let (signed, formats) = (vec![0; reader.secrets()], BTreeMap::new());
-        let (rows, compressed, other_secret, broken, too_large, unknown_format, odd_keys) =
-            (0, 0, 0, 0, 0, 0, 0);
-        Self {
-            reader,
-            rows,
-            signed,
-            formats,
-            compressed,
-            other_secret,
-            broken,
-            too_large,
-            unknown_format,
-            odd_keys,
-        }
+        Self { signed: vec![0; reader.secrets()], reader, ..Self::default() }
     }
 
     /// `text` is `None` if it is too large to be read.
     fn add(&mut self, key: &str, text: Option<&str>) {
         self.rows += 1;
         self.odd_keys += u64::from(SessionKey::parse(key).is_none());
-        let Some(text) = text else {
-            self.too_large += 1;
-            return;
+        let text = match text {
+            None => return self.too_large += 1,
+            Some("") => return self.unknown_format += 1,
+            Some(text) => text,
         };
         let format = TextFormat::of(text);
         let mut count = |serializer: &str, advice: Vec<&'static str>| {
@@ -159,7 +147,7 @@ pub(super) async fn check_table(
     database: &Database,
     sample: u32,
     report: &mut Report,
-) -> Result<(), CliError> {
+) -> Result<()> {
     if !context.has_secret() {
         report_no_secret(report);
         return Ok(());
@@ -184,7 +172,7 @@ pub(super) async fn check_store(
     store: &Store,
     sample: u32,
     report: &mut Report,
-) -> Result<(), CliError> {
+) -> Result<()> {
     let (mut sessions, mut readable, mut reasons) = (store.sessions(), 0, BTreeMap::<String, u64>::new());
     let mut tally = SecretTally::new(context.reader());
     while tally.rows < u64::from(sample) {

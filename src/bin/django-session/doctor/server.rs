@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{report::Report, schema::SessionTable};
-use crate::{database::Database, error::CliError, output::span};
+use crate::{database::Database, error::Result, output::span};
 
-pub(super) async fn check(database: &Database, report: &mut Report) -> Result<(), CliError> {
+pub(super) async fn check(database: &Database, report: &mut Report) -> Result<()> {
     let (sent, before) = (Instant::now(), SystemTime::now());
     let sql = "SELECT clock_timestamp(), format('PostgreSQL %s, database \"%s\", role \"%s\"', \
                current_setting('server_version'), current_database(), current_user), \
@@ -51,7 +51,7 @@ pub(super) async fn check_rights(
     database: &Database,
     table: &SessionTable,
     report: &mut Report,
-) -> Result<bool, CliError> {
+) -> Result<bool> {
     let sql = "SELECT coalesce(string_agg(r, ', ' ORDER BY n), '') \
                FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS rights(r, n) \
                WHERE NOT has_table_privilege($1::oid, r)";

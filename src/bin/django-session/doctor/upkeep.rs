@@ -7,24 +7,20 @@ use indicatif::{DecimalBytes, HumanCount};
 use super::{report::Report, schema::SessionTable};
 use crate::{
     database::Database,
-    error::CliError,
+    error::Result,
     output::{counted, from_now, percent},
 };
 
 /// How long to count; after that the planner's estimate is shown, as "about".
 const COUNTING: Duration = Duration::from_secs(5);
 
-pub(super) async fn check(
-    database: &Database,
-    table: &SessionTable,
-    report: &mut Report,
-) -> Result<(), CliError> {
+pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let rows = check_size(database, table, report).await?;
     check_vacuum(database, table, rows, report).await
 }
 
 /// Returns the number of rows.
-async fn check_size(database: &Database, table: &SessionTable, report: &mut Report) -> Result<u64, CliError> {
+async fn check_size(database: &Database, table: &SessionTable, report: &mut Report) -> Result<u64> {
     let sql = "SELECT pg_table_size($1::oid::regclass), pg_indexes_size($1::oid::regclass)";
     let row = database.row(sql, &[&table.oid]).await?;
     let (size, indexes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -54,7 +50,7 @@ async fn check_vacuum(
     table: &SessionTable,
     rows: u64,
     report: &mut Report,
-) -> Result<(), CliError> {
+) -> Result<()> {
     let name = &table.qualified;
     let sql = "SELECT coalesce(s.n_dead_tup, 0), coalesce(s.n_mod_since_analyze, 0), pg_relation_size(c.oid), \
                greatest(s.last_autovacuum, s.last_vacuum), greatest(s.last_autoanalyze, s.last_analyze), \
