@@ -15,7 +15,7 @@ use crate::{
     Error, SessionKey,
     codec::{
         Codec,
-        time::{fromisoformat, naive},
+        datetime::{fromisoformat, naive_isoformat},
     },
 };
 
@@ -281,7 +281,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Django's text for a time, which compares as text.
 fn to_text(time: SystemTime) -> String {
-    naive(time, ' ')
+    naive_isoformat(time, ' ')
 }
 
 fn is_duplicate(error: &rusqlite::Error) -> bool {

@@ -33,43 +33,12 @@ macro_rules! stub {
         }
     };
 }
-#[cfg(feature = "postgres")]
-stub!(Postgres);
 #[cfg(feature = "sqlite")]
 stub!(Sqlite);
 #[cfg(feature = "redis")]
 stub!(Redis);
 stub!(Files);
 
-#[cfg(feature = "postgres")]
-impl Postgres {
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
-        todo!()
-    }
-    #[cfg(feature = "with-deadpool-postgres-0_14")]
-    pub fn from_pool(pool: deadpool_postgres::Pool) -> Self {
-        todo!()
-    }
-    pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn timeout(self, timeout: Duration) -> Self {
-        todo!()
-    }
-    pub fn pgbouncer(self, yes: bool) -> Result<Self, Error> {
-        todo!()
-    }
-    #[cfg(feature = "cli")]
-    #[doc(hidden)]
-    pub async fn client(
-        url: &str,
-    ) -> Result<Option<(tokio_postgres::Client, String, Option<String>)>, Error> {
-        todo!()
-    }
-}
 #[cfg(feature = "sqlite")]
 impl Sqlite {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {

@@ -252,7 +252,10 @@ fn rights_that_are_missing_are_named() {
     finds(&cli.run(&["doctor", "--json"]), "ok", "rights", "SELECT, INSERT, UPDATE, DELETE");
     let may_not_delete = format!("REVOKE DELETE ON django_session FROM {role}");
     database.query(&may_not_delete);
-    cli.run(&["clearsessions"]).code(1).complains("the role lacks a right").says("cleared 0 expired sessions");
+    cli.run(&["clearsessions"])
+        .code(1)
+        .complains("the role lacks a right")
+        .says("cleared 0 expired sessions");
     cli.run(&["revoke", "8zx2rkbz"]).code(1).complains("the role lacks a right");
     cli.run(&["createtable", "--database-url", &format!("{url}?table=other")])
         .code(1)

@@ -1,13 +1,14 @@
-//! A real store with a gate in it: one operation stops after it was carried out, until the test lets it go on.
+//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go
+//! on.
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_django_session::{
-    Error, SessionKey,
-    store::{AnyStore, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore},
+    Error, SecretKey, SessionKey, Store,
+    backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site},
 };
 use tokio::sync::Notify;
 
@@ -15,8 +16,8 @@ use super::proc::PATIENCE;
 
 /// Clones share the gate.
 #[derive(Clone, Debug)]
-pub struct Gated {
-    store: AnyStore,
+pub struct Gated<B> {
+    backend: B,
     gate: Arc<Gate>,
 }
 
@@ -28,12 +29,13 @@ struct Gate {
     open: Notify,
 }
 
-impl Gated {
-    pub fn new(store: impl Into<AnyStore>) -> Self {
-        Self { store: store.into(), gate: Arc::default() }
+impl<B: Backend> Gated<B> {
+    pub fn new(backend: B) -> Self {
+        Self { backend, gate: Arc::default() }
     }
 
-    /// The next `operation` (such as `"load"`) will stop.
+    /// The next `operation` will stop: `"get"`, `"insert"`, `"update"`, `"rename"`, `"touch"`, `"delete"` or
+    /// `"list"`.
     pub fn close(&self, operation: &'static str) {
         *self.gate.operation.lock().unwrap() = Some(operation);
     }
@@ -41,7 +43,7 @@ impl Gated {
     /// Waits until it has.
     pub async fn reached(&self) {
         let waited = tokio::time::timeout(PATIENCE, self.gate.reached.notified()).await;
-        waited.expect("nobody came to the gate");
+        waited.expect("no operation came to the gate");
     }
 
     pub fn open(&self) {
@@ -53,69 +55,68 @@ impl Gated {
         self.gate.carried_out.lock().unwrap().iter().filter(|one| *one == operation).count()
     }
 
-    async fn pass<T>(&self, operation: &str, answer: T) -> T {
+    async fn pass<T>(&self, operation: &str, result: T) -> T {
         self.gate.carried_out.lock().unwrap().push(operation.to_owned());
         let stop = self.gate.operation.lock().unwrap().take_if(|wanted| *wanted == operation).is_some();
         if stop {
             self.gate.reached.notify_one();
             self.gate.open.notified().await;
         }
-        answer
+        result
     }
 }
 
-impl SessionStore for Gated {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        self.pass("load", self.store.load(key).await).await
+impl<B: Backend + Clone> Gated<B> {
+    /// A store behind this gate.
+    pub fn store(&self) -> Store {
+        Store::new(self.clone(), SecretKey::new("a secret"))
+    }
+}
+
+impl<B: Backend + Clone> Backend for Gated<B> {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        self.pass("get", self.backend.get(key).await).await
     }
 
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("create", self.store.create(key, data, expires).await).await
+    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        self.pass("insert", self.backend.insert(new).await).await
     }
 
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("update", self.store.update(key, seen, data, expires).await).await
-    }
-
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.pass("rename", self.store.rename(key, seen, new_key, data, expires).await).await
+    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        let operation = match (&change.new_key, &change.value) {
+            (Some(_), _) => "rename",
+            (None, Some(_)) => "update",
+            (None, None) => "touch",
+        };
+        self.pass(operation, self.backend.replace(change).await).await
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.pass("delete", self.store.delete(key).await).await
+        self.pass("delete", self.backend.delete(key).await).await
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+        self.pass("list", self.backend.list(after).await).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.store.exists(key).await
+        self.backend.exists(key).await
     }
 
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        self.store.clear_expired().await
+    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.backend.clear_expired(limit).await
     }
 
-    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
-        self.pass("page", self.store.page(cursor).await).await
+    async fn check(&self) -> Result<(), Error> {
+        self.backend.check().await
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         PATIENCE
+    }
+
+    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+        let adapted = self.backend.with_site(site)?;
+        Ok(adapted.map(|backend| Self { backend, gate: self.gate.clone() }))
     }
 }

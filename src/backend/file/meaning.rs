@@ -15,8 +15,8 @@ use crate::{
     Error,
     codec::{
         Codec,
-        expiry::{self, Own},
-        time::{from_micros, micros},
+        datetime::{from_micros, micros},
+        expiry::{self, StoredExpiry},
     },
     store::{Loaded, Record, Seen, SessionData},
 };
@@ -63,7 +63,7 @@ impl Inner {
 
     /// The time of modification with which a file ends then. None for one that itself says when.
     pub(super) fn modified(&self, data: &SessionData, expires: SystemTime) -> Option<SystemTime> {
-        if let Own::Date(_) = expiry::own(data) {
+        if let StoredExpiry::Date(_) = expiry::stored_expiry(data) {
             return None;
         }
         let age = micros(expiry::date(data, self.cookie_age, SystemTime::UNIX_EPOCH));

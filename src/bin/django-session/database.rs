@@ -30,18 +30,13 @@ pub(crate) struct Database {
     deadline: Duration,
     /// The table's name, quoted and with its schema if it has one.
     pub(crate) table: String,
-    /// The bare name.
-    pub(crate) name: String,
-    pub(crate) schema: Option<String>,
 }
 
 impl Database {
     /// `None` behind PgBouncer: settings of its connections would stay for the next client.
     pub(crate) async fn connect(url: &str, deadline: Duration) -> Result<Option<Self>> {
-        let Some((client, name, schema)) = Postgres::client(url).await? else { return Ok(None) };
-        let quoted = |identifier: &str| format!("\"{}\"", identifier.replace('"', "\"\""));
-        let prefix = schema.as_deref().map(|schema| quoted(schema) + ".").unwrap_or_default();
-        let database = Self { client, deadline, table: prefix + &quoted(&name), name, schema };
+        let Some((client, table)) = Postgres::client(url).await? else { return Ok(None) };
+        let database = Self { client, deadline, table };
         database.set_timeout(deadline).await?;
         Ok(Some(database))
     }

@@ -53,21 +53,23 @@ pub(super) async fn find(database: &Database, report: &mut Report) -> Result<Opt
 }
 
 async fn report_missing(database: &Database, report: &mut Report) -> Result<()> {
-    let sql = "SELECT quote_ident(n.nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1";
-    let rows = database.rows(sql, &[&database.name]).await?;
-    let schemas = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?.join(", ");
-    let table = &database.table;
-    let (found, advice) = match &database.schema {
+    let sql = "SELECT coalesce(string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname), ''), \
+               array_length(parse_ident($1), 1) > 1 \
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.relname = (parse_ident($1))[array_length(parse_ident($1), 1)] \
+               AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+    let row = database.row(sql, &[&database.table]).await?;
+    let (schemas, table): (&str, _) = (row.try_get(0)?, &database.table);
+    let (found, advice) = match row.try_get(1)? {
         _ if schemas.is_empty() => (
             format!("there is no table {table} in this database"),
             "run `manage.py migrate`, or `django-session createtable`; or is it another database?",
         ),
-        None => (
+        false => (
             format!("{table} is not on the search_path, but in {schemas}"),
             "add ?schema=… to the URL, or set the search_path of the role",
         ),
-        Some(_) => (
+        true => (
             format!("there is no table {table}, but one in {schemas}"),
             "give the right ?schema=… in the URL",
         ),

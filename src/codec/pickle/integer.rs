@@ -1,11 +1,11 @@
-//! Integers of any size: Python's decimal text and the two's complement of its pickles, lowest byte first.
+//! Integers of any size: decimal text, and the little-endian two's complement of pickles.
 
-use super::Broken;
+use super::PickleError;
 
-/// As many decimal digits as Python reads in JSON. It keeps conversion, whose time is quadratic, cheap.
+/// Python's limit for decimal text. It bounds the conversion, which takes quadratic time.
 pub(super) const MAX_DIGITS: usize = 4300;
 
-/// The bytes of the longest of these: shorter ones have fewer digits for sure, and longer ones more.
+/// Integers of fewer bytes are within [`MAX_DIGITS`], and integers of more bytes are not.
 const MAX_BYTES: usize = 1786;
 
 const BILLION: u32 = 1_000_000_000;
@@ -13,11 +13,12 @@ const BILLION: u32 = 1_000_000_000;
 #[derive(Debug, PartialEq)]
 pub(super) enum Int {
     Small(i64),
+    /// Beyond 64 bits: little-endian two's complement.
     Big(Box<[u8]>),
 }
 
-/// Errors if it has more than [`MAX_DIGITS`].
-pub(super) fn from_bytes(bytes: &[u8]) -> Result<Int, Broken> {
+/// Reads little-endian two's complement. Errors beyond [`MAX_DIGITS`].
+pub(super) fn from_bytes(bytes: &[u8]) -> Result<Int, PickleError> {
     let bytes = shortest(bytes);
     if let Some(small) = small(bytes) {
         return Ok(Int::Small(small));
@@ -30,9 +31,9 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<Int, Broken> {
     }
 }
 
-const TOO_LONG: Broken = Broken("an integer has more than 4300 digits");
+const TOO_LONG: PickleError = PickleError("an integer has more than 4300 digits");
 
-/// Of digits with or without a sign. `None` if it is anything else, or of more than [`MAX_DIGITS`].
+/// Parses digits with an optional sign. `None` for any other text, and beyond [`MAX_DIGITS`].
 pub(super) fn from_decimal(text: &str) -> Option<Int> {
     if let Ok(small) = text.parse() {
         return Some(Int::Small(small));
@@ -42,7 +43,7 @@ pub(super) fn from_decimal(text: &str) -> Option<Int> {
         return None;
     }
     let mut limbs: Vec<u32> = Vec::with_capacity(digits.len() / 9 + 1);
-    // The first group takes what is left over, so that the others have nine digits.
+    // The first group is the short one. The others have nine digits.
     let (first, rest) = digits.split_at(digits.len() % 9);
     let rest = rest.as_bytes().chunks(9).map(|group| std::str::from_utf8(group).unwrap_or_default());
     for group in std::iter::once(first).chain(rest).filter(|group| !group.is_empty()) {
@@ -53,7 +54,7 @@ pub(super) fn from_decimal(text: &str) -> Option<Int> {
             carry = sum >> 32;
         }
         if carry > 0 {
-            limbs.push(carry as u32); // below a billion: less than a limb
+            limbs.push(carry as u32); // below a billion, so it fits a limb
         }
     }
     let mut bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
@@ -69,7 +70,7 @@ pub(super) fn to_decimal(bytes: &[u8]) -> String {
     let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
     let mut bytes = bytes.to_vec();
     if negative {
-        bytes.push(0xff); // the lowest number of all has no positive counterpart of its length
+        bytes.push(0xff); // the lowest number of a length needs one more byte when negated
         negate(&mut bytes);
     }
     let mut limbs: Vec<u32> = bytes
@@ -100,7 +101,7 @@ pub(super) fn to_decimal(bytes: &[u8]) -> String {
     text
 }
 
-/// Without bytes that only repeat the sign.
+/// Strips the bytes that only extend the sign.
 pub(super) fn shortest(mut bytes: &[u8]) -> &[u8] {
     while let [.., next, last] = bytes {
         let sign = if next & 0x80 == 0 { 0 } else { 0xff };
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn there_and_back() {
+    fn decimal_text_round_trips() {
         let long = "9".repeat(MAX_DIGITS);
         for text in [
             "9223372036854775808",
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_small_and_what_is_too_long_is_refused() {
+    fn integers_of_64_bits_are_small_and_too_long_ones_are_rejected() {
         assert_eq!(from_bytes(&[]), Ok(Int::Small(0)));
         assert_eq!(from_bytes(&[0xff]), Ok(Int::Small(-1)));
         assert_eq!(from_bytes(&[0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Ok(Int::Small(255)));
@@ -171,7 +172,7 @@ mod tests {
         for text in ["", "-", "1x", "1_0", &"1".repeat(MAX_DIGITS + 1)] {
             assert_eq!(from_decimal(text), None, "{text}");
         }
-        // One more than the largest number of so many digits.
+        // One more than the largest number of MAX_DIGITS digits.
         let mut bytes = big(&"9".repeat(MAX_DIGITS));
         let carried = bytes.iter().take_while(|byte| **byte == 0xff).count();
         bytes[..carried].fill(0);

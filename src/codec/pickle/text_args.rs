@@ -1,67 +1,46 @@
-//! What the opcodes of protocol 0 have as text, up to a newline, and what is a string at all.
+//! Arguments of the opcodes of protocol 0: lines of text.
 
 use std::borrow::Cow;
 
 use super::{
-    Broken,
-    number::{self, Int},
+    PickleError,
+    integer::{self, Int},
+    wtf8,
 };
 
-/// Whether it is UTF-8 as Python writes it with `surrogatepass`: lone surrogates may stand in it, of three bytes.
-pub(super) fn is_text(mut bytes: &[u8]) -> bool {
-    while let Err(error) = std::str::from_utf8(bytes) {
-        match bytes.get(error.valid_up_to()..) {
-            Some([0xed, 0xa0..=0xbf, 0x80..=0xbf, rest @ ..]) => bytes = rest,
-            _ => return false,
-        }
-    }
-    true
-}
-
-/// Appends a code point, a surrogate too.
-pub(super) fn push_code_point(out: &mut Vec<u8>, code: u32) {
-    match char::from_u32(code) {
-        Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        None => {
-            let [low, middle, high] = [code, code >> 6, code >> 12].map(|bits| (bits & 0x3f) as u8);
-            out.extend_from_slice(&[0xe0 | high, 0x80 | middle, 0x80 | low]);
-        }
-    }
-}
-
-/// GET and PUT.
-pub(super) fn index(line: &[u8]) -> Result<u64, Broken> {
+/// The argument of GET and PUT.
+pub(super) fn index(line: &[u8]) -> Result<u64, PickleError> {
     let digits = std::str::from_utf8(line).ok().filter(|text| !text.starts_with('+'));
-    digits.and_then(|text| text.parse().ok()).ok_or(Broken("the number of a value is broken"))
+    digits.and_then(|text| text.parse().ok()).ok_or(PickleError("a memo key is malformed"))
 }
 
-/// INT and LONG.
-pub(super) fn integer(line: &[u8]) -> Result<Int, Broken> {
-    let broken = Broken("an integer has more than 4300 digits, or is broken");
-    let text = std::str::from_utf8(line).map_err(|_| broken)?;
+/// The argument of INT and LONG.
+pub(super) fn integer(line: &[u8]) -> Result<Int, PickleError> {
+    let malformed = PickleError("an integer has more than 4300 digits, or is malformed");
+    let text = std::str::from_utf8(line).map_err(|_| malformed)?;
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    // As in Python's source, where such a number could be octal.
+    // Python rejects leading zeros, which once meant octal.
     if digits.starts_with('0') && digits.bytes().any(|byte| byte != b'0') {
-        return Err(broken);
+        return Err(malformed);
     }
-    number::from_decimal(text).ok_or(broken)
+    integer::from_decimal(text).ok_or(malformed)
 }
 
-/// FLOAT.
-pub(super) fn float(line: &[u8]) -> Result<f64, Broken> {
-    let broken = Broken("a float is broken");
-    let text = std::str::from_utf8(line).map_err(|_| broken)?;
-    let value: f64 = text.parse().map_err(|_| broken)?;
-    // Python says infinity by its name only.
-    let overflown = value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
-    if overflown { Err(broken) } else { Ok(value) }
+/// The argument of FLOAT.
+pub(super) fn float(line: &[u8]) -> Result<f64, PickleError> {
+    let malformed = PickleError("a float is malformed");
+    let text = std::str::from_utf8(line).map_err(|_| malformed)?;
+    let value: f64 = text.parse().map_err(|_| malformed)?;
+    // Python writes infinity as `inf`, and rejects numbers that overflow to it.
+    let overflows = value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
+    if overflows { Err(malformed) } else { Ok(value) }
 }
 
-/// STRING: Python 2's `repr` of a `str`.
-pub(super) fn string(line: &[u8]) -> Result<Vec<u8>, Broken> {
+/// The argument of STRING: Python 2's `repr` of a `str`.
+pub(super) fn string(line: &[u8]) -> Result<Vec<u8>, PickleError> {
     let inner = match line {
         [quote @ (b'\'' | b'"'), inner @ .., last] if quote == last => inner,
-        _ => return Err(Broken("a string has no quotes")),
+        _ => return Err(PickleError("a string has no quotes")),
     };
     let mut out = Vec::with_capacity(inner.len());
     let mut rest = inner;
@@ -71,9 +50,9 @@ pub(super) fn string(line: &[u8]) -> Result<Vec<u8>, Broken> {
             out.push(*byte);
             continue;
         }
-        let [escape, after @ ..] = rest else { return Err(Broken("a string is broken")) };
+        let [escape, after @ ..] = rest else { return Err(PickleError("a string is malformed")) };
         rest = after;
-        let meant = match escape {
+        let unescaped = match escape {
             b'\\' | b'\'' | b'"' => *escape,
             b'a' => 7,
             b'b' => 8,
@@ -83,7 +62,7 @@ pub(super) fn string(line: &[u8]) -> Result<Vec<u8>, Broken> {
             b'f' => 12,
             b'r' => b'\r',
             b'x' => {
-                let (code, after) = hex(rest, 2).ok_or(Broken("a string is broken"))?;
+                let (code, after) = hex(rest, 2).ok_or(PickleError("a string is malformed"))?;
                 rest = after;
                 code as u8 // two digits
             }
@@ -94,20 +73,20 @@ pub(super) fn string(line: &[u8]) -> Result<Vec<u8>, Broken> {
                     code = code * 8 + u32::from(digit - b'0');
                     rest = after;
                 }
-                code as u8 // Python too takes the lowest eight bits
+                code as u8 // Python keeps the lowest eight bits, too
             }
             _ => {
                 out.push(b'\\');
                 *escape
             }
         };
-        out.push(meant);
+        out.push(unescaped);
     }
     Ok(out)
 }
 
-/// UNICODE: Python's raw-unicode-escape, which is latin-1 with `\uXXXX` and `\UXXXXXXXX`.
-pub(super) fn raw_unicode(line: &[u8]) -> Result<Cow<'_, [u8]>, Broken> {
+/// The argument of UNICODE: Python's raw-unicode-escape, which is latin-1 with `\uXXXX` and `\UXXXXXXXX`.
+pub(super) fn raw_unicode(line: &[u8]) -> Result<Cow<'_, [u8]>, PickleError> {
     if line.is_ascii() && !line.contains(&b'\\') {
         return Ok(line.into());
     }
@@ -116,7 +95,7 @@ pub(super) fn raw_unicode(line: &[u8]) -> Result<Cow<'_, [u8]>, Broken> {
     while let [byte, after @ ..] = rest {
         rest = after;
         let [b'\\', next] = [*byte, rest.first().copied().unwrap_or_default()] else {
-            push_code_point(&mut out, u32::from(*byte));
+            wtf8::push_code_point(&mut out, u32::from(*byte));
             continue;
         };
         let count = match next {
@@ -124,7 +103,7 @@ pub(super) fn raw_unicode(line: &[u8]) -> Result<Cow<'_, [u8]>, Broken> {
             b'U' => 8,
             _ => {
                 out.push(b'\\');
-                // A second one does not begin an escape.
+                // A second backslash does not start an escape.
                 if next == b'\\' {
                     out.push(next);
                     rest = &rest[1..];
@@ -133,8 +112,8 @@ pub(super) fn raw_unicode(line: &[u8]) -> Result<Cow<'_, [u8]>, Broken> {
             }
         };
         let code = hex(&rest[1..], count).filter(|(code, _)| *code <= 0x10_ffff);
-        let (code, after) = code.ok_or(Broken("a string is broken"))?;
-        push_code_point(&mut out, code);
+        let (code, after) = code.ok_or(PickleError("a string is malformed"))?;
+        wtf8::push_code_point(&mut out, code);
         rest = after;
     }
     Ok(out.into())
@@ -152,18 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn surrogates_are_text_and_other_bytes_are_not() {
-        for good in [&b"a\xed\xa0\xbd\xed\xb8\x80z"[..], "é😀".as_bytes(), b""] {
-            assert!(is_text(good), "{good:x?}");
-        }
-        for bad in [&b"\xed\xa0"[..], b"\xff", b"\xc3", b"\xed\xa0\xbd\x80", b"\xf4\x90\x80\x80", b"\xc0\x80"]
-        {
-            assert!(!is_text(bad), "{bad:x?}");
-        }
-    }
-
-    #[test]
-    fn lines_are_read_as_python_reads_them() {
+    fn arguments_are_read_as_python_reads_them() {
         assert_eq!(string(br#"'a\n\x41\101\\\'\q"'"#), Ok(b"a\nAA\\'\\q\"".to_vec()));
         assert!(["a", "'a", "'a\"", "'", "'\\'", "'\\x4'"].iter().all(|bad| string(bad.as_bytes()).is_err()));
         let text = raw_unicode(br"a\u00e9\\u0041\x\U0001f600\ud83d").map(Cow::into_owned);
