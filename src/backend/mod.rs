@@ -10,6 +10,8 @@ mod memory;
 pub(crate) mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod site;
 mod stub;
 #[cfg(feature = "tls")]
@@ -26,9 +28,9 @@ use bytes::Bytes;
 pub(crate) use self::dynamic::DynBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::Postgres;
-pub use self::stub::Files;
 #[cfg(feature = "redis")]
-pub use self::stub::Redis;
+pub use self::redis::Redis;
+pub use self::stub::Files;
 #[cfg(feature = "sqlite")]
 pub use self::stub::Sqlite;
 pub use self::{memory::Memory, site::Site};

@@ -1,6 +1,8 @@
 //! Placeholders while the engines move in.
 #![allow(missing_docs, clippy::unused_async, clippy::todo, unused_variables)]
-use std::{path::Path, time::Duration};
+use std::path::Path;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
 
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row};
 use crate::{Error, SessionKey};
@@ -35,8 +37,6 @@ macro_rules! stub {
 }
 #[cfg(feature = "sqlite")]
 stub!(Sqlite);
-#[cfg(feature = "redis")]
-stub!(Redis);
 stub!(Files);
 
 #[cfg(feature = "sqlite")]
@@ -45,24 +45,6 @@ impl Sqlite {
         todo!()
     }
     pub fn open_lazy(path: impl AsRef<Path>) -> Result<Self, Error> {
-        todo!()
-    }
-}
-#[cfg(feature = "redis")]
-impl Redis {
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
-        todo!()
-    }
-    pub fn key_prefix(self, prefix: &str) -> Self {
-        todo!()
-    }
-    pub fn version(self, version: u32) -> Self {
-        todo!()
-    }
-    pub fn timeout(self, timeout: Duration) -> Self {
         todo!()
     }
 }
