@@ -6,6 +6,7 @@
 #[cfg(feature = "test-suite")]
 pub mod conformance;
 mod dynamic;
+mod file;
 mod memory;
 pub(crate) mod parameters;
 #[cfg(feature = "postgres")]
@@ -13,7 +14,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod site;
-mod stub;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -30,10 +32,9 @@ pub(crate) use self::dynamic::DynBackend;
 pub use self::postgres::Postgres;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
-pub use self::stub::Files;
 #[cfg(feature = "sqlite")]
-pub use self::stub::Sqlite;
-pub use self::{memory::Memory, site::Site};
+pub use self::sqlite::Sqlite;
+pub use self::{file::Files, memory::Memory, site::Site};
 use crate::{Error, SessionKey};
 
 /// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the
