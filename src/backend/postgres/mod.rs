@@ -121,17 +121,21 @@ impl Postgres {
         Self::with_source(Source::Shared(pool), &TableName::default())
     }
 
-    /// Makes a connection as [`connect`](Self::connect) does, but for any statement. For the program `django-session`.
+    /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the quoted name of
+    /// the table. `None` behind PgBouncer, where settings would stay for the next client. For the program
+    /// `django-session`.
     #[cfg(feature = "cli")]
     #[doc(hidden)]
-    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
+    pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
         const ACTION: &str = "connect to the database";
-        let Url { hosts, timeout, .. } = Url::parse(url)?;
+        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        if pgbouncer {
+            return Ok(None);
+        }
         let connector = connect::Connector::new(Arc::new(hosts), timeout, false);
         match tokio::time::timeout(timeout, connector.connect()).await {
-            Ok(connected) => {
-                connected.map(|(client, _)| client).map_err(|error| error::explain(ACTION, error))
-            }
+            Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
+            Ok(Err(error)) => Err(error::explain(ACTION, error)),
             Err(_) => {
                 Err(Error::store(format!("cannot {ACTION}: the database did not answer within {timeout:?}")))
             }
