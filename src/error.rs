@@ -19,9 +19,10 @@ type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Everything that can go wrong with a session.
 ///
-/// The kinds are private so that they can grow; the predicates tell them apart. As an actix [`ResponseError`] it is a
-/// 400 if the session was interrupted, a 503 if the store could not be used, and a 500 otherwise. The response body
-/// never contains the error's text or causes: the session middleware logs them. Clones are cheap and share their causes.
+/// The kinds are private so that they can grow; the predicates tell them apart. As an actix [`ResponseError`]
+/// it is a 400 if the session was interrupted, a 503 if the store could not be used, and a 500 otherwise. The
+/// response body never contains the error's text or causes: the session middleware logs them. Clones are
+/// cheap and share their causes.
 ///
 /// ```
 /// use actix_django_session::{Session, Error};
@@ -65,8 +66,8 @@ impl Error {
         Self::new(Kind::Interrupted, INTERRUPTED, None)
     }
 
-    /// A backend could not do its work. `text` says what to do about it and must contain neither session keys nor
-    /// secrets.
+    /// A backend could not do its work. `text` says what to do about it and must contain neither session keys
+    /// nor secrets.
     ///
     /// ```
     /// use actix_django_session::Error;
@@ -83,8 +84,8 @@ impl Error {
     }
 
     pub(crate) fn closed() -> Self {
-        let text = "the response has already begun: a change to the session can no longer be saved; change it before \
-             the handler returns, or open it again with Session::open";
+        let text = "the response has already begun: a change to the session can no longer be saved; change it \
+             before the handler returns, or open it again with Session::open";
         Self::new(Kind::Closed, text, None)
     }
 
@@ -100,8 +101,8 @@ impl Error {
 
     pub(crate) fn too_large_for_a_cookie(bytes: usize, limit: usize) -> Self {
         let text = format!(
-            "the session's cookie would have {bytes} bytes, and browsers keep {limit}: put less into the session, \
-             or use another store"
+            "the session's cookie would have {bytes} bytes, and browsers keep {limit}: put less into the \
+             session, or use another store"
         );
         Self::new(Kind::TooLarge, text, None)
     }
@@ -123,8 +124,8 @@ impl Error {
     /// `which` describes the missing one, or is empty.
     pub(crate) fn no_middleware(which: &str) -> Self {
         let text = format!(
-            "no SessionMiddleware{which} is wrapped around this handler: add .wrap(SessionMiddleware::new(store)) \
-             to the App or scope"
+            "no SessionMiddleware{which} is wrapped around this handler: add \
+             .wrap(SessionMiddleware::new(store)) to the App or scope"
         );
         Self::new(Kind::NoMiddleware, text, None)
     }
@@ -137,8 +138,8 @@ impl Error {
 
 /// # Predicates
 impl Error {
-    /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's `SessionInterrupted`
-    /// (`UpdateError` outside a request).
+    /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's
+    /// `SessionInterrupted` (`UpdateError` outside a request).
     pub fn is_interrupted(&self) -> bool {
         self.0.kind == Kind::Interrupted
     }
@@ -153,8 +154,8 @@ impl Error {
         self.0.kind == Kind::Closed
     }
 
-    /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes), or than a
-    /// cookie may be that contains one.
+    /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes), or
+    /// than a cookie may be that contains one.
     pub fn is_too_large(&self) -> bool {
         self.0.kind == Kind::TooLarge
     }

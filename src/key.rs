@@ -4,19 +4,24 @@ use std::{fmt, sync::Arc};
 
 use rand::RngExt as _;
 
-/// What Django draws from, and how many.
+/// Django's alphabet and length.
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const LENGTH: usize = 32;
 
-/// The name of a session: what the cookie holds and the table's primary key.
+/// The key of a session: the cookie's value and the table's primary key.
 ///
-/// Whoever knows it *is* the visitor, so `Debug` does not show it; [`as_str`](Self::as_str) does.
+/// Anybody who knows it can impersonate the visitor, so `Debug` does not show it; [`as_str`](Self::as_str) does.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey(Arc<str>);
 
 impl SessionKey {
-    /// Draws a new key as Django does: 32 characters of `a-z0-9` from a cryptographic generator, about
-    /// 165 bits.
+    /// Generates a new key as Django does: 32 characters of `a-z0-9` from a cryptographic generator, about 165 bits.
+    ///
+    /// ```
+    /// use actix_django_session::SessionKey;
+    ///
+    /// assert_ne!(SessionKey::generate(), SessionKey::generate());
+    /// ```
     pub fn generate() -> Self {
         let mut rng = rand::rng();
         let key: String =
@@ -24,8 +29,8 @@ impl SessionKey {
         Self(key.into())
     }
 
-    /// Takes a key that can be in a `django_session` table: 8 to 40 visible ASCII characters. Anything
-    /// else cannot name a session, and no store is asked about it.
+    /// Takes a text that can be a key in a `django_session` table: 8 to 40 visible ASCII characters. For anything
+    /// else no store is queried.
     ///
     /// ```
     /// use actix_django_session::SessionKey;
@@ -39,12 +44,12 @@ impl SessionKey {
         possible.then(|| Self(text.into()))
     }
 
-    /// For a store whose keys are other than a table's.
-    pub(crate) fn of_text(text: &str) -> Self {
+    /// For texts that are known to be keys; those of signed cookies are longer.
+    pub(crate) fn from_text(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// The key itself. Keep it out of logs.
+    /// Returns the key itself. Keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_djangos() {
+    fn keys_look_like_djangos() {
         let keys: std::collections::HashSet<_> = (0..1000).map(|_| SessionKey::generate()).collect();
         assert_eq!(keys.len(), 1000);
         let letters: std::collections::HashSet<u8> =

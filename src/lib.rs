@@ -1,22 +1,27 @@
 //! Django's sessions for actix-web: the same cookie, the same `django_session` table, the same bytes.
 //!
-//! A session is a dictionary on the server, and a cookie in the browser that names it. Django keeps the dictionary
-//! as signed JSON in a table; so does this crate, to the byte, so that a Django site and a Rust service behind
-//! one domain share every session live: a visitor who logs in on one is known to the other on the next request.
-//! Without any Django it is a durable session in the PostgreSQL that you already run.
+//! # What a session is
+//!
+//! HTTP has no memory of a visitor. A *session* gives it one: a dictionary that the server keeps for each
+//! visitor. The browser holds only its *key*, a random text in a cookie, and sends it with every request.
+//!
+//! Django keeps the dictionary as signed JSON in a table. This crate does the same, byte for byte. So a
+//! Django site and a Rust service behind one domain share every session live, in both directions: a visitor
+//! who logs in on one is known to the other on the next request. Without any Django, it is a durable
+//! session in the PostgreSQL that you already run.
 //!
 //! ```no_run
 //! use actix_django_session::{Error, SecretKey, Session, SessionMiddleware, Store};
-//! use actix_web::{App, HttpServer, Responder, web};
+//! use actix_web::{App, HttpServer, web};
 //!
-//! async fn view(session: Session) -> Result<impl Responder, Error> {
+//! async fn view(session: Session) -> Result<String, Error> {
 //!     let visits = session.update("visits", |n: Option<u64>| n.unwrap_or(0) + 1)?;
 //!     Ok(format!("visit {visits}"))
 //! }
 //!
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
+//!     let secret = SecretKey::new(std::env::var("SECRET_KEY")?); // Django's
 //!     let store = Store::connect(&std::env::var("DATABASE_URL")?, secret).await?;
 //!     let session = SessionMiddleware::new(store);
 //!     HttpServer::new(move || App::new().wrap(session.clone()).route("/", web::get().to(view)))
@@ -29,48 +34,67 @@
 //!
 //! # A request's way
 //!
-//! [`SessionMiddleware`] reads the cookie and does nothing else: a request that does not touch its session costs no
-//! query, no row and no cookie. A handler that takes a [`Session`] as an argument has it loaded, by one
-//! statement; everything after that is in memory. [`LazySession`] leaves even the load to the handler. When the
-//! handler has answered, the middleware saves what was changed, by one statement, before the response leaves.
+//! ```text
+//!  Cookie header ─► SessionMiddleware ─► LazySession in the request's extensions     (no I/O)
+//!                                             │ the first extractor awaits the load
+//!  handler(session: Session) ◄── Store::load ◄── codec.decode(bytes) ◄── Backend::get
+//!       │ get, insert, update, remove, flush, cycle_key     (in memory, recorded in a journal)
+//!       ▼
+//!  SessionMiddleware ─► save ─► codec.encode ─► Backend::replace(bytes)
+//!       └► Vary, Set-Cookie
+//! ```
+//!
+//! [`SessionMiddleware`] reads the cookie and does nothing else. A request that does not touch its session
+//! costs no query, no row and no cookie. A handler that takes a [`Session`] as an argument has it loaded by
+//! one statement. [`LazySession`] leaves the load to the handler. After the handler, the middleware saves
+//! the changes by one statement, before the response leaves.
 //!
 //! # Changes are merged
 //!
-//! A save replaces the row only if it still is what the load saw. If another request (ours or Django's) was
-//! faster, the changes of this one are made again on what is there now. So two requests that set different keys
-//! both win, and a counter moved by [`Session::update`] counts exactly. If the session was ended meanwhile, it stays
-//! ended: the answer is a 400, as in Django.
+//! A save replaces the row only if it still holds what the load read. If another request (ours or Django's)
+//! was faster, the changes of this one are replayed on the newer row. So two requests that set different
+//! keys both succeed, and [`Session::update`] counts exactly. If the session was deleted meanwhile, it
+//! stays deleted: the answer is a 400, as in Django.
 //!
 //! # Where to look
 //!
 //! | for | see |
 //! |---|---|
-//! | reading and changing a session | [`Session`] |
-//! | Django's `SESSION_*` settings | [`SessionSettings`] |
-//! | where sessions are kept, and keeping them elsewhere | [`store`] |
-//! | sessions outside a request | [`Session::open`], [`Session::create`] |
-//! | all sessions, those of a user, expired ones | [`store::AnyStore::sessions`], [`store::AnyStore::end_sessions_of_user`], [`store::Sweeper`] |
-//! | an engine by its URL | [`store::open`] |
+//! | the first steps | [`guide::getting_started`] |
+//! | reading and changing a session | [`Session`], [`LazySession`] |
+//! | Django's `SESSION_*` settings | [`SessionSettings`], [`guide::from_django`] |
+//! | differences from Django | [`guide::deviations`] |
+//! | where sessions are kept | [`Store`], [`backend`], [`guide::engines`] |
+//! | sessions outside a request | [`SessionMiddleware::open`], [`Session::open`], [`Session::new`] |
+//! | all sessions, those of a user | [`Store::sessions`], [`Store::end_sessions_of_user`] |
+//! | deleting expired sessions | [`Sweeper`], [`Store::clear_expired`] |
 //! | `SECRET_KEY` and its rotation | [`SecretKey`] |
-//! | rows from before Django 3.1, limits, other salts | [`codec::Codec`] |
-//! | middleware with Django's hooks, of your own | [`hooks`] |
-//! | what is promised, and which test shows it | [`promises`] |
+//! | old formats, limits, other salts | [`codec::Codec`] |
+//! | middleware with Django's hooks | [`hooks`] |
+//! | merging, counters, 400 and 503 | [`guide::concurrency`] |
+//! | production, tests, speed | [`guide::running`], [`guide::testing`], [`guide::performance`] |
+//! | what is promised, and the tests that show it | [`guide::promises`] |
 //!
 //! # Features
 //!
-//! | feature | default | what for |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `postgres` | yes | [`PostgresStore`] |
-//! | `sqlite` | | `SqliteStore`; brings its own SQLite, which a C compiler must build |
-//! | `redis` | | `store::RedisCache`, for `store::CacheStore` and `store::CachedStore`; with `pickle` |
-//! | `tls` | | TLS to PostgreSQL (`sslmode=require` and above) and to Redis (`rediss://`), with rustls |
+//! | `postgres` | yes | `backend::Postgres` |
+//! | `with-deadpool-postgres-0_14` | yes | `Postgres::from_pool`, for a pool of `deadpool-postgres` 0.14 |
+//! | `sqlite` | | `backend::Sqlite`; compiles SQLite, so a C compiler is needed |
+//! | `redis` | | `backend::Redis`, for the `cache` and `cached_db` engines; includes `pickle` |
+//! | `tls` | | TLS to PostgreSQL (`sslmode=require` and above) and Redis (`rediss://`), with rustls |
 //! | `pickle` | | `codec::PickleSerializer`: Python's pickles, read as data only |
 //! | `cli` | | the program `django-session`, for operators |
-//! | `test-suite` | | `store::conformance`, for authors of stores |
+//! | `test-suite` | | `backend::conformance`, for authors of backends |
 //!
-//! Errors are one opaque [`Error`] with predicates. Events go to [`tracing`]; neither they nor `Debug` output nor
-//! responses hold keys, secrets or data. The driver is another matter: at debug level `tokio-postgres` logs the
-//! parameters of its statements.
+//! # Errors and logs
+//!
+//! Every function returns one opaque [`Error`] with predicates. Events go to [`tracing`]. Neither events nor
+//! `Debug` output nor responses hold keys, secrets or data. The driver is another matter: at debug level
+//! `tokio-postgres` logs the parameters of its statements, session keys among them.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
 pub mod codec;
@@ -92,6 +116,9 @@ pub use self::{
     store::{SessionEntry, Sessions, Store, Sweeper},
     web::{LazySession, SessionExt, SessionMiddleware, hooks},
 };
+
+#[cfg(any(doc, doctest))]
+pub mod guide;
 
 /// The README's code is tested as documentation is.
 #[cfg(all(doctest, feature = "postgres"))]

@@ -59,7 +59,8 @@ impl SessionSettings {
         self
     }
 
-    /// `SESSION_COOKIE_AGE`: how long after its last save a session expires, in whole seconds. Default: two weeks.
+    /// `SESSION_COOKIE_AGE`: how long after its last save a session expires, in whole seconds. Default: two
+    /// weeks.
     #[must_use]
     pub fn cookie_age(mut self, age: Duration) -> Self {
         self.cookie_age = age;
@@ -102,29 +103,30 @@ impl SessionSettings {
         self
     }
 
-    /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews its cookie, so that
-    /// it expires when the visitor has been idle for the cookie age.
+    /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews
+    /// its cookie, so that it expires when the visitor has been idle for the cookie age.
     #[must_use]
     pub fn save_every_request(mut self, yes: bool) -> Self {
         self.save_every_request = yes;
         self
     }
 
-    /// With [`save_every_request`](Self::save_every_request): the least time between two renewals of an unchanged session.
-    /// Default: zero, so that every request renews it, as in Django.
+    /// With [`save_every_request`](Self::save_every_request): the least time between two renewals of an
+    /// unchanged session. Default: zero, so that every request renews it, as in Django.
     ///
-    /// A minute or an hour spares the database nearly all of these writes, and shortens the cookie age by no more than
-    /// that.
+    /// A minute or an hour spares the database nearly all of these writes, and shortens the cookie age by no
+    /// more than that.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
     }
 
-    /// Rounds `expire_date` up by at most a hundredth of the session's age (three hours of two weeks). Default: no.
+    /// Rounds `expire_date` up by at most a hundredth of the session's age (three hours of two weeks).
+    /// Default: no.
     ///
-    /// Most saves then leave `expire_date` as it is, so that PostgreSQL need not touch the index on it (HOT updates). The
-    /// cookie is unchanged.
+    /// Most saves then leave `expire_date` as it is, so that PostgreSQL need not touch the index on it (HOT
+    /// updates). The cookie is unchanged.
     #[must_use]
     pub fn coarse_expiry(mut self, yes: bool) -> Self {
         self.coarse_expiry = yes;
@@ -138,9 +140,9 @@ impl SessionSettings {
         self
     }
 
-    /// What happens if another request deleted the session before this one could save it. Default: no, and the response is
-    /// replaced by a 400, as in Django. With yes, the handler's response goes out, its changes to the session are dropped, and
-    /// the log says so.
+    /// Whether a request may succeed whose session another one deleted before it could be saved. Default: no,
+    /// and the response is replaced by a 400, as in Django. With yes, the handler's response goes out, its
+    /// changes to the session are dropped, and the log says so.
     #[must_use]
     pub fn drop_interrupted_changes(mut self, yes: bool) -> Self {
         self.drop_interrupted_changes = yes;

@@ -1,4 +1,4 @@
-//! The page as HTML. Nothing here is about sessions but what it shows of them.
+//! The page as HTML. It only shows the session.
 
 use actix_django_session::{Error, Session};
 use actix_web::{
@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 
 use crate::table::Row;
 
-/// What a form did, so that the page it leads to can say so.
+/// The result of the form, for the message on the next page.
 #[derive(Deserialize)]
 pub(crate) struct Query {
     #[serde(default)]
     did: String,
 }
 
-/// To the page, by GET: so that a reload does not send the form again.
+/// Redirects to the page by GET, so that a reload does not send the form again.
 pub(crate) fn back(did: &str) -> Redirect {
     Redirect::to(format!("/?did={did}")).see_other()
 }
@@ -30,8 +30,8 @@ fn message(did: &str) -> &str {
         "stored" => "Stored.",
         "removed" => "Removed.",
         "refused" => "Refused: keys that begin with _ are Django’s own. Nothing was changed.",
-        "expiry" => "The session’s end was set.",
-        "rotated" => "Same session, new key: the row was renamed, and the old key is worth nothing.",
+        "expiry" => "The session’s expiry was set.",
+        "rotated" => "Same session, new key: the row was renamed, and the old key is worthless.",
         "flushed" => "The old session is gone. This is a new one, under a new key.",
         _ => "",
     }
@@ -44,14 +44,14 @@ pub(crate) fn index(
     query: &Query,
     engine: &str,
 ) -> Result<Html, Error> {
-    // A RawValue is the JSON as it is stored: so this shows whatever Django may have put there.
+    // A RawValue is the JSON as it is stored: every value that Django may have stored can be shown.
     let items: Vec<(String, Box<RawValue>)> = session.items()?;
     let [session_key, session_data, expire_date] = row.each_ref().map(|column| escape(column));
-    let ends = match session.get_expire_at_browser_close() {
-        true => "ends with the browser".to_owned(),
-        false => format!("ends in {}", in_words(session.get_expiry_age())),
+    let expires = match session.get_expire_at_browser_close() {
+        true => "expires with the browser".to_owned(),
+        false => format!("expires in {}", in_words(session.get_expiry_age())),
     };
-    // The template's names are checked when this is compiled.
+    // The compiler checks the names in the template.
     Ok(Html::new(format!(
         include_str!("page.html"),
         style = include_str!("style.css"),
@@ -59,7 +59,7 @@ pub(crate) fn index(
         visits = visits,
         times = if visits == 1 { "visit" } else { "visits" },
         items = items.iter().map(|(key, value)| item(key, value.get())).collect::<String>(),
-        ends = ends,
+        expires = expires,
         engine = escape(engine),
         session_key = session_key,
         session_data = session_data,
@@ -69,17 +69,17 @@ pub(crate) fn index(
 
 fn item(key: &str, json: &str) -> String {
     let (name, value) = (escape(key), escape(json));
-    let end = match key.starts_with('_') {
+    let action = match key.starts_with('_') {
         true => "<small>Django’s own</small>".to_owned(),
         false => format!(
             "<form method=post action=/remove><input type=hidden name=key value=\"{name}\">\
              <button aria-label=\"Remove {name}\">Remove</button></form>"
         ),
     };
-    format!("<li><b>{name}</b><code>{value}</code>{end}</li>\n")
+    format!("<li><b>{name}</b><code>{value}</code>{action}</li>\n")
 }
 
-/// Whatever answers 503, the visitor gets this page, which tries again by itself.
+/// Replaces every 503 by a page that reloads itself.
 pub(crate) fn away<B>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHandlerResponse<B>> {
     let page = format!(include_str!("away.html"), style = include_str!("style.css"));
     let page = HttpResponse::ServiceUnavailable()
@@ -89,7 +89,7 @@ pub(crate) fn away<B>(response: ServiceResponse<B>) -> actix_web::Result<ErrorHa
     Ok(ErrorHandlerResponse::Response(response.into_response(page).map_into_right_body()))
 }
 
-/// For text and for attributes in double quotes.
+/// Escapes text, and attributes in double quotes.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

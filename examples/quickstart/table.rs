@@ -1,4 +1,4 @@
-//! The table `django_session` itself, read past the crate: what any other program finds there.
+//! Reads the table `django_session` directly, as any other program does.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ impl Table {
         }
     }
 
-    /// Without the URL, which may hold a password.
+    /// Returns the engine's name without the URL, which may contain a password.
     pub(crate) fn engine(&self) -> String {
         match self {
             Self::Sqlite(path) => format!("SQLite, {}", path.display()),
@@ -43,7 +43,7 @@ async fn sqlite(path: PathBuf, key: String) -> Result<Option<Row>, Box<dyn std::
 }
 
 async fn postgres(url: &str, key: &str) -> Result<Option<Row>, tokio_postgres::Error> {
-    // A connection for each page is dear, and fine for a page that shows how things work.
+    // A connection for each page is expensive, and good enough for a demonstration.
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     rt::spawn(connection);
     let sql =
@@ -52,7 +52,7 @@ async fn postgres(url: &str, key: &str) -> Result<Option<Row>, tokio_postgres::E
     row.map(|row| Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?])).transpose()
 }
 
-/// An error of the store: it answers 503, as do the crate's own.
+/// Returns an error of the store: a 503, like the crate's own.
 fn unreadable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::store_caused_by("cannot show the row", cause)
 }

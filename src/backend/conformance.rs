@@ -14,8 +14,9 @@ use crate::{Error, SessionKey};
 
 /// Checks that a backend fulfils the contract of [`Backend`].
 ///
-/// Writes rows under random keys and deletes them again, so it may run on a backend in use, except that it clears what has
-/// expired. Backends that forget expired rows by themselves, as caches do, pass too. Every backend of this crate passes.
+/// Writes rows under random keys and deletes them again, so it may run on a backend in use, except that it
+/// clears what has expired. Backends that forget expired rows by themselves, as caches do, pass too. Every
+/// backend of this crate passes.
 ///
 /// # Panics
 ///

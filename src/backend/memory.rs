@@ -15,10 +15,11 @@ use crate::{Error, SessionKey};
 const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
 
-/// Keeps sessions in this process's memory, for tests: they are lost with the process, and no other process sees them.
+/// Keeps sessions in this process's memory, for tests: they are lost with the process, and no other process
+/// sees them.
 ///
-/// Holds 100,000 sessions at most; a full one evicts the session that would expire first. An expired session is gone.
-/// Clones share their sessions.
+/// Holds 100,000 sessions at most; a full one evicts the session that would expire first. An expired session
+/// is gone. Clones share their sessions.
 ///
 /// ```
 /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {

@@ -5,12 +5,16 @@
 #[cfg(feature = "test-suite")]
 pub mod conformance;
 mod dynamic;
+mod file;
 mod memory;
 pub(crate) mod parameters;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod site;
-mod stub;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -23,14 +27,13 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::dynamic::DynBackend;
+#[cfg(feature = "postgres")]
+pub use self::postgres::Postgres;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
-pub use self::stub::Files;
-#[cfg(feature = "postgres")]
-pub use self::stub::Postgres;
 #[cfg(feature = "sqlite")]
-pub use self::stub::Sqlite;
-pub use self::{memory::Memory, site::Site};
+pub use self::sqlite::Sqlite;
+pub use self::{file::Files, memory::Memory, site::Site};
 use crate::{Error, SessionKey};
 
 /// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the others have

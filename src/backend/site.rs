@@ -11,7 +11,8 @@ const MAX_VALUE_BYTES: usize = (16 << 20) * 4 / 3 + 256;
 
 type Expiry = dyn Fn(&[u8], SystemTime) -> Option<SystemTime> + Send + Sync;
 
-/// The site's settings as far as they concern a backend. See [`Backend::with_site`](super::Backend::with_site).
+/// The site's settings as far as they concern a backend. See
+/// [`Backend::with_site`](super::Backend::with_site).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Site {
@@ -19,9 +20,11 @@ pub struct Site {
     pub cookie_name: Arc<str>,
     /// Django's `SESSION_COOKIE_AGE`.
     pub cookie_age: Duration,
-    /// The length in bytes from which on a stored value need not be read: no session of the permitted size is as long.
+    /// The length in bytes from which on a stored value need not be read: no session of the permitted size is
+    /// as long.
     pub max_value_bytes: usize,
-    /// Whether this backend caches a database (Django's `cached_db`) instead of being the only copy (`cache`).
+    /// Whether this backend caches a database (Django's `cached_db`) instead of being the only copy
+    /// (`cache`).
     pub in_front: bool,
     expiry: Arc<Expiry>,
 }
@@ -37,8 +40,8 @@ impl Site {
         Self { cookie_name: cookie_name.into(), cookie_age, max_value_bytes, in_front: false, expiry }
     }
 
-    /// Returns when a session expires that was stored as `value` at `saved`; `None` if the value cannot be read. For
-    /// backends that keep no expiry beside a value (files).
+    /// Returns when a session expires that was stored as `value` at `saved`; `None` if the value cannot be
+    /// read. For backends that keep no expiry beside a value (files).
     pub fn expiry(&self, value: &[u8], saved: SystemTime) -> Option<SystemTime> {
         (self.expiry)(value, saved)
     }

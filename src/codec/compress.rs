@@ -1,4 +1,4 @@
-//! zlib, bounded on the way in.
+//! zlib, with a limit on the decompressed size.
 
 use std::cell::RefCell;
 
@@ -6,28 +6,28 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::Error;
 
-/// What compression is for.
+/// The compression level.
 #[derive(Clone, Copy)]
-pub(crate) enum Aim {
+pub(crate) enum Level {
     /// zlib's level 1: 4 KB become 1.3 KB.
-    Quick,
-    /// Django's level, 6: 4 KB become 0.9 KB in three times the time, 64 KB in seven times that of [`Aim::Quick`].
-    Small,
+    Fast,
+    /// zlib's level 6, as Django: 4 KB become 0.9 KB in three times the time, 64 KB in seven times.
+    Best,
 }
 
 thread_local! {
-    // Making one takes as long as compressing a small session: each thread keeps its own.
-    static QUICK: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(1), true));
-    static SMALL: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(6), true));
+    // Making one takes as long as compressing a small session, so each thread reuses its own.
+    static FAST: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(1), true));
+    static BEST: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(6), true));
     static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// A zlib stream, or nothing if zlib does not want to.
-pub(crate) fn deflate(payload: &[u8], aim: Aim) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(payload.len() + 64); // zlib's own bound for what does not shrink
-    let zlib = match aim {
-        Aim::Quick => &QUICK,
-        Aim::Small => &SMALL,
+/// Compresses to a zlib stream. `None` if it would be much longer than the payload.
+pub(crate) fn deflate(payload: &[u8], level: Level) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(payload.len() + 64); // zlib's bound for incompressible data
+    let zlib = match level {
+        Level::Fast => &FAST,
+        Level::Best => &BEST,
     };
     let status = zlib.with_borrow_mut(|zlib| {
         zlib.reset();
@@ -36,7 +36,7 @@ pub(crate) fn deflate(payload: &[u8], aim: Aim) -> Option<Vec<u8>> {
     (status.ok()? == Status::StreamEnd).then_some(out)
 }
 
-/// The payload of a whole zlib stream of at most `limit` bytes. What follows the stream is ignored.
+/// Decompresses a complete zlib stream to at most `limit` bytes. Trailing bytes are ignored, as in Python.
 pub(crate) fn inflate(stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
     DECOMPRESS.with_borrow_mut(|zlib| {
         zlib.reset(true);
@@ -60,7 +60,7 @@ fn inflate_by(zlib: &mut Decompress, stream: &[u8], limit: usize) -> Result<Vec<
         if out.len() == out.capacity() {
             out.reserve(out.len());
         } else if before == (zlib.total_in(), zlib.total_out()) {
-            return Err(broken()); // all is read and the end has not come
+            return Err(broken()); // the input is used up before the end of the stream
         }
     }
 }
@@ -70,16 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bomb_stops_at_the_limit() {
-        let bomb = deflate(&vec![b' '; 8 << 20], Aim::Small).unwrap();
+    fn decompression_stops_at_the_limit() {
+        let bomb = deflate(&vec![b' '; 8 << 20], Level::Best).unwrap();
         assert!(bomb.len() < 10_000);
         assert!(inflate(&bomb, 1 << 20).unwrap_err().is_too_large());
         assert_eq!(inflate(&bomb, 8 << 20).unwrap().len(), 8 << 20);
     }
 
     #[test]
-    fn a_cut_stream_is_an_error_and_a_tail_is_not() {
-        let mut stream = deflate(b"twelve bytes", Aim::Quick).unwrap();
+    fn truncation_is_an_error_and_trailing_bytes_are_not() {
+        let mut stream = deflate(b"twelve bytes", Level::Fast).unwrap();
         assert!(inflate(&stream[..stream.len() - 1], 100).is_err());
         stream.extend(b"tail");
         assert_eq!(inflate(&stream, 100).unwrap(), b"twelve bytes");

@@ -1,26 +1,26 @@
-//! The session dictionary: an ordered map from key to raw JSON text.
+//! The session dictionary.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    fmt,
-    ops::Range,
-    sync::Arc,
-    time::SystemTime,
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+
+#[cfg(feature = "pickle")]
+use super::members::PickledValue;
+use super::{
+    json,
+    members::{Fragment, Members},
+    scan,
 };
-
-use super::{json, scan};
 use crate::Error;
 
-/// The key under which Django keeps what a session says of its own end.
+/// The key of the session's own expiry, as Django calls it.
 pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 
-/// The session dictionary, as a store sees it: an ordered map from key to raw JSON text.
+/// The session dictionary: an ordered map from key to raw JSON text.
 ///
-/// Values that nobody touches are written back as they came, whoever wrote them: JSON byte for byte, and what only
-/// Python knows (a pickled `Decimal`, an object of the site's) as the same object.
+/// Untouched values are written back unchanged: JSON byte for byte, and pickled objects (a `Decimal`, an
+/// object of the site's) as equal objects.
 ///
 /// ```
-/// use actix_django_session::store::SessionData;
+/// use actix_django_session::codec::SessionData;
 ///
 /// let mut data = SessionData::from_json(r#"{"big": 123456789012345678901234567890, "b": NaN}"#)?;
 /// data.set_json("c", "[1,2]")?;
@@ -29,104 +29,118 @@ pub(crate) const EXPIRY_KEY: &str = "_session_expiry";
 /// ```
 #[derive(Clone, Default)]
 pub struct SessionData {
-    /// The text that was read, which untouched members still point into.
-    source: Arc<str>,
-    members: Vec<Member>,
-    /// What its date of expiry means, if that has no zone.
-    end_without_zone: Option<SystemTime>,
+    members: Members,
+    /// The instant that a naive datetime in [`EXPIRY_KEY`] stands for.
+    naive_expiry: Option<SystemTime>,
 }
 
-#[derive(Clone)]
-struct Member {
-    /// The text between the key's quotes.
-    key: Text,
-    /// Whether that is the key itself.
-    plain: bool,
-    value: Text,
-}
-
-#[derive(Clone)]
-pub(super) enum Text {
-    Read(Range<usize>),
-    New(Arc<str>),
-    #[cfg_attr(not(feature = "pickle"), allow(dead_code))] // nobody makes one then
-    Python(Arc<Python>),
-}
-
-/// A pickled value that is more than its JSON shows: a tuple, a dict with keys that are no strings, an object.
-#[derive(Clone)]
-#[cfg_attr(not(feature = "pickle"), allow(dead_code))]
-pub(super) struct Python {
-    /// Its JSON, or `<name of its class>` where it has none: no JSON, so that nobody reads or rewrites it by accident.
-    pub(super) json: Box<str>,
-    /// The opcodes that make it, without a memo, a frame, a beginning or an end.
-    pub(super) pickle: Box<[u8]>,
-    /// Of the pickle that it came in.
-    pub(super) protocol: u8,
-}
-
-/// A member's key or value for a serializer: its text, or what Python had.
+/// A key or value to serialize.
 #[cfg(feature = "pickle")]
 #[derive(Clone, Copy)]
-pub(super) enum Part<'a> {
+pub(super) enum FragmentRef<'a> {
     Json(&'a str),
-    Python(&'a Python),
+    Pickled(&'a PickledValue),
 }
 
 impl SessionData {
-    /// Reads a JSON object. Errors if the text is anything else.
+    /// Reads a JSON object as Python's `json` does: `NaN` and `Infinity` are values, nesting is unlimited.
+    ///
+    /// Errors ([`is_unreadable`](Error::is_unreadable)) if the text is anything else.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// assert!(SessionData::from_json(r#"{"cart": [1, 2]}"#).is_ok());
+    /// assert!(SessionData::from_json("[1, 2]").unwrap_err().is_unreadable());
+    /// ```
     pub fn from_json(text: impl Into<Arc<str>>) -> Result<Self, Error> {
         let source = text.into();
-        let members = scan::scan_object(&source)?
-            .into_iter()
-            .map(|member| Member::new(&source, Text::Read(member.key), Text::Read(member.value)))
-            .collect();
-        Ok(Self { source, members, end_without_zone: None })
+        let ranges = scan::scan_object(&source)?.into_iter();
+        let members = ranges.map(|range| (Fragment::Source(range.key), Fragment::Source(range.value)));
+        Ok(Self { members: Members::new(source, members), naive_expiry: None })
     }
 
-    /// Of keys (the text between the quotes) and values. Ranges are of `source`.
+    /// Keys are the text between the quotes. Ranges are of `source`.
     #[cfg(feature = "pickle")]
-    pub(super) fn from_parts(source: String, members: impl IntoIterator<Item = (Text, Text)>) -> Self {
-        let source: Arc<str> = source.into();
-        let members = members.into_iter().map(|(key, value)| Member::new(&source, key, value)).collect();
-        Self { source, members, end_without_zone: None }
+    pub(super) fn from_members(
+        source: String,
+        members: impl IntoIterator<Item = (Fragment, Fragment)>,
+    ) -> Self {
+        Self { members: Members::new(source.into(), members), naive_expiry: None }
     }
 
     #[cfg(feature = "pickle")]
-    pub(super) fn parts(&self) -> impl Iterator<Item = (Part<'_>, Part<'_>)> {
-        self.members.iter().map(|member| (self.part(&member.key), self.part(&member.value)))
+    pub(super) fn members(&self) -> impl Iterator<Item = (FragmentRef<'_>, FragmentRef<'_>)> {
+        self.members.iter().map(|member| (self.resolve(&member.key), self.resolve(&member.value)))
     }
 
-    /// The dictionary as one JSON object. ASCII only, unless what was read was not. An object that only Python knows
-    /// stands there as `<its class>`, which is no JSON.
+    #[cfg(feature = "pickle")]
+    fn resolve<'a>(&'a self, fragment: &'a Fragment) -> FragmentRef<'a> {
+        match fragment {
+            Fragment::Pickled(value) => FragmentRef::Pickled(value),
+            json => FragmentRef::Json(self.members.text(json)),
+        }
+    }
+
+    /// Returns the dictionary as one JSON object, without spaces between members. ASCII if the source is.
+    ///
+    /// A pickled object without a JSON form shows as `<its class>`, which is not valid JSON.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// let data = SessionData::from_json(r#"{"a": 1.50, "b": [1, 2]}"#)?;
+    /// assert_eq!(data.to_json(), r#"{"a":1.50,"b":[1, 2]}"#);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn to_json(&self) -> String {
-        let mut out = String::with_capacity(self.source.len() + 64);
+        let mut out = String::with_capacity(self.members.source_len() + 64);
         out.push('{');
-        for (index, member) in self.members.iter().filter(|member| member.has_name()).enumerate() {
+        for (index, member) in self.members.iter().filter(|member| member.has_string_key()).enumerate() {
             out.push_str(if index == 0 { "\"" } else { ",\"" });
-            out.push_str(self.text(&member.key));
+            out.push_str(self.members.text(&member.key));
             out.push_str("\":");
-            out.push_str(self.text(&member.value));
+            out.push_str(self.members.text(&member.value));
         }
         out.push('}');
         out
     }
 
-    /// The JSON text of a value. Of duplicate keys the last counts, as in Python. `<its class>` for an object that
-    /// only Python knows.
+    /// Returns the JSON text of a value. Of duplicate keys the last wins, as in Python.
+    ///
+    /// A pickled object without a JSON form is `<its class>`.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// let data = SessionData::from_json(r#"{"name": "Ada"}"#)?;
+    /// assert_eq!(data.get_json("name"), Some(r#""Ada""#));
+    /// assert_eq!(data.get_json("age"), None);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn get_json(&self, key: &str) -> Option<&str> {
-        let member = self.members.iter().rev().find(|member| self.is(member, key))?;
-        Some(self.text(&member.value))
+        self.members.get(key)
     }
 
-    /// Sets a value, given as JSON text; blanks around it are left out. A key that is there keeps its place. Errors if it is
-    /// not one value.
+    /// Sets a value, given as JSON text. An existing key keeps its place.
+    ///
+    /// Errors ([`is_unreadable`](Error::is_unreadable)) if the text is not one JSON value.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// let mut data = SessionData::default();
+    /// data.set_json("cart", "[1, 2]")?;
+    /// assert!(data.set_json("cart", "[1,").is_err());
+    /// assert_eq!(data.get_json("cart"), Some("[1, 2]"));
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn set_json(&mut self, key: &str, value: impl Into<Arc<str>>) -> Result<(), Error> {
         let value = value.into();
         scan::check_value(&value)?;
-        // As it is when it is read again.
-        let bare = value.trim_matches([' ', '\t', '\n', '\r']);
-        let value = if bare.len() == value.len() { value } else { bare.into() };
+        // A reader of the stored text would not see the surrounding whitespace either.
+        let trimmed = value.trim_matches([' ', '\t', '\n', '\r']);
+        let value = if trimmed.len() == value.len() { value } else { trimmed.into() };
         self.set(key, value);
         Ok(())
     }
@@ -134,135 +148,84 @@ impl SessionData {
     /// Sets a value that is known to be JSON.
     pub(crate) fn set(&mut self, key: &str, value: Arc<str>) {
         if key == EXPIRY_KEY {
-            self.end_without_zone = None;
+            self.naive_expiry = None;
         }
-        let first = self.members.iter().position(|member| self.is(member, key));
-        match first {
-            Some(first) => {
-                let last = self.members.iter().rposition(|member| self.is(member, key));
-                if last != Some(first) {
-                    self.remove_from(first + 1, key);
-                }
-                if let Some(member) = self.members.get_mut(first) {
-                    member.value = Text::New(value);
-                }
-            }
-            None => {
-                let key = Text::New(json::escape_key(key).into());
-                self.members.push(Member::new(&self.source, key, Text::New(value)));
-            }
-        }
+        self.members.set(key, value);
     }
 
-    /// Removes a key and all its duplicates; whether it was there.
+    /// Removes a key with all its duplicates. Returns whether it was present.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// let mut data = SessionData::from_json(r#"{"a": 1}"#)?;
+    /// assert!(data.remove("a") && data.is_empty());
+    /// assert!(!data.remove("a"));
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn remove(&mut self, key: &str) -> bool {
-        let before = self.members.len();
-        self.remove_from(0, key);
-        self.members.len() < before
+        self.members.remove(key)
     }
 
-    /// Removes everything.
+    /// Removes every key, including those of a pickle that are not strings.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Keys and the JSON texts of their values, each key once and where it was first set.
+    /// Returns keys with the JSON texts of their values. Each key occurs once, in the place of the first.
+    ///
+    /// ```
+    /// use actix_django_session::codec::SessionData;
+    ///
+    /// let data = SessionData::from_json(r#"{"a": 1, "b": 2, "a": 3}"#)?;
+    /// assert_eq!(data.items(), [("a".to_owned(), "3"), ("b".to_owned(), "2")]);
+    /// assert_eq!(data.keys(), ["a", "b"]);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn items(&self) -> Vec<(String, &str)> {
         let mut items: Vec<(String, &str)> = Vec::with_capacity(self.members.len());
-        let mut places: HashMap<String, usize> = HashMap::with_capacity(self.members.len());
-        for member in self.members.iter().filter(|member| member.has_name()) {
-            let key = json::unescape(self.text(&member.key)).into_owned();
-            let value = self.text(&member.value);
-            match places.entry(key) {
-                Entry::Occupied(place) => items[*place.get()].1 = value,
-                Entry::Vacant(place) => {
-                    items.push((place.key().clone(), value));
-                    place.insert(items.len() - 1);
-                }
+        let mut positions = HashMap::with_capacity(self.members.len());
+        for member in self.members.iter().filter(|member| member.has_string_key()) {
+            let key = json::unescape(self.members.text(&member.key));
+            let value = self.members.text(&member.value);
+            let position = *positions.entry(key.clone()).or_insert(items.len());
+            match items.get_mut(position) {
+                Some(item) => item.1 = value,
+                None => items.push((key.into_owned(), value)),
             }
         }
         items
     }
 
-    /// The keys, each once and where it was first set.
+    /// Returns the keys. Each occurs once, in the place of the first.
     pub fn keys(&self) -> Vec<String> {
         self.items().into_iter().map(|(key, _)| key).collect()
     }
 
-    /// Whether there is no key at all.
+    /// Returns whether the dictionary has no keys.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.len() == 0
     }
 
-    pub(super) fn end_without_zone(&self) -> Option<SystemTime> {
-        self.end_without_zone
+    pub(super) fn naive_expiry(&self) -> Option<SystemTime> {
+        self.naive_expiry
     }
 
-    pub(super) fn set_end_without_zone(&mut self, end: SystemTime) {
-        self.end_without_zone = Some(end);
+    pub(super) fn set_naive_expiry(&mut self, expiry: SystemTime) {
+        self.naive_expiry = Some(expiry);
     }
 
-    /// The class of the first object that has no JSON.
-    pub(super) fn first_of_python(&self) -> Option<&str> {
-        let mut values = self.members.iter().flat_map(|member| [&member.key, &member.value]);
-        values.find_map(|text| match text {
-            Text::Python(python) => python.json.strip_prefix('<')?.strip_suffix('>'),
+    /// The class of the first pickled object without a JSON form.
+    pub(super) fn first_class_without_json(&self) -> Option<&str> {
+        let mut fragments = self.members.iter().flat_map(|member| [&member.key, &member.value]);
+        fragments.find_map(|fragment| match fragment {
+            Fragment::Pickled(value) => value.json.strip_prefix('<')?.strip_suffix('>'),
             _ => None,
         })
     }
-
-    fn remove_from(&mut self, start: usize, key: &str) {
-        let Self { source, members, .. } = self;
-        let mut index = 0;
-        members.retain(|member| {
-            index += 1;
-            index <= start || !member.is(source, key)
-        });
-    }
-
-    fn is(&self, member: &Member, key: &str) -> bool {
-        member.is(&self.source, key)
-    }
-
-    #[cfg(feature = "pickle")]
-    fn part<'a>(&'a self, of: &'a Text) -> Part<'a> {
-        match of {
-            Text::Python(python) => Part::Python(python),
-            other => Part::Json(self.text(other)),
-        }
-    }
-
-    fn text<'a>(&'a self, of: &'a Text) -> &'a str {
-        text(&self.source, of)
-    }
 }
 
-fn text<'a>(source: &'a str, of: &'a Text) -> &'a str {
-    match of {
-        Text::Read(range) => source.get(range.clone()).unwrap_or_default(),
-        Text::New(text) => text,
-        Text::Python(python) => &python.json,
-    }
-}
-
-impl Member {
-    fn new(source: &str, key: Text, value: Text) -> Self {
-        let plain = !text(source, &key).contains('\\');
-        Self { key, plain, value }
-    }
-
-    fn is(&self, source: &str, key: &str) -> bool {
-        let raw = text(source, &self.key);
-        self.has_name() && if self.plain { raw == key } else { json::unescape(raw) == key }
-    }
-
-    /// In a pickle a key may be anything. One that is no string is Python's alone: nobody here can name it.
-    fn has_name(&self) -> bool {
-        !matches!(self.key, Text::Python(_))
-    }
-}
-
-/// Shows how much there is, never what: sessions hold personal data and secrets.
+/// Shows the number of keys only: sessions hold personal data and secrets.
 impl fmt::Debug for SessionData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionData({} keys)", self.members.len())
@@ -274,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_recognised_however_it_was_escaped() {
+    fn a_key_matches_whatever_its_escapes() {
         let mut data = SessionData::from_json(r#"{"\u00E9\/":1,"a\\b":2,"\ud800":3}"#).unwrap();
         assert_eq!(
             ["é/", r"a\b", "a\\b", "\u{fffe}"].map(|key| data.get_json(key)),
@@ -288,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_around_a_value_are_not_kept() {
+    fn whitespace_around_a_value_is_dropped() {
         let mut data = SessionData::default();
         data.set_json("_session_expiry", "\r null\n").unwrap();
         assert_eq!(data.get_json("_session_expiry"), Some("null"));
@@ -296,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_stay_until_their_key_is_touched() {
+    fn duplicates_stay_until_their_key_changes() {
         let text = r#"{"a":1,"b":2,"a":3}"#;
         let mut data = SessionData::from_json(text).unwrap();
         assert_eq!(data.get_json("a"), Some("3"));

@@ -1,20 +1,23 @@
 //! How a session's dictionary becomes bytes, as Django stores them, and how bytes become a dictionary.
 //!
-//! Signed text is `body ":" timestamp ":" signature`, as `django.core.signing.dumps(data, compress=True)` writes it with
-//! the salt of the session engine. No I/O here.
+//! Signed text is `body ":" timestamp ":" signature`, as `django.core.signing.dumps(data, compress=True)`
+//! writes it with the salt of the session engine. No I/O here.
 
 mod base64;
 pub(crate) mod compress;
 mod data;
+pub(crate) mod datetime;
 pub(crate) mod expiry;
 pub(crate) mod json;
 mod legacy;
+mod members;
 #[cfg(feature = "pickle")]
 mod pickle;
 mod scan;
 mod serializer;
 pub(crate) mod signing;
-pub(crate) mod time;
+#[cfg(test)]
+mod vectors;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -24,7 +27,7 @@ pub(crate) use self::data::EXPIRY_KEY;
 #[cfg(feature = "pickle")]
 pub use self::pickle::PickleSerializer;
 use self::{
-    compress::Aim,
+    compress::Level,
     signing::{SecretKey, Signer},
 };
 pub use self::{
@@ -47,8 +50,8 @@ const ZLIB: u8 = 0x78;
 
 /// Turns a session into the bytes that Django stores, and back. Cheap to clone.
 ///
-/// Databases, files and cookies hold signed text: every function that takes a codec takes a [`SecretKey`] for that.
-/// Caches hold what a serializer wrote, without a signature: [`Codec::unsigned`].
+/// Databases, files and cookies hold signed text: every function that takes a codec takes a [`SecretKey`] for
+/// that. Caches hold what a serializer wrote, without a signature: [`Codec::unsigned`].
 ///
 /// ```
 /// use actix_django_session::{SecretKey, codec::{Codec, SessionData}};
@@ -69,7 +72,7 @@ struct Inner {
     envelope: Envelope,
     serializer: Arc<dyn Serializer>,
     compress_from: usize,
-    aim: Aim,
+    level: Level,
     read_legacy: bool,
     max_session_bytes: usize,
 }
@@ -97,8 +100,8 @@ impl Codec {
         )
     }
 
-    /// Serialized bytes without a signature, as Django's `cache` and `cached_db` engines write them. Whoever can write to
-    /// the cache can impersonate any visitor.
+    /// Serialized bytes without a signature, as Django's `cache` and `cached_db` engines write them. Whoever
+    /// can write to the cache can impersonate any visitor.
     ///
     /// Django uses `PickleSerializer` (feature `pickle`); django-redis can also use [`JsonSerializer`].
     ///
@@ -113,8 +116,9 @@ impl Codec {
         Self::with(Envelope::None, serializer, usize::MAX)
     }
 
-    /// Signed text, read without checking its signature, and never written: for listing, showing, clearing and deleting
-    /// sessions where the secret key is not known. What it reads proves nothing about the visitor.
+    /// Signed text, read without checking its signature, and never written: for listing, showing, clearing
+    /// and deleting sessions where the secret key is not known. What it reads proves nothing about the
+    /// visitor.
     pub fn unverified() -> Self {
         Self::with(Envelope::Unverified, JsonSerializer, COMPRESS_FROM).read_legacy(true)
     }
@@ -124,13 +128,14 @@ impl Codec {
             envelope,
             serializer: Arc::new(serializer),
             compress_from,
-            aim: Aim::Quick,
+            level: Level::Fast,
             read_legacy: false,
             max_session_bytes: 16 * 1024 * 1024,
         }))
     }
 
-    /// For a site whose engine class is not called `SessionStore`: Django salts with the class's name (`key_salt`).
+    /// For a site whose engine class is not called `SessionStore`: Django salts with the class's name
+    /// (`key_salt`).
     #[must_use]
     pub fn engine_class(self, name: &str) -> Self {
         self.change(|inner| {
@@ -142,15 +147,15 @@ impl Codec {
         })
     }
 
-    /// Also reads what Django wrote before 3.1 (SHA-1). Default: no, as Django since 4.0. Such a row is rewritten in
-    /// today's format by the next save.
+    /// Also reads what Django wrote before 3.1 (SHA-1). Default: no, as Django since 4.0. Such a row is
+    /// rewritten in today's format by the next save.
     #[must_use]
     pub fn read_legacy(self, yes: bool) -> Self {
         self.change(|inner| inner.read_legacy = yes)
     }
 
-    /// The largest session, in bytes of the serialized dictionary before compression, that is read or written.
-    /// Default: 16 MiB.
+    /// The largest session, in bytes of the serialized dictionary before compression, that is read or
+    /// written. Default: 16 MiB.
     #[must_use]
     pub fn max_session_bytes(self, bytes: usize) -> Self {
         self.change(|inner| inner.max_session_bytes = bytes)
@@ -162,20 +167,22 @@ impl Codec {
         self.change(|inner| inner.serializer = Arc::new(serializer))
     }
 
-    /// The size in bytes from which on a session is compressed, if that makes it shorter. Default: 1024 for signed text
-    /// (Django's: 0), never for unsigned bytes. There only django-redis with its `ZlibCompressor` can read it; what is
-    /// compressed is always read.
+    /// The size in bytes from which on a session is compressed, if that makes it shorter. Default: 1024 for
+    /// signed text (Django's: 0), never for unsigned bytes. There only django-redis with its `ZlibCompressor`
+    /// can read it; what is compressed is always read.
     #[must_use]
     pub fn compress_from(self, bytes: usize) -> Self {
         self.change(|inner| inner.compress_from = bytes)
     }
 
-    /// As Django's `signed_cookies` writes it, and as small: every byte of a cookie travels with every request.
+    /// As Django's `signed_cookies` writes it, and as small: every byte of a cookie travels with every
+    /// request.
     pub(crate) fn for_cookies(self) -> Self {
-        self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.aim = Aim::Small)
+        self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.level = Level::Best)
     }
 
-    /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature `pickle`).
+    /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature
+    /// `pickle`).
     pub(crate) fn for_cache(&self, json: bool) -> Self {
         #[cfg(feature = "pickle")]
         if !json {
@@ -211,7 +218,8 @@ impl Codec {
         }
     }
 
-    /// Returns the bytes to store, stamped with the present time if they are signed. Django's `SessionBase.encode`.
+    /// Returns the bytes to store, stamped with the present time if they are signed. Django's
+    /// `SessionBase.encode`.
     ///
     /// Errors if the session is too large, or if this codec is [`unverified`](Self::unverified).
     pub fn encode(&self, data: &SessionData) -> Result<Vec<u8>, Error> {
@@ -223,7 +231,8 @@ impl Codec {
         self.check()?;
         if let Envelope::Unverified = self.0.envelope {
             return Err(Error::configuration(
-                "this store was opened without a secret key and cannot save sessions: give it Django's SECRET_KEY",
+                "this store was opened without a secret key and cannot save sessions: give it Django's \
+                 SECRET_KEY",
             ));
         }
         let payload = self.0.serializer.dumps(data)?;
@@ -231,7 +240,7 @@ impl Codec {
             return Err(Error::too_large(payload.len(), self.0.max_session_bytes));
         }
         let compressed = (payload.len() >= self.0.compress_from)
-            .then(|| compress::deflate(&payload, self.0.aim))
+            .then(|| compress::deflate(&payload, self.0.level))
             .flatten();
         let Envelope::Signed { signer, .. } = &self.0.envelope else {
             return Ok(compressed.filter(|shorter| shorter.len() < payload.len()).unwrap_or(payload));
@@ -253,14 +262,14 @@ impl Codec {
 
     /// Returns the session in stored bytes. Django's `SessionBase.decode`.
     ///
-    /// Errors, where Django would return an empty dictionary, if the signature is wrong, or the bytes are broken, too
-    /// large, or contain something else than a dictionary.
+    /// Errors, where Django would return an empty dictionary, if the signature is wrong, or the bytes are
+    /// broken, too large, or contain something else than a dictionary.
     pub fn decode(&self, stored: impl AsRef<[u8]>) -> Result<SessionData, Error> {
         self.decode_stamped(stored.as_ref()).map(|(data, _)| data)
     }
 
-    /// The same as [`decode`](Self::decode), with the time at which it was encoded, in whole seconds: 1970 for what has no
-    /// time stamp.
+    /// The same as [`decode`](Self::decode), with the time at which it was encoded, in whole seconds: 1970
+    /// for what has no time stamp.
     pub(crate) fn decode_stamped(&self, stored: &[u8]) -> Result<(SessionData, SystemTime), Error> {
         self.check()?;
         let Inner { envelope, read_legacy, .. } = &*self.0;
@@ -372,7 +381,7 @@ fn from_base62(stamp: &str) -> Result<SystemTime, Error> {
         let value = BASE62.iter().position(|&known| known == digit).unwrap_or_default();
         sum.saturating_mul(62).saturating_add(value as u64)
     });
-    Ok(time::from_micros(match stamp.starts_with('-') {
+    Ok(datetime::from_micros(match stamp.starts_with('-') {
         true => 0,
         false => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
     }))

@@ -1,46 +1,48 @@
-//! Finds where the members of a JSON object stand, by Python's rules, without parsing what they hold.
+//! Finds the members of a JSON object by the grammar of Python's `json`, without parsing their values.
+//!
+//! serde_json rejects `NaN`, lone surrogates and deep nesting, which Python accepts.
 
 use std::ops::Range;
 
 use crate::Error;
 
-/// Where a member stands in the text.
-pub(super) struct Member {
-    /// Without its quotes.
+/// The ranges of a member in the text.
+pub(super) struct MemberRange {
+    /// Without the quotes.
     pub(super) key: Range<usize>,
     pub(super) value: Range<usize>,
 }
 
-/// The members of a JSON object, in their order, duplicates included.
-pub(super) fn scan_object(text: &str) -> Result<Vec<Member>, Error> {
+/// Returns the members of a JSON object in source order, duplicates included.
+pub(super) fn scan_object(text: &str) -> Result<Vec<MemberRange>, Error> {
     let mut scan = Scanner::new(text);
-    if scan.next() != Some(b'{') {
+    if scan.peek() != Some(b'{') {
         return Err(Error::unreadable("the session data is not a JSON object"));
     }
     scan.skip(1);
     let mut members = Vec::with_capacity(8);
-    if scan.next() == Some(b'}') {
+    if scan.peek() == Some(b'}') {
         scan.skip(1);
         return scan.end(members);
     }
     loop {
         let key = scan.key()?;
-        scan.blanks();
+        scan.skip_whitespace();
         let start = scan.at();
         scan.value()?;
-        members.push(Member { key, value: start..scan.at() });
-        match scan.next() {
+        members.push(MemberRange { key, value: start..scan.at() });
+        match scan.peek() {
             Some(b',') => scan.skip(1),
             Some(b'}') => {
                 scan.skip(1);
                 return scan.end(members);
             }
-            _ => return Err(scan.bad()),
+            _ => return Err(scan.invalid()),
         }
     }
 }
 
-/// Errors unless `text` is one JSON value in Python's eyes.
+/// Errors unless the text is one JSON value.
 pub(super) fn check_value(text: &str) -> Result<(), Error> {
     let mut scan = Scanner::new(text);
     scan.value()?;
@@ -62,57 +64,57 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
-    fn bad(&self) -> Error {
+    fn invalid(&self) -> Error {
         Error::unreadable(format!("the session data is not valid JSON at byte {}", self.at()))
     }
 
-    /// Goes on by so many bytes, which the caller has seen.
+    /// Skips bytes that the caller has matched.
     fn skip(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
     #[inline]
-    fn blanks(&mut self) {
+    fn skip_whitespace(&mut self) {
         while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
             self.rest = rest;
         }
     }
 
-    /// The next byte that is no blank.
+    /// Skips whitespace and peeks at the next byte.
     #[inline]
-    fn next(&mut self) -> Option<u8> {
-        self.blanks();
+    fn peek(&mut self) -> Option<u8> {
+        self.skip_whitespace();
         self.rest.first().copied()
     }
 
-    /// Errors unless only blanks are left.
+    /// Errors unless only whitespace is left.
     fn end<T>(&mut self, found: T) -> Result<T, Error> {
-        if self.next().is_none() { Ok(found) } else { Err(self.bad()) }
+        if self.peek().is_none() { Ok(found) } else { Err(self.invalid()) }
     }
 
-    /// A key with its colon; where it stands without its quotes.
+    /// Skips a key and its colon. Returns the range of the key without quotes.
     fn key(&mut self) -> Result<Range<usize>, Error> {
-        if self.next() != Some(b'"') {
-            return Err(self.bad());
+        if self.peek() != Some(b'"') {
+            return Err(self.invalid());
         }
         let start = self.at() + 1;
         self.string()?;
         let key = start..self.at() - 1;
-        if self.next() != Some(b':') {
-            return Err(self.bad());
+        if self.peek() != Some(b':') {
+            return Err(self.invalid());
         }
         self.skip(1);
         Ok(key)
     }
 
-    /// One value of any depth. A stack of our own, so that nesting cannot exhaust the thread's.
+    /// Skips a value. The stack is on the heap, so nesting cannot overflow the thread's.
     fn value(&mut self) -> Result<(), Error> {
         let mut open: Vec<u8> = Vec::new();
         loop {
-            match self.next() {
+            match self.peek() {
                 Some(b'{') => {
                     self.skip(1);
-                    if self.next() != Some(b'}') {
+                    if self.peek() != Some(b'}') {
                         open.push(b'}');
                         self.key()?;
                         continue;
@@ -121,7 +123,7 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'[') => {
                     self.skip(1);
-                    if self.next() != Some(b']') {
+                    if self.peek() != Some(b']') {
                         open.push(b']');
                         continue;
                     }
@@ -130,10 +132,10 @@ impl<'a> Scanner<'a> {
                 Some(b'"') => self.string()?,
                 _ => self.number_or_word()?,
             }
-            // A value has ended: close what ends with it, then go on to the next one.
+            // After a value: close the containers that it completes, then go on to the next value.
             loop {
                 let Some(&close) = open.last() else { return Ok(()) };
-                let next = self.next();
+                let next = self.peek();
                 if next == Some(close) {
                     self.skip(1);
                     open.pop();
@@ -144,13 +146,13 @@ impl<'a> Scanner<'a> {
                     }
                     break;
                 } else {
-                    return Err(self.bad());
+                    return Err(self.invalid());
                 }
             }
         }
     }
 
-    /// A string, whose first quote the caller has seen.
+    /// Skips a string whose first quote the caller has matched.
     fn string(&mut self) -> Result<(), Error> {
         let mut rest = self.rest.get(1..).unwrap_or_default();
         loop {
@@ -168,7 +170,7 @@ impl<'a> Scanner<'a> {
                 }
                 _ => {
                     self.rest = rest;
-                    return Err(self.bad());
+                    return Err(self.invalid());
                 }
             }
         }
@@ -189,16 +191,15 @@ impl<'a> Scanner<'a> {
                 self.rest = rest;
                 Ok(())
             }
-            None => Err(self.bad()),
+            None => Err(self.invalid()),
         }
     }
 
-    /// As Python's pattern: a fraction or exponent that is not whole is not part of the number, and what is left of it then
-    /// fails as trailing text.
+    /// Stops before an incomplete fraction or exponent, as Python. It then fails as trailing text.
     fn number(&mut self) -> Result<(), Error> {
         let whole = self.rest.strip_prefix(b"-").unwrap_or(self.rest);
         let Some(mut rest) = whole.strip_prefix(b"0").or_else(|| digits(whole)) else {
-            return Err(self.bad());
+            return Err(self.invalid());
         };
         if let Some(fraction) = rest.strip_prefix(b".").and_then(digits) {
             rest = fraction;
@@ -212,18 +213,18 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// What follows the digits, if there is one.
+/// Skips digits. `None` if there are none.
 fn digits(text: &[u8]) -> Option<&[u8]> {
     let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     text.get(count..).filter(|_| count > 0)
 }
 
-/// From the next quote, backslash or control character on.
+/// Skips to the next quote, backslash or control character, eight bytes at a time.
 #[inline]
 fn skip_plain(mut text: &[u8]) -> &[u8] {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    // The high bit of each byte that is less than `bound`. Wrong only above one that is right.
+    // Sets the high bit of each byte less than `bound`. False positives occur only above a true one.
     let less = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGH;
     let is = |word: u64, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
     while let Some((eight, rest)) = text.split_first_chunk() {
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_python_reads_is_a_value() {
+    fn values_are_those_of_python() {
         for good in ["NaN", "-Infinity", "[1,[],{}]", r#"{"a":{"b":[null]}}"#, "1E+5", "-0", "[ 1 , 2 ]"] {
             assert!(check_value(good).is_ok(), "{good}");
         }
@@ -257,14 +258,14 @@ mod tests {
         check_value(&format!("{}{}", "[".repeat(200_000), "]".repeat(200_000))).unwrap();
     }
 
-    /// Strings are read eight bytes at a time: wherever a special byte stands, it is seen.
+    /// A special byte must be found at every offset within eight bytes.
     #[test]
-    fn strings_end_where_they_end() {
+    fn special_bytes_are_found_at_every_offset() {
         for length in 0..40 {
             let text = "\u{e9}x~ ".repeat(10).chars().take(length).collect::<String>();
             let string = format!("\"{text}\"");
             assert!(check_value(&string).is_ok(), "{string}");
-            assert!(check_value(&format!("{string}\"")).is_err(), "what comes after it is not a part of it");
+            assert!(check_value(&format!("{string}\"")).is_err(), "{string} and a quote");
             for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
                 let with =
                     |inserted: &str| check_value(&format!("\"{}{inserted}{}\"", &text[..at], &text[at..]));

@@ -1,23 +1,24 @@
-//! How the dictionary becomes bytes. Django's SESSION_SERIALIZER.
+//! Conversion between the dictionary and bytes: Django's `SESSION_SERIALIZER`.
 
 use super::{SessionData, json};
 use crate::Error;
 
-/// Turns a dictionary into bytes and back. Django's SESSION_SERIALIZER.
+/// Converts the dictionary to bytes and back. Django's `SESSION_SERIALIZER`.
 ///
 /// ```
-/// use actix_django_session::{Error, SecretKey, codec::{Codec, Serializer}, store::SessionData};
+/// use actix_django_session::{Error, SecretKey, codec::{Codec, Serializer, SessionData}};
 ///
 /// /// Lines of `key=json`.
 /// struct Lines;
 ///
 /// impl Serializer for Lines {
 ///     fn dumps(&self, data: &SessionData) -> Result<Vec<u8>, Error> {
-///         Ok(data.items().iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into_bytes())
+///         let lines = data.items().into_iter().map(|(key, value)| format!("{key}={value}\n"));
+///         Ok(lines.collect::<String>().into_bytes())
 ///     }
 ///
 ///     fn loads(&self, bytes: Vec<u8>, _: usize) -> Result<SessionData, Error> {
-///         let text = String::from_utf8(bytes).map_err(|_| Error::unreadable("no text"))?;
+///         let text = String::from_utf8(bytes).map_err(|_| Error::unreadable("not UTF-8"))?;
 ///         let mut data = SessionData::default();
 ///         for line in text.lines() {
 ///             let (key, value) = line.split_once('=').ok_or_else(|| Error::unreadable("a line without ="))?;
@@ -33,23 +34,38 @@ use crate::Error;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Serializer: Send + Sync + 'static {
-    /// The bytes to store. Errors ([`Error::value`]) if they cannot hold a value.
+    /// Returns the bytes to store.
+    ///
+    /// Errors ([`Error::value`]) if the format cannot express a value.
     fn dumps(&self, data: &SessionData) -> Result<Vec<u8>, Error>;
 
-    /// The dictionary in stored bytes. Errors ([`Error::unreadable`]) if they are anything else, or if it would
-    /// take more than `max_bytes`.
+    /// Returns the dictionary in stored bytes.
+    ///
+    /// Errors ([`Error::unreadable`]) if they hold no dictionary, or one that takes more than `max_bytes`.
     fn loads(&self, bytes: Vec<u8>, max_bytes: usize) -> Result<SessionData, Error>;
 }
 
-/// JSON, as Django writes it since 1.6. Its `JSONSerializer`.
+/// JSON in latin-1, the default since Django 1.6. Django's `JSONSerializer`.
+///
+/// ```
+/// use actix_django_session::codec::{JsonSerializer, Serializer, SessionData};
+///
+/// let data = SessionData::from_json(r#"{"city": "Kraków"}"#)?;
+/// let stored = JsonSerializer.dumps(&data)?;
+/// assert_eq!(stored, b"{\"city\":\"Krak\xf3w\"}");
+/// assert_eq!(JsonSerializer.loads(stored, 1024)?.get_json("city"), Some("\"Kraków\""));
+/// # Ok::<(), actix_django_session::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonSerializer;
 
 impl Serializer for JsonSerializer {
     fn dumps(&self, data: &SessionData) -> Result<Vec<u8>, Error> {
-        match data.first_of_python() {
-            Some(class) => Err(Error::value(format!("JSON cannot hold an object of Python's ({class})"))),
-            None => Ok(json::to_latin1(data.to_json())),
+        match data.first_class_without_json() {
+            Some(class) => Err(Error::value(format!(
+                "JSON cannot express a Python object ({class}): remove its key, or use PickleSerializer"
+            ))),
+            None => Ok(to_latin1(data.to_json())),
         }
     }
 
@@ -61,7 +77,21 @@ impl Serializer for JsonSerializer {
     }
 }
 
-/// Django reads the payload's bytes as latin-1, so raw UTF-8 in it is two characters, not one.
+/// Encodes as latin-1, which Django decodes. Other characters can only occur in strings, so they are escaped.
+fn to_latin1(text: String) -> Vec<u8> {
+    if text.is_ascii() {
+        return text.into_bytes();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match u8::try_from(c) {
+            Ok(byte) => out.push(byte),
+            Err(_) => json::write_unicode_escape(&mut out, c).unwrap_or_default(), // memory takes any write
+        }
+    }
+    out
+}
+
 fn from_latin1(bytes: Vec<u8>) -> String {
     if bytes.is_ascii() {
         return String::from_utf8(bytes).unwrap_or_default(); // ASCII is UTF-8

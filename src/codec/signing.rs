@@ -1,4 +1,4 @@
-//! Django's `Signer`: a key derived from salt and secret, HMAC-SHA-256, URL-safe base64.
+//! Django's `Signer`: HMAC-SHA-256 with a key derived from salt and secret, as URL-safe base64.
 
 use std::fmt;
 
@@ -8,11 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Error;
 
-/// The secret that signs sessions, with the ones that signed them before. Django's `SECRET_KEY` and
+/// The secret that signs sessions, and older secrets that still verify. Django's `SECRET_KEY` and
 /// `SECRET_KEY_FALLBACKS`.
 ///
-/// New text is always signed with the first; the fallbacks only verify, in their order. Never shown by
-/// `Debug`.
+/// `Debug` does not show the secrets.
 ///
 /// ```
 /// use actix_django_session::SecretKey;
@@ -28,24 +27,43 @@ pub struct SecretKey {
 impl SecretKey {
     /// Takes Django's `SECRET_KEY`: text, or bytes if the site uses bytes.
     ///
-    /// An empty secret is refused where it is first used: by `connect`, `open` and `from_pool`.
+    /// An empty secret is a configuration error when the key is first used.
+    ///
+    /// ```
+    /// use actix_django_session::{SecretKey, codec::Codec};
+    ///
+    /// assert!(Codec::new(SecretKey::new("django-insecure-x")).check().is_ok());
+    /// assert!(Codec::new(SecretKey::new("")).check().unwrap_err().is_configuration());
+    /// ```
     pub fn new(secret: impl Into<Vec<u8>>) -> Self {
         Self { secrets: vec![secret.into()] }
     }
 
-    /// Adds secrets that are still accepted but no longer used to sign. Django's `SECRET_KEY_FALLBACKS`.
+    /// Adds secrets that verify but do not sign, in the order in which they are tried. Django's
+    /// `SECRET_KEY_FALLBACKS`.
+    ///
+    /// ```
+    /// use actix_django_session::{SecretKey, codec::{Codec, SessionData}};
+    ///
+    /// let stored = Codec::new(SecretKey::new("old")).encode(&SessionData::default())?;
+    /// assert!(Codec::new(SecretKey::new("new")).decode(&stored).is_err());
+    /// assert!(Codec::new(SecretKey::new("new").with_fallbacks(["old"])).decode(&stored).is_ok());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[must_use]
     pub fn with_fallbacks<S: Into<Vec<u8>>>(mut self, secrets: impl IntoIterator<Item = S>) -> Self {
         self.secrets.extend(secrets.into_iter().map(Into::into));
         self
     }
 
-    /// Refuses empty secrets, which would let anybody sign.
+    /// Rejects empty secrets, with which anyone could sign.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.secrets.iter().position(Vec::is_empty) {
             None => Ok(()),
-            Some(0) => Err(Error::configuration("the secret key is empty: give it Django's SECRET_KEY")),
-            Some(_) => Err(Error::configuration("a fallback secret key is empty: leave it out")),
+            Some(0) => Err(Error::configuration("the secret key is empty: pass Django's SECRET_KEY")),
+            Some(_) => {
+                Err(Error::configuration("a fallback secret key is empty: remove it from the fallbacks"))
+            }
         }
     }
 
@@ -56,15 +74,15 @@ impl SecretKey {
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fallbacks = self.secrets.len() - 1; // `new` put the first one there
+        let fallbacks = self.secrets.len() - 1; // `new` adds the first secret
         write!(f, "SecretKey(…, {fallbacks} fallback{})", if fallbacks == 1 { "" } else { "s" })
     }
 }
 
-/// Characters of a signature.
-const SIGNATURE: usize = 43;
+/// Characters in a signature.
+const SIGNATURE_LEN: usize = 43;
 
-/// Signs and verifies for one salt. The keyed states are made once: per text only the text is hashed.
+/// Signs and verifies with one salt. Keyed HMAC states are computed once, so each call hashes only its text.
 #[derive(Clone)]
 pub(super) struct Signer {
     current: Hmac<Sha256>,
@@ -78,24 +96,24 @@ impl Signer {
                 Sha256::new().chain_update(salt).chain_update("signer").chain_update(secret).finalize();
             keyed(&derived)
         });
-        // `SecretKey` always holds at least one secret.
+        // `SecretKey` has at least one secret.
         let current = macs.next().unwrap_or_else(|| keyed(&[]));
         Self { current, fallbacks: macs.collect() }
     }
 
-    /// Appends a colon and the signature, 43 characters.
+    /// Appends a colon and the signature of what is there.
     pub(super) fn sign(&self, value: &mut String) {
         let mac = self.current.clone().chain_update(&*value);
         value.push(':');
         URL_SAFE_NO_PAD.encode_string(mac.finalize().into_bytes(), value);
     }
 
-    /// Whether one of the keys made this signature, compared in constant time.
+    /// Returns whether one of the secrets made this signature. Compares in constant time.
     pub(super) fn verify(&self, value: &str, signature: &str) -> bool {
-        // Strict: another spelling of the same bits is another signature, as in Django.
-        let mut tag = [0; SIGNATURE.div_ceil(4) * 3];
+        // Strict base64: Django compares signatures as text, so another encoding of the same bits differs.
+        let mut tag = [0; SIGNATURE_LEN.div_ceil(4) * 3];
         let length = match URL_SAFE_NO_PAD.decode_slice(signature, &mut tag) {
-            Ok(length) if signature.len() == SIGNATURE => length,
+            Ok(length) if signature.len() == SIGNATURE_LEN => length,
             _ => return false,
         };
         let tag = tag.get(..length).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Concurrent writers of one session: one statement saves the changes of all that wait, in the order in which they came.
+//! Concurrent writers of one session: one statement saves the changes of all that wait, in the order in which
+//! they came.
 //!
-//! Saves are correct without it, since each compares before it sets. But of many concurrent ones only one would succeed at a
-//! time, and the others would have worked for nothing.
+//! Saves are correct without it, since each compares before it sets. But of many concurrent ones only one
+//! would succeed at a time, and the others would have worked for nothing.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,7 +25,7 @@ use crate::{
     store::record::{Loaded, Saved, Update, Version},
 };
 
-/// What is stored under a key, as far as is known.
+/// The stored state under a key, as far as it is known.
 type Latest = Option<(Version, SessionData)>;
 
 /// How a writer's changes were saved.
@@ -116,8 +117,8 @@ impl WriteQueue {
             Entry::Vacant(queue) => drop(queue.insert(vec![waiting])),
         }
         COUNT.fetch_add(1, Ordering::Relaxed);
-        // A task of its own, since the request that opened the queue may be dropped. Not spawned while the queues are locked:
-        // a runtime that is stopping drops it at once, and that closes the queue.
+        // A task of its own, since the request that opened the queue may be dropped. Not spawned while the
+        // queues are locked: a runtime that is stopping drops it at once, and that closes the queue.
         tokio::spawn(Open { queue: self.clone(), latest, closed: false }.serve());
     }
 }
@@ -234,7 +235,8 @@ fn reply_to_all(writers: Vec<Writer>, reply: impl Fn() -> Result<Coalesced, Erro
 }
 
 impl Writer {
-    /// Applies the changes of all, one after the other. Those whose changes fail get the error; returns the others.
+    /// Applies the changes of all, one after the other. Those whose changes fail get the error; returns the
+    /// others.
     fn apply_all(writers: Vec<Self>, data: &mut SessionData) -> Vec<Self> {
         let mut applied = Vec::with_capacity(writers.len());
         for writer in writers {
@@ -246,8 +248,8 @@ impl Writer {
         applied
     }
 
-    /// Applies all of its changes or none. The closures among them are the application's: a failure in one must not reach the
-    /// other writers.
+    /// Applies all of its changes or none. The closures among them are the application's: a failure in one
+    /// must not reach the other writers.
     fn apply(&self, data: &mut SessionData) -> Result<(), Error> {
         let mut changed = data.clone();
         let apply = || self.changes.iter().try_for_each(|change| change.apply(&mut changed));

@@ -14,8 +14,8 @@ use crate::{Error, codec::json};
 impl Session {
     /// Returns the value under `key`, if there is one. A JSON `null` is none, unless `T` accepts it.
     ///
-    /// Errors if it is not a `T`. Integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no Rust type: get
-    /// them as a [`serde_json::value::RawValue`].
+    /// Errors if it is not a `T`. Integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no
+    /// Rust type: get them as a [`serde_json::value::RawValue`].
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -32,7 +32,8 @@ impl Session {
         self.text(key).map_or(Ok(None), |text| parse(key, &text))
     }
 
-    /// The JSON text under `key`, copied: parsing runs code of the application, which must not run under the lock.
+    /// The JSON text under `key`, copied: parsing runs code of the application, which must not run under the
+    /// lock.
     fn text(&self, key: &str) -> Option<String> {
         let mut state = self.state();
         state.accessed = true;
@@ -41,7 +42,8 @@ impl Session {
 
     /// Sets the value under `key`. Keys that begin with `_` are Django's own.
     ///
-    /// Errors if the value cannot be written as JSON. As everywhere in serde, a float that is not finite becomes `null`.
+    /// Errors if the value cannot be written as JSON. As everywhere in serde, a float that is not finite
+    /// becomes `null`.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -61,10 +63,11 @@ impl Session {
 
     /// Computes a new value from the present one, and returns it.
     ///
-    /// This is the way to change a value that depends on itself (a counter, a list): if another request changed the session
-    /// meanwhile, `f` runs again on the newer value, so that no change is lost. `f` may therefore run more than once and
-    /// should have no side effects. The returned value is provisional: two concurrent requests can get the same one, although
-    /// both count. [`update_and_save`](Self::update_and_save) returns what was stored.
+    /// This is the way to change a value that depends on itself (a counter, a list): if another request
+    /// changed the session meanwhile, `f` runs again on the newer value, so that no change is lost. `f` may
+    /// therefore run more than once and should have no side effects. The returned value is provisional: two
+    /// concurrent requests can get the same one, although both count.
+    /// [`update_and_save`](Self::update_and_save) returns what was stored.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -92,12 +95,14 @@ impl Session {
         self.apply_update(key, run, Arc::new(updater))
     }
 
-    /// Computes a new value from the present one, saves the session at once, and returns the value that was stored.
+    /// Computes a new value from the present one, saves the session at once, and returns the value that was
+    /// stored.
     ///
-    /// Unlike that of [`update`](Self::update), the returned value is final: of concurrent increments each gets a number of
-    /// its own. It costs a save, and other changes of this session are saved with it.
+    /// Unlike that of [`update`](Self::update), the returned value is final: of concurrent increments each
+    /// gets a number of its own. It costs a save, and other changes of this session are saved with it.
     ///
-    /// Errors as [`save`](Self::save); the change is then kept, and is saved with the response unless that is a 5xx.
+    /// Errors as [`save`](Self::save); the change is then kept, and is saved with the response unless that is
+    /// a 5xx.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -138,7 +143,8 @@ impl Session {
         updater: Updater,
     ) -> Result<V, Error> {
         loop {
-            // The application's closure runs without the lock, and again if a clone of this session changed the value.
+            // The application's closure runs without the lock, and again if a clone of this session changed
+            // the value.
             let before = {
                 let state = self.state();
                 state.refuse_if_closed()?;
@@ -258,8 +264,8 @@ impl Session {
         state.data.keys()
     }
 
-    /// Returns keys and values in the order of the keys, without those that [`get`](Self::get) takes for none. Errors if a
-    /// value is not a `T`.
+    /// Returns keys and values in the order of the keys, without those that [`get`](Self::get) takes for
+    /// none. Errors if a value is not a `T`.
     pub fn items<T: DeserializeOwned>(&self) -> Result<Vec<(String, T)>, Error> {
         let items: Vec<(String, String)> = {
             let mut state = self.state();

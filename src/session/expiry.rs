@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use crate::{
     codec::{
         SessionData,
-        expiry::{self, Own, own},
+        datetime::{from_micros, isoformat, micros},
+        expiry::{self, StoredExpiry, stored_expiry},
         json,
-        time::{from_micros, isoformat, micros},
     },
     settings::ExpiryPolicy,
 };
@@ -32,10 +32,11 @@ use crate::{
 pub enum Expiry {
     /// As the settings say. `set_expiry(None)`.
     Default,
-    /// The browser drops the cookie when it closes, and the row expires after the cookie age. `set_expiry(0)`.
+    /// The browser drops the cookie when it closes, and the row expires after the cookie age.
+    /// `set_expiry(0)`.
     BrowserClose,
-    /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here, since it is
-    /// what remains of a deadline that has passed.
+    /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here,
+    /// since it is what remains of a deadline that has passed.
     After(Duration),
     /// At a fixed time. `set_expiry(datetime)`. For a `timedelta`, add it to the present time.
     At(SystemTime),
@@ -67,11 +68,12 @@ impl Expiry {
     }
 }
 
-/// Seconds from `now` until the session expires; whole ones, unless the application set others. Django's `get_expiry_age`.
+/// Seconds from `now` until the session expires; whole ones, unless the application set others. Django's
+/// `get_expiry_age`.
 pub(crate) fn age(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> f64 {
-    match own(data) {
-        Own::Seconds(seconds) if seconds != 0.0 => seconds,
-        Own::Date(date) => (micros(date) - micros(now)).div_euclid(1_000_000) as f64,
+    match stored_expiry(data) {
+        StoredExpiry::Seconds(seconds) if seconds != 0.0 => seconds,
+        StoredExpiry::Date(date) => (micros(date) - micros(now)).div_euclid(1_000_000) as f64,
         _ => policy.cookie_age.as_secs() as f64,
     }
 }
@@ -81,10 +83,11 @@ pub(crate) fn date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) ->
     expiry::date(data, policy.cookie_age, now)
 }
 
-/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say so.
+/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say
+/// so.
 pub(crate) fn stored_date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> SystemTime {
     let exact = date(data, policy, now);
-    if !policy.coarse || matches!(own(data), Own::Date(_)) {
+    if !policy.coarse || matches!(stored_expiry(data), StoredExpiry::Date(_)) {
         return exact;
     }
     let step = ((age(data, policy, now) / 100.0) as i64).saturating_mul(1_000_000);
@@ -97,10 +100,10 @@ pub(crate) fn stored_date(data: &SessionData, policy: ExpiryPolicy, now: SystemT
 
 /// Whether the browser drops the cookie when it closes. Django's `get_expire_at_browser_close`.
 pub(crate) fn at_browser_close(data: &SessionData, policy: ExpiryPolicy) -> bool {
-    match own(data) {
-        Own::None => policy.expire_at_browser_close,
-        Own::Seconds(seconds) => seconds == 0.0,
-        Own::Date(_) | Own::Nonsense => false,
+    match stored_expiry(data) {
+        StoredExpiry::None => policy.expire_at_browser_close,
+        StoredExpiry::Seconds(seconds) => seconds == 0.0,
+        StoredExpiry::Date(_) | StoredExpiry::Invalid => false,
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
     use crate::codec::EXPIRY_KEY;
 
-    /// What real Django answered: made by tests/django/make_vectors.py.
+    /// Answers of real Django, made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {
         let file = include_str!("../../tests/vectors/expiry.json");
         let file: Value = serde_json::from_str(file).unwrap();
@@ -131,8 +134,8 @@ mod tests {
 
     #[test]
     fn expiry_is_read_as_django_reads_it() {
-        // What CPython's reader lets through or cuts off, in texts that nothing writes, and dates that are
-        // outside Python's years once they are in UTC.
+        // CPython accepts these malformed texts, which nothing writes. The last two are outside Python's
+        // years once they are in UTC.
         let slips = [
             "23:13:20 Z",
             "23:13:20 +00:00",
@@ -150,8 +153,12 @@ mod tests {
             "0001-01-01T00:00:00+05:30",
             "9999-12-31T23:59:59-05:30",
         ];
+        // Only Python 3.11 and newer read these forms, and no Django writes them: weeks, decimal commas, and
+        // dates, times and offsets without separators.
+        let basic_formats = ["-W", "2023W", "\"20231114", "T231320", "+0530", "20,25"];
+        let skipped = |stored: &str| slips.iter().chain(&basic_formats).any(|form| stored.contains(form));
         for v in vectors("read") {
-            if v["stored"].as_str().is_some_and(|stored| slips.iter().any(|slip| stored.contains(slip))) {
+            if v["stored"].as_str().is_some_and(skipped) {
                 continue;
             }
             let data = with_expiry(&v["stored"]);

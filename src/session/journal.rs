@@ -40,8 +40,8 @@ impl Change {
     }
 }
 
-/// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update` needs what
-/// came before it.
+/// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update`
+/// needs what came before it.
 pub(super) fn push(journal: &mut Vec<Change>, change: Change) {
     match &change {
         Change::Clear => journal.clear(),

@@ -31,8 +31,8 @@ const TEST_COOKIE: (&str, &str) = ("testcookie", "worked"); // Django's names
 /// A visitor's session. Django's `request.session` and `SessionStore`.
 ///
 /// As a handler's argument it is loaded; everything after that is in memory until the response goes out (or
-/// [`save`](Self::save) is called). Clones are the same session. It is `Send + Sync` and returns copies, never a guard, so
-/// it may be kept across `await` and used from several places at once.
+/// [`save`](Self::save) is called). Clones are the same session. It is `Send + Sync` and returns copies,
+/// never a guard, so it may be kept across `await` and used from several places at once.
 ///
 /// ```
 /// use actix_web::{HttpResponse, Responder};
@@ -57,13 +57,13 @@ struct Shared {
 
 /// # Outside a request
 impl Session {
-    /// Opens the session under `key`: in a task, a WebSocket, a command. Returns `None` if there is no live one. Django's
-    /// `SessionStore(key)`.
+    /// Opens the session under `key`: in a task, a WebSocket, a command. Returns `None` if there is no live
+    /// one. Django's `SessionStore(key)`.
     ///
     /// The store's settings decide how long a save extends it: two weeks, unless it was made by
     /// [`Store::with_settings`], or is that of [`SessionMiddleware::open`](crate::SessionMiddleware::open).
     ///
-    /// A session that cannot be read (signed with another secret key, say) is an empty one here; it is never overwritten.
+    /// Errors also if the session cannot be read (signed with another secret key, say).
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -81,9 +81,13 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn open(store: &Store, key: &SessionKey) -> Result<Option<Self>, Error> {
-        let session = Self::load(store.clone(), key).await?;
-        let found = session.state().stored.key().is_some();
-        Ok(found.then_some(session))
+        match store.load(key).await? {
+            Loaded::Found(record) => {
+                Ok(Some(Self::from_state(store.clone(), State::loaded(key.clone(), record))))
+            }
+            Loaded::Missing => Ok(None),
+            Loaded::Unreadable(error) => Err(error),
+        }
     }
 
     /// A new session, which [`save`](Self::save) stores. Django's `SessionStore()`.
@@ -145,11 +149,11 @@ impl Session {
 
 /// # The session itself
 impl Session {
-    /// Deletes the session: its data is gone, its row is deleted when the response goes out, and what is stored afterwards
-    /// goes into a new session under a new key. Django's `flush`, and its logout.
+    /// Deletes the session: its data is gone, its row is deleted when the response goes out, and what is
+    /// stored afterwards goes into a new session under a new key. Django's `flush`, and its logout.
     ///
-    /// Alone, it is carried out whatever the response's status. Followed by new data, both are one step, which a response
-    /// with a 5xx does not take: the old session then stays as it was.
+    /// Alone, it is carried out whatever the response's status. Followed by new data, both are one step,
+    /// which a response with a 5xx does not take: the old session then stays as it was.
     ///
     /// ```
     /// use actix_django_session::{Error, Session};
@@ -167,9 +171,9 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the session a new key and keeps its data. Call it when the visitor's rights change, so that a key known from
-    /// before is worth nothing. The row is renamed by one statement when the response goes out; a request that fails with a
-    /// 5xx has renamed nothing. Django's `cycle_key`.
+    /// Gives the session a new key and keeps its data. Call it when the visitor's rights change, so that a
+    /// key known from before is worth nothing. The row is renamed by one statement when the response goes
+    /// out; a request that fails with a 5xx has renamed nothing. Django's `cycle_key`.
     ///
     /// ```
     /// use actix_django_session::{Error, Session};
@@ -194,7 +198,8 @@ impl Session {
         self.state().key.clone()
     }
 
-    /// Returns whether there is neither a key nor data. A session that has a key is not empty, even without data.
+    /// Returns whether there is neither a key nor data. A session that has a key is not empty, even without
+    /// data.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -219,8 +224,8 @@ impl Session {
         self.state().modified
     }
 
-    /// Has the session saved and its cookie renewed although nothing changed. Django's `session.modified = True`. Nested
-    /// values need no such help here, see [`update`](Self::update).
+    /// Has the session saved and its cookie renewed although nothing changed. Django's `session.modified =
+    /// True`. Nested values need no such help here, see [`update`](Self::update).
     pub fn set_modified(&self) -> Result<(), Error> {
         let mut state = self.state();
         state.refuse_if_closed()?;
@@ -253,7 +258,8 @@ impl Session {
         }
     }
 
-    /// Returns the seconds from now until the session expires; negative if that is past. Django's `get_expiry_age`.
+    /// Returns the seconds from now until the session expires; negative if that is past. Django's
+    /// `get_expiry_age`.
     pub fn get_expiry_age(&self) -> i64 {
         self.read_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()) as i64)
     }

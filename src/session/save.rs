@@ -19,11 +19,11 @@ use crate::{
     store::record::{Saved, Update, Version},
 };
 
-/// Attempts of one save. Some writer succeeds each time, and those of this process take turns; the timeout usually comes
-/// first. There is no pause between attempts: it would only let still others come first.
+/// Attempts of one save. Some writer succeeds each time, and those of this process take turns; the timeout
+/// usually comes first. There is no pause between attempts: it would only let still others come first.
 const ATTEMPTS: usize = 1000;
 
-/// What a save has to do, worked out once from the session's state.
+/// The work of a save, computed once from the session's state.
 struct Plan {
     stored: Stored,
     key: Option<SessionKey>,
@@ -32,21 +32,21 @@ struct Plan {
     flushed: bool,
 }
 
-/// What is stored after a save, with the data.
+/// The stored state after a save, with the data.
 type Outcome = (Stored, SessionData);
 
 impl Session {
-    /// Saves now. A handler rarely needs it, since the middleware saves when the handler has returned; outside a request it
-    /// is the only way. The session stays usable. Django's `save`.
+    /// Saves now. A handler rarely needs it, since the middleware saves when the handler has returned;
+    /// outside a request it is the only way. The session stays usable. Django's `save`.
     ///
-    /// Changes that others made meanwhile to other keys stay, and closures given to [`update`](Self::update) run again on
-    /// newer values. If nothing was changed, the expiry is renewed. After [`flush`](Self::flush) without new data it deletes
-    /// the row.
+    /// Changes that others made meanwhile to other keys stay, and closures given to [`update`](Self::update)
+    /// run again on newer values. If nothing was changed, the expiry is renewed. After [`flush`](Self::flush)
+    /// without new data it deletes the row.
     ///
-    /// Errors if the session was deleted elsewhere ([`Error::is_interrupted`]), or the store could not be used
-    /// ([`Error::is_store`]). The changes are kept then, and saving may be tried again. But a statement whose reply was lost
-    /// may have been carried out, and then the closure of an [`update`](Self::update) runs twice. The same is true of a save
-    /// that is dropped before it completes.
+    /// Errors if the session was deleted elsewhere ([`Error::is_interrupted`]), or the store could not be
+    /// used ([`Error::is_store`]). The changes are kept then, and saving may be tried again. But a statement
+    /// whose reply was lost may have been carried out, and then the closure of an [`update`](Self::update)
+    /// runs twice. The same is true of a save that is dropped before it completes.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -94,8 +94,8 @@ impl Session {
         if state.journal.is_empty() {
             state.data = data;
         } else {
-            // A clone made changes meanwhile, which `state.data` shows. The next save finds that this is not what is stored,
-            // and replays them on what is.
+            // A clone made changes meanwhile, which `state.data` shows. The next save finds that this is not
+            // what is stored, and replays them on what is.
             state.stored = state.stored.outdated();
         }
         Ok(())
@@ -110,7 +110,8 @@ impl Session {
         if needed { self.save().await } else { Ok(()) }
     }
 
-    /// Renews the expiry of a session that nobody changed, unless that was done within the interval. Returns whether it did.
+    /// Renews the expiry of a session that nobody changed, unless that was done within the interval. Returns
+    /// whether it did.
     pub(crate) async fn touch(&self, interval: Duration) -> Result<bool, Error> {
         let _one_at_a_time = self.shared.saving.lock().await;
         let (stored, data) = {

@@ -1,4 +1,4 @@
-//! What a session has in memory: the dictionary, Django's flags, and the journal of changes.
+//! A session in memory: the dictionary, Django's flags, and the journal of changes.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -9,7 +9,7 @@ use crate::{
     store::record::{Record, Version},
 };
 
-/// What the store has for this session, as far as is known.
+/// The stored state of this session, as far as it is known.
 #[derive(Clone)]
 pub(super) enum Stored {
     Nothing,
@@ -43,8 +43,8 @@ impl Stored {
 
 pub(super) struct State {
     pub(super) stored: Stored,
-    /// The key as the application sees it. Differs from the stored one between `cycle_key` or `flush` and the save that
-    /// carries them out.
+    /// The key as the application sees it. Differs from the stored one between `cycle_key` or `flush` and the
+    /// save that carries them out.
     pub(super) key: Option<SessionKey>,
     pub(super) data: SessionData,
     /// Changes that a save is writing. They stay if it fails or is dropped.

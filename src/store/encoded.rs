@@ -40,7 +40,7 @@ impl Encoded {
         let expires = row.expires;
         match self.decode(&row) {
             Ok(mut data) => {
-                expiry::note_end(&mut data, expires);
+                expiry::resolve_naive(&mut data, expires);
                 Loaded::Found(Record {
                     data,
                     version: Version::Stored(row.value.unwrap_or_default()),
@@ -104,14 +104,14 @@ impl Encoded {
             Replaced::Gone => Saved::Gone,
             Replaced::Unknown => {
                 return Err(Error::store(
-                    "cannot save a session: the connection was lost before the reply, and another writer has changed \
-                     the row since, so the change may or may not have been made",
+                    "cannot save a session: the connection was lost before the reply, and another writer has \
+                     changed the row since, so the change may or may not have been made",
                 ));
             }
         })
     }
 
-    /// What a listing shows of a row.
+    /// A row as a listing shows it.
     pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>) -> SessionEntry {
         match row {
             Ok(row) => {

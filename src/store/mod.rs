@@ -1,4 +1,5 @@
-//! The store: a backend and a codec, the only type that sessions, middleware, sweeper, listing and the tool know.
+//! The store: a backend and a codec, the only type that sessions, middleware, sweeper, listing and the tool
+//! know.
 //!
 //! No operation turns into another: an update never inserts, an insert never overwrites.
 
@@ -41,13 +42,15 @@ const CLEAR_BATCH: u32 = 1000;
 ///
 /// ```no_run
 /// # async fn stores() -> Result<(), Box<dyn std::error::Error>> {
-/// use actix_django_session::{SecretKey, Store, backend::{Postgres, Redis}, codec::{Codec, PickleSerializer}};
+/// use actix_django_session::{SecretKey, Store};
+/// use actix_django_session::{backend::{Postgres, Redis}, codec::{Codec, PickleSerializer}};
 ///
 /// let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
 /// let store = Store::connect("postgres://app@db.example/site", secret.clone()).await?; // by URL
 /// let store = Store::new(Postgres::connect("postgres://app@db.example/site").await?, secret); // the same
 /// let cache = Redis::connect("redis://cache.example/1").await?;
-/// let store = Store::cached(Store::new(cache, Codec::unsigned(PickleSerializer::new())), store)?; // cached_db
+/// let cache = Store::new(cache, Codec::unsigned(PickleSerializer::new()));
+/// let store = Store::cached(cache, store)?; // cached_db
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -87,13 +90,14 @@ impl Store {
         Self::with_engine(Engine::Backend(adapted), settings)
     }
 
-    /// A cache in front of a database: Django's `cached_db`, and shared with it. A session that is cached costs the database
-    /// nothing.
+    /// A cache in front of a database: Django's `cached_db`, and shared with it. A session that is cached
+    /// costs the database nothing.
     ///
-    /// The database has the last word: a save is compared with its row. What was deleted there cannot come back into the
-    /// cache through a late reader. A cache that fails or does not answer in time never fails a request: it is left alone for
-    /// a second, and what became outdated meanwhile is removed from it before anything is read from it again. The process
-    /// remembers what that is; [`check`](Self::check) errs as long as something is left.
+    /// The database has the last word: a save is compared with its row. A session deleted there cannot come
+    /// back into the cache through a late reader. A cache that fails or does not answer in time never fails a
+    /// request: it is left alone for a second, and what became outdated meanwhile is removed from it before
+    /// anything is read from it again. The process remembers what that is; [`check`](Self::check) errs as
+    /// long as something is left.
     ///
     /// Errors if one of the two is itself `cached` or signed cookies.
     ///
@@ -108,8 +112,8 @@ impl Store {
     pub fn cached(cache: Self, database: Self) -> Result<Self, Error> {
         let (Engine::Backend(front), Engine::Backend(back)) = (&cache.0.engine, &database.0.engine) else {
             return Err(Error::configuration(
-                "Store::cached takes two stores made by Store::new or a URL, the first one of a cache, the second one \
-                 of a database",
+                "Store::cached takes two stores made by Store::new or a URL, the first one of a cache, the \
+                 second one of a database",
             ));
         };
         let settings = database.settings().clone();
@@ -119,9 +123,9 @@ impl Store {
 
     /// Sessions in their cookies, signed: Django's `signed_cookies`. No server has them.
     ///
-    /// As in Django, the visitor can read the session. Of two concurrent requests the one whose response comes last wins. A
-    /// flush deletes the cookie, but a copy of it stays valid until it expires. A session cannot be larger than a cookie;
-    /// saving a larger one is an error.
+    /// As in Django, the visitor can read the session. Of two concurrent requests the one whose response
+    /// comes last wins. A flush deletes the cookie, but a copy of it stays valid until it expires. A session
+    /// cannot be larger than a cookie; saving a larger one is an error.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -144,8 +148,8 @@ impl Store {
         Self(Arc::new(Shared { engine, settings: Arc::new(settings), identity: Arc::default() }))
     }
 
-    /// The same store with the site's settings, for sessions outside a request. The middleware does it by itself
-    /// ([`SessionMiddleware::settings`](crate::SessionMiddleware::settings)).
+    /// The same store with the site's settings, for sessions outside a request. The middleware does it by
+    /// itself ([`SessionMiddleware::settings`](crate::SessionMiddleware::settings)).
     ///
     /// Errors if no browser would keep such a cookie.
     pub fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
@@ -168,7 +172,8 @@ impl Store {
 
 /// # Without a session
 impl Store {
-    /// Returns whether a session has this key, expired or not (caches forget expired ones). Django's `exists`.
+    /// Returns whether a session has this key, expired or not (caches forget expired ones). Django's
+    /// `exists`.
     pub async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.exists(key).await,
@@ -177,7 +182,8 @@ impl Store {
         }
     }
 
-    /// Deletes a session, expired or not, and returns whether there was one. Needs no secret key. Django's `delete`.
+    /// Deletes a session, expired or not, and returns whether there was one. Needs no secret key. Django's
+    /// `delete`.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -195,7 +201,8 @@ impl Store {
         }
     }
 
-    /// Deletes all expired sessions, in batches, and returns how many. Django's `clear_expired`, which `clearsessions` calls.
+    /// Deletes all expired sessions, in batches, and returns how many. Django's `clear_expired`, which
+    /// `clearsessions` calls.
     pub async fn clear_expired(&self) -> Result<u64, Error> {
         let mut cleared = 0;
         loop {
@@ -207,17 +214,19 @@ impl Store {
         }
     }
 
-    /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that none is left.
+    /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that none is
+    /// left.
     pub async fn clear_batch(&self, limit: u32) -> Result<u64, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
-            Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await, // a cache expires by itself
+            // A cache expires by itself.
+            Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await,
             Engine::SignedCookies(_) => Ok(0),
         }
     }
 
-    /// Returns an error that says what to do if sessions cannot be kept here: an empty secret key, a server that is away, a
-    /// table or a right that is missing. For the start of an application.
+    /// Returns an error that says what to do if sessions cannot be kept here: an empty secret key, a server
+    /// that is away, a table or a right that is missing. For the start of an application.
     pub async fn check(&self) -> Result<(), Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => {
@@ -232,7 +241,8 @@ impl Store {
         }
     }
 
-    /// Creates Django's table and its indexes, where sessions are in a table. A table that exists stays as it is.
+    /// Creates Django's table and its indexes, where sessions are in a table. A table that exists stays as it
+    /// is.
     ///
     /// A Django site that comes later accepts it with `manage.py migrate --fake-initial`.
     pub async fn create_table(&self) -> Result<(), Error> {
@@ -260,7 +270,7 @@ impl Store {
 
 /// # For sessions
 impl Store {
-    /// What clones of this store have in common, and no other store has at the same time.
+    /// A number that clones of this store share, and no other store has at the same time.
     pub(crate) fn identity(&self) -> usize {
         Arc::as_ptr(&self.0.identity).addr()
     }

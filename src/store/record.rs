@@ -1,4 +1,4 @@
-//! What the store tells the session layer: dictionaries with the version that the next save compares.
+//! The store's results for the session layer: dictionaries with the version that the next save compares.
 
 use std::time::SystemTime;
 
@@ -13,8 +13,8 @@ pub(crate) enum Loaded {
     Found(Record),
     /// None, or an expired one.
     Missing,
-    /// Something that the codec cannot read: signed with another secret, damaged, too large. It may belong to another
-    /// service and must not be overwritten.
+    /// Something that the codec cannot read: signed with another secret, damaged, too large. It may belong to
+    /// another service and must not be overwritten.
     Unreadable(Error),
 }
 

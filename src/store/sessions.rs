@@ -11,7 +11,7 @@ use crate::{
     codec::{SessionData, json},
 };
 
-/// How often all sessions are listed before a user who makes new ones all the time is given up.
+/// Passes over all sessions, for a user who gets new ones all the time.
 const PASSES: usize = 10;
 
 /// Where Django's login keeps the user's id.
@@ -54,7 +54,8 @@ impl fmt::Debug for SessionEntry {
     }
 }
 
-/// All sessions of a store, one after the other, with one page of them in memory. Made by [`Store::sessions`].
+/// All sessions of a store, one after the other, with one page of them in memory. Made by
+/// [`Store::sessions`].
 pub struct Sessions {
     store: Store,
     page: VecDeque<SessionEntry>,
@@ -63,7 +64,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Returns the next session, expired or not. Errors if the store cannot be used; a later call tries again.
+    /// Returns the next session, expired or not. Errors if the store cannot be used; a later call tries
+    /// again.
     pub async fn next(&mut self) -> Result<Option<SessionEntry>, Error> {
         while self.page.is_empty() && !self.complete {
             let (entries, next) = self.store.page(self.cursor.clone()).await?;
@@ -85,8 +87,8 @@ impl fmt::Debug for Sessions {
 impl Store {
     /// Lists all sessions of the store, in bounded memory.
     ///
-    /// One that is created or deleted meanwhile may be listed or not; in Redis one may be listed twice. The first call of
-    /// [`Sessions::next`] errs for signed cookies, which no server has.
+    /// A session created or deleted meanwhile may be listed or not; in Redis one may be listed twice. The
+    /// first call of [`Sessions::next`] errs for signed cookies, which no server has.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -103,7 +105,8 @@ impl Store {
         Sessions { store: self.clone(), page: VecDeque::new(), cursor: None, complete: false }
     }
 
-    /// Returns the keys of the live sessions in which this user is logged in (by Django's login). Reads all sessions.
+    /// Returns the keys of the live sessions in which this user is logged in (by Django's login). Reads all
+    /// sessions.
     pub async fn sessions_of_user(&self, user_id: &str) -> Result<Vec<SessionKey>, Error> {
         let (mut sessions, mut found) = (self.sessions(), Vec::new());
         while let Some(session) = sessions.next().await? {
@@ -119,9 +122,9 @@ impl Store {
 
     /// Deletes all sessions of a user but the one to keep, and returns how many: "log out everywhere".
     ///
-    /// Reads all sessions, repeatedly until no session of the user is left: one may get another key meanwhile. A table
-    /// without a column for the user has no quicker way. A session that cannot be read belongs to nobody. If one cannot be
-    /// deleted, the others are, and the result is the error.
+    /// Reads all sessions, repeatedly until no session of the user is left: one may get another key
+    /// meanwhile. A table without a column for the user has no quicker way. A session that cannot be read
+    /// belongs to nobody. If one cannot be deleted, the others are, and the result is the error.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {

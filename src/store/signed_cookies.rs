@@ -8,7 +8,8 @@ use crate::{
     codec::{Codec, SessionData, expiry},
 };
 
-/// What every browser keeps of a cookie with its name and attributes (RFC 6265, 6.1). Larger ones are dropped unseen.
+/// The size of a cookie, with name and attributes, that every browser keeps (RFC 6265, 6.1). Larger ones are
+/// dropped unseen.
 pub(crate) const MAX_COOKIE_BYTES: usize = 4096;
 
 /// The key is the data: no server has the session.
@@ -33,7 +34,7 @@ impl SignedCookies {
 
     pub(super) fn parse_key(text: &str) -> Option<SessionKey> {
         let possible = (8..=MAX_COOKIE_BYTES).contains(&text.len());
-        (possible && text.bytes().all(|b| b.is_ascii_graphic())).then(|| SessionKey::of_text(text))
+        (possible && text.bytes().all(|b| b.is_ascii_graphic())).then(|| SessionKey::from_text(text))
     }
 
     pub(super) fn load(&self, key: &SessionKey) -> Loaded {
@@ -46,7 +47,7 @@ impl SignedCookies {
         if expires < SystemTime::now() {
             return Loaded::Missing;
         }
-        expiry::note_end(&mut data, expires);
+        expiry::resolve_naive(&mut data, expires);
         Loaded::Found(Record { data, version: Version::Unknown, expires })
     }
 
@@ -55,6 +56,6 @@ impl SignedCookies {
         if text.len() > MAX_COOKIE_BYTES {
             return Err(Error::too_large_for_a_cookie(text.len(), MAX_COOKIE_BYTES));
         }
-        Ok(Saved::Done(SessionKey::of_text(&text), Version::Unknown))
+        Ok(Saved::Done(SessionKey::from_text(&text), Version::Unknown))
     }
 }

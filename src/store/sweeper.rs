@@ -8,8 +8,8 @@ use super::Store;
 
 /// Clears expired sessions periodically until it is dropped: `manage.py clearsessions` without a cron job.
 ///
-/// It may run in every instance of an application at once: each clears what the others have not. An error is logged, and
-/// the next round comes all the same.
+/// It may run in every instance of an application at once: each clears what the others have not. An error is
+/// logged, and the next round comes all the same.
 ///
 /// ```
 /// # #[actix_web::main] async fn main() {
@@ -25,8 +25,8 @@ use super::Store;
 pub struct Sweeper(tokio::task::JoinHandle<()>);
 
 impl Sweeper {
-    /// Sweeps about every `interval`, first at a random moment within it, so that instances that start together do not
-    /// sweep together.
+    /// Sweeps about every `interval`, first at a random moment within it, so that instances that start
+    /// together do not sweep together.
     ///
     /// # Panics
     ///

@@ -17,20 +17,30 @@ use crate::{
 impl Store {
     /// Opens the store that `url` names, and connects.
     ///
-    /// | URL | engine | parameters |
-    /// |---|---|---|
-    /// | `postgres://user:password@host:port/database` | `db` (feature `postgres`) | those of `Postgres::connect` |
-    /// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `db` (feature `sqlite`), relative and absolute | |
-    /// | `redis://host:port/0`, `rediss://…`, `redis+cluster://…`, `redis+sentinel://…` | `cache` (feature `redis`) | `serializer` (`pickle` or `json`), `compress_from` (bytes); and those of `Redis::connect` |
-    /// | `cached:redis://… postgres://…` | `cached_db`: a cache, a blank, a database | those of both, and `cache_deadline` (seconds) for the cache |
-    /// | `file:///var/sessions` | `file` | `cookie_name`, `cookie_age` (seconds), for programs without the middleware |
-    /// | `cookie:` | `signed_cookies` | `max_age` (seconds), likewise |
-    /// | `memory:` | `cache` on LocMem | `max_sessions` |
+    /// | URL | Django's engine |
+    /// |---|---|
+    /// | `postgres://user:password@host:port/database` | `db` (feature `postgres`) |
+    /// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `db` (feature `sqlite`), relative and absolute |
+    /// | `redis://host:port/0`, `rediss://…` | `cache` (feature `redis`) |
+    /// | `redis+cluster://…`, `redis+sentinel://…` | the same in a cluster, behind sentinels |
+    /// | `cached:redis://… postgres://…` | `cached_db`: a cache, a blank, a database |
+    /// | `file:///var/sessions` | `file` |
+    /// | `cookie:` | `signed_cookies` |
+    /// | `memory:` | `cache` on LocMem |
     ///
-    /// Seconds may have a fraction. An unknown parameter is an error. A cache takes nothing from the codec but its limit,
-    /// unless it is [`Codec::unsigned`].
+    /// Parameters behind a `?`:
+    /// - `postgres:` those of [`Postgres::connect`];
+    /// - `redis:` those of [`Redis::connect`], `serializer` (`pickle` or `json`) and `compress_from` (bytes);
+    /// - `cached:` those of both URLs, and `cache_deadline` (seconds) for the cache;
+    /// - `file:` `cookie_name` and `cookie_age` (seconds), for programs without the middleware;
+    /// - `cookie:` `max_age` (seconds), likewise;
+    /// - `memory:` `max_sessions`.
     ///
-    /// Errors also if the URL or the secret key cannot be right, the feature is not built in, or the server does not answer.
+    /// Seconds may have a fraction. An unknown parameter is an error. A cache takes nothing from the codec
+    /// but its limit, unless it is [`Codec::unsigned`].
+    ///
+    /// Errors also if the URL or the secret key cannot be right, the feature is not built in, or the server
+    /// does not answer.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -38,7 +48,7 @@ impl Store {
     ///
     /// let store = Store::connect("memory:?max_sessions=1000", SecretKey::new("a secret")).await?;
     /// let error = Store::connect("memory:?sessions=1000", SecretKey::new("a secret")).await.unwrap_err();
-    /// assert_eq!(error.to_string(), "a memory: URL has no parameter \"sessions\": it may have max_sessions");
+    /// assert!(error.to_string().starts_with("a memory: URL has no parameter \"sessions\""));
     /// # Ok(()) }
     /// ```
     pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
@@ -49,8 +59,8 @@ impl Store {
         place.store(codec)
     }
 
-    /// Opens the store that `url` names without any I/O: the first use connects. For applications that start before their
-    /// database. URLs as for [`connect`](Self::connect).
+    /// Opens the store that `url` names without any I/O: the first use connects. For applications that start
+    /// before their database. URLs as for [`connect`](Self::connect).
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -67,7 +77,7 @@ impl Store {
     }
 }
 
-/// What a URL names.
+/// The place that a URL names.
 enum Place {
     #[cfg(feature = "postgres")]
     Postgres(Postgres),
@@ -92,6 +102,14 @@ enum Place {
 impl Place {
     fn parse(url: &str) -> Result<Self, Error> {
         let url = url.trim();
+        // A password with a question mark in it, perhaps: errors about parameters would quote what follows.
+        if url.split_whitespace().any(|url| url.split_once('?').is_some_and(|(_, query)| query.contains('@')))
+        {
+            return Err(Error::configuration(
+                "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ as %40, in \
+                 a parameter @ as %40",
+            ));
+        }
         match scheme(url) {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => Postgres::connect_lazy(url).map(Self::Postgres),
@@ -117,8 +135,8 @@ impl Place {
                 Ok(Self::Memory(limit.map_or_else(Memory::new, Memory::with_max_sessions)))
             }
             _ => Err(Error::configuration(
-                "no store has this kind of URL: it is postgres://… (feature postgres), sqlite://… (feature sqlite), \
-                 redis://… or cached:… (feature redis), file:///…, cookie: or memory:",
+                "no store has this kind of URL: it is postgres://… (feature postgres), sqlite://… (feature \
+                 sqlite), redis://… or cached:… (feature redis), file:///…, cookie: or memory:",
             )),
         }
     }

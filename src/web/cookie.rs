@@ -7,7 +7,7 @@ use cookie::SameSite;
 
 use crate::{
     SessionSettings,
-    codec::time::{from_micros, micros},
+    codec::datetime::{from_micros, micros},
 };
 
 /// The value of the session cookie as Django reads it: the last one of its name, unquoted.
@@ -48,10 +48,11 @@ fn unquote(value: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The `Set-Cookie` line that sets (`Some`) or deletes (`None`) the cookie. One function for both, so that the two always
-/// name the same cookie.
+/// The `Set-Cookie` line that sets (`Some`) or deletes (`None`) the cookie. One function for both, so that
+/// the two always name the same cookie.
 ///
-/// `age` in seconds; none for a cookie that the browser drops when it closes. Attributes are in Django's order.
+/// `age` in seconds; none for a cookie that the browser drops when it closes. Attributes are in Django's
+/// order.
 pub(crate) fn set_cookie(settings: &SessionSettings, value: Option<&str>, age: Option<f64>) -> HeaderValue {
     let now = SystemTime::now();
     set_cookie_at(settings, value, age, now)
@@ -187,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// What real Django read and wrote: made by tests/django/make_vectors.py.
+    /// Headers that real Django read and wrote, made by tests/django/make_vectors.py.
     fn vectors(kind: &str) -> Vec<Value> {
         let file = include_str!("../../tests/vectors/headers.json");
         let file: Value = serde_json::from_str(file).unwrap();

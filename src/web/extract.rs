@@ -17,8 +17,8 @@ use crate::{Error, Session, SessionKey, Store};
 
 /// The session of a request before it is loaded. No query is sent until [`load`](Self::load).
 ///
-/// Take this instead of [`Session`] where only some branches need the session. What needs no data (logging out, say) needs no
-/// load either:
+/// Take this instead of [`Session`] where only some branches need the session. A change that needs no data
+/// (logging out, say) needs no load either:
 ///
 /// ```
 /// use actix_web::{HttpResponse, Responder};
@@ -59,7 +59,7 @@ enum Pending {
     SetModified,
 }
 
-/// What the request's cookie says.
+/// The key in the request's cookie.
 enum RequestKey {
     /// No cookie, or one too short to be a key: Django takes it as none.
     None,
@@ -186,7 +186,8 @@ impl LazySession {
         self.0.loaded.get().cloned()
     }
 
-    /// Returns the key: that of the session if it is loaded, else that in the cookie, whether there is such a session or not.
+    /// Returns the key: that of the session if it is loaded, else that in the cookie, whether there is such a
+    /// session or not.
     pub fn session_key(&self) -> Option<SessionKey> {
         match (self.0.loaded.get(), &self.0.request_key) {
             (Some(session), _) => session.session_key(),
@@ -273,11 +274,12 @@ impl RequestSessions {
 /// }
 /// ```
 pub trait SessionExt {
-    /// Returns the session of the innermost [`SessionMiddleware`](crate::SessionMiddleware). Errors if there is none.
+    /// Returns the session of the innermost [`SessionMiddleware`](crate::SessionMiddleware). Errors if there
+    /// is none.
     fn session(&self) -> Result<LazySession, Error>;
 
-    /// Returns the session behind a cookie name, where several middlewares with a name each are nested. Errors if there is
-    /// none.
+    /// Returns the session behind a cookie name, where several middlewares with a name each are nested.
+    /// Errors if there is none.
     fn session_named(&self, cookie_name: &str) -> Result<LazySession, Error>;
 }
 
@@ -295,12 +297,17 @@ impl<R: HttpMessage> SessionExt for R {
     }
 }
 
+/// Logs that there is no middleware, since no middleware of ours will.
+fn loudly(session: Result<LazySession, Error>) -> Result<LazySession, Error> {
+    session.inspect_err(Error::log)
+}
+
 impl FromRequest for LazySession {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(req.session())
+        ready(loudly(req.session()))
     }
 }
 
@@ -309,7 +316,7 @@ impl FromRequest for Session {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let lazy = req.session();
+        let lazy = loudly(req.session());
         Box::pin(async move { lazy?.load().await })
     }
 }

@@ -1,6 +1,6 @@
 //! The session middleware: Django's decision table.
 
-use std::{future::Ready, ops::ControlFlow};
+use std::future::Ready;
 
 use actix_service::{Service, Transform};
 use actix_web::{
@@ -13,14 +13,15 @@ use actix_web::{
 use super::{
     cookie,
     extract::{LazySession, RequestSessions},
-    hooks::{Hooks, HooksService, Middleware},
+    hooks::{Flow, Hooks, HooksService, Middleware},
 };
 use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
-/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's factory, and clone
-/// it: clones share the store. Where two of them with one cookie name are nested, the outer one serves both.
+/// Wrap it around an App, or around a scope that alone needs sessions. Make it once, outside the App's
+/// factory, and clone it: clones share the store. Where two of them with one cookie name are nested, the
+/// outer one serves both.
 ///
 /// ```
 /// use actix_web::App;
@@ -37,7 +38,8 @@ pub struct SessionMiddleware {
 }
 
 impl SessionMiddleware {
-    /// Serves the sessions of `store`, with the store's settings: Django's defaults, unless its URL says something else.
+    /// Serves the sessions of `store`, with the store's settings: Django's defaults, unless its URL says
+    /// something else.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
@@ -83,7 +85,8 @@ impl SessionMiddleware {
         }
         let session = lazy.load().await?;
         if session.is_empty() {
-            // An unknown key on a page that did not load it. Django makes a row for it; here it stays unknown.
+            // An unknown key on a page that did not load it. Django makes a row for it; here it stays
+            // unknown.
             return end_session(None, lazy, settings, response).await;
         }
         if session.has_nothing_to_keep() {
@@ -135,21 +138,18 @@ impl Middleware for SessionMiddleware {
     /// Nothing where an outer middleware of the same cookie name does the work.
     type State = Option<LazySession>;
 
-    async fn process_request(
-        &self,
-        req: &mut ServiceRequest,
-    ) -> Result<ControlFlow<(Self::State, HttpResponse), Self::State>, ActixError> {
+    async fn process_request(&self, req: &mut ServiceRequest) -> Result<Flow<Self::State>, ActixError> {
         let name = &self.store.settings().cookie_name;
         let served = |all: &RequestSessions| all.named(name).is_some();
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
-            return Ok(ControlFlow::Continue(None));
+            return Ok(Flow::Continue(None));
         }
         let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_deref());
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
         sessions.0.push(lazy.clone());
         extensions.insert(sessions);
-        Ok(ControlFlow::Continue(Some(lazy)))
+        Ok(Flow::Continue(Some(lazy)))
     }
 
     async fn process_response(

@@ -41,10 +41,10 @@ fn in_a_browser_the_page_works_by_its_forms() {
     browser.wait_for_text(".message", "Removed.");
     assert!(!browser.text(".items").contains("note"));
     browser.click("button[value=browser]");
-    browser.wait_for_text("#ends", "ends with the browser");
+    browser.wait_for_text("#expires", "expires with the browser");
     assert_eq!(browser.cookie("sessionid").unwrap().get("expiry"), None);
     browser.click("button[value=default]");
-    browser.wait_for_text("#ends", "ends in 14 days");
+    browser.wait_for_text("#expires", "expires in 14 days");
     assert!(browser.cookie("sessionid").unwrap()["expiry"].is_u64());
 
     browser.type_text("form.set [name=key]", "_mine");

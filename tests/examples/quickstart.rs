@@ -84,7 +84,7 @@ fn djangos_keys_are_refused_without_a_load() {
         assert_eq!(page.items().len(), 1);
     }
     // What Django keeps there is shown, with no button to remove it.
-    let page = server.post(&mut client, "/expiry", &[("end", "minute")]);
+    let page = server.post(&mut client, "/expiry", &[("expiry", "minute")]);
     assert!(page.has("_session_expiry", "60"));
     assert!(!page.0.contains("Remove _session_expiry"));
 }
@@ -147,19 +147,19 @@ fn the_expiry_can_be_chosen() {
     let server = Server::sqlite(dir.path());
     let mut client = Client::new();
     for (choice, attributes, item, says) in [
-        ("minute", "HttpOnly; Max-Age=60; Path=/", Some("60"), "ends in 60 seconds"),
-        ("browser", "; HttpOnly; Path=/; SameSite=Lax", Some("0"), "ends with the browser"),
-        ("default", "HttpOnly; Max-Age=1209600; Path=/", None, "ends in 14 days"),
+        ("minute", "HttpOnly; Max-Age=60; Path=/", Some("60"), "expires in 60 seconds"),
+        ("browser", "; HttpOnly; Path=/; SameSite=Lax", Some("0"), "expires with the browser"),
+        ("default", "HttpOnly; Max-Age=1209600; Path=/", None, "expires in 14 days"),
     ] {
-        let reply = client.post_form(&format!("{}/expiry", server.url), &[("end", choice)]);
+        let reply = client.post_form(&format!("{}/expiry", server.url), &[("expiry", choice)]);
         let cookie = reply.set_cookie("sessionid").unwrap();
         assert!(cookie.contains(attributes), "{choice}: {cookie}");
         let page = Page::of(client.follow(&reply));
         let found = page.items().into_iter().find(|(key, _)| *key == "_session_expiry");
         assert_eq!(found.map(|(_, value)| value), item);
-        assert_eq!(page.between("id=\"ends\">", "</b>"), says);
+        assert_eq!(page.between("id=\"expires\">", "</b>"), says);
     }
-    let reply = client.post_form(&format!("{}/expiry", server.url), &[("end", "never")]);
+    let reply = client.post_form(&format!("{}/expiry", server.url), &[("expiry", "never")]);
     assert_eq!(reply.status, 400);
 }
 

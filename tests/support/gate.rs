@@ -1,4 +1,5 @@
-//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go on.
+//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go
+//! on.
 
 use std::{
     sync::{Arc, Mutex},
@@ -6,34 +7,35 @@ use std::{
 };
 
 use actix_django_session::{
-    Error, SessionKey,
+    Error, SecretKey, SessionKey, Store,
     backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site},
 };
 use tokio::sync::Notify;
 
 use super::proc::PATIENCE;
 
-/// Clones share the gate, also those that a store has adapted to its site.
+/// Clones share the gate.
 #[derive(Clone, Debug)]
 pub struct Gated<B> {
-    backend: Arc<B>,
+    backend: B,
     gate: Arc<Gate>,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
     operation: Mutex<Option<&'static str>>,
-    carried_out: Mutex<Vec<&'static str>>,
+    carried_out: Mutex<Vec<String>>,
     reached: Notify,
     open: Notify,
 }
 
 impl<B: Backend> Gated<B> {
     pub fn new(backend: B) -> Self {
-        Self { backend: Arc::new(backend), gate: Arc::default() }
+        Self { backend, gate: Arc::default() }
     }
 
-    /// The next `operation` (`"get"`, `"insert"`, `"replace"`, `"delete"` or `"list"`) will stop.
+    /// The next `operation` will stop: `"get"`, `"insert"`, `"update"`, `"rename"`, `"touch"`, `"delete"` or
+    /// `"list"`.
     pub fn close(&self, operation: &'static str) {
         *self.gate.operation.lock().unwrap() = Some(operation);
     }
@@ -41,7 +43,7 @@ impl<B: Backend> Gated<B> {
     /// Waits until it has.
     pub async fn reached(&self) {
         let waited = tokio::time::timeout(PATIENCE, self.gate.reached.notified()).await;
-        waited.expect("nobody came to the gate");
+        waited.expect("no operation came to the gate");
     }
 
     pub fn open(&self) {
@@ -50,11 +52,11 @@ impl<B: Backend> Gated<B> {
 
     /// How often it was carried out.
     pub fn count(&self, operation: &str) -> usize {
-        self.gate.carried_out.lock().unwrap().iter().filter(|one| **one == operation).count()
+        self.gate.carried_out.lock().unwrap().iter().filter(|one| *one == operation).count()
     }
 
-    async fn pass<T>(&self, operation: &'static str, result: T) -> T {
-        self.gate.carried_out.lock().unwrap().push(operation);
+    async fn pass<T>(&self, operation: &str, result: T) -> T {
+        self.gate.carried_out.lock().unwrap().push(operation.to_owned());
         let stop = self.gate.operation.lock().unwrap().take_if(|wanted| *wanted == operation).is_some();
         if stop {
             self.gate.reached.notify_one();
@@ -64,7 +66,14 @@ impl<B: Backend> Gated<B> {
     }
 }
 
-impl<B: Backend> Backend for Gated<B> {
+impl<B: Backend + Clone> Gated<B> {
+    /// A store behind this gate.
+    pub fn store(&self) -> Store {
+        Store::new(self.clone(), SecretKey::new("a secret"))
+    }
+}
+
+impl<B: Backend + Clone> Backend for Gated<B> {
     async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
         self.pass("get", self.backend.get(key).await).await
     }
@@ -74,7 +83,12 @@ impl<B: Backend> Backend for Gated<B> {
     }
 
     async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
-        self.pass("replace", self.backend.replace(change).await).await
+        let operation = match (&change.new_key, &change.value) {
+            (Some(_), _) => "rename",
+            (None, Some(_)) => "update",
+            (None, None) => "touch",
+        };
+        self.pass(operation, self.backend.replace(change).await).await
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
@@ -97,21 +111,12 @@ impl<B: Backend> Backend for Gated<B> {
         self.backend.check().await
     }
 
-    async fn create_table(&self) -> Result<(), Error> {
-        self.backend.create_table().await
-    }
-
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        self.backend.new_key(old)
-    }
-
-    /// Longer than any test holds the gate.
     fn timeout(&self) -> Duration {
         PATIENCE
     }
 
     fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
         let adapted = self.backend.with_site(site)?;
-        Ok(adapted.map(|backend| Self { backend: Arc::new(backend), gate: self.gate.clone() }))
+        Ok(adapted.map(|backend| Self { backend, gate: self.gate.clone() }))
     }
 }

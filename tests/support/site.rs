@@ -8,9 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{
-    Error, Expiry, LazySession, Session, SessionMiddleware, SessionSettings, store::AnyStore,
-};
+use actix_django_session::{Error, Expiry, LazySession, Session, SessionMiddleware, SessionSettings, Store};
 use actix_web::{
     App, HttpResponse, HttpServer, dev::ServerHandle, error::ErrorInternalServerError, http::StatusCode, web,
 };
@@ -32,7 +30,7 @@ impl Site {
     pub fn start<F, S>(settings: SessionSettings, open: impl FnOnce() -> F + Send + 'static) -> Self
     where
         F: Future<Output = S>,
-        S: Into<AnyStore>,
+        S: Into<Store>,
     {
         Self::start_with(2, settings, open)
     }
@@ -44,10 +42,10 @@ impl Site {
     ) -> Self
     where
         F: Future<Output = S>,
-        S: Into<AnyStore>,
+        S: Into<Store>,
     {
         Self::serve(workers, async move || {
-            let store: AnyStore = open().await.into();
+            let store: Store = open().await.into();
             let session = SessionMiddleware::new(store.clone()).settings(settings).unwrap();
             move |config: &mut web::ServiceConfig| {
                 config.app_data(web::Data::new(store.clone()));
@@ -120,7 +118,7 @@ impl Drop for Site {
 /// Runs a program and answers its results; an operation that fails ends it with a 500.
 async fn ops(
     lazy: LazySession,
-    store: web::Data<AnyStore>,
+    store: web::Data<Store>,
     program: web::Json<Vec<Vec<Value>>>,
 ) -> Result<HttpResponse, actix_web::Error> {
     let presented = lazy.session_key();

@@ -5,17 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{
-    SecretKey,
-    codec::Codec,
-    store::{AnyStore, PostgresStore, SqliteStore},
-};
+use actix_django_session::{SecretKey, Store, codec::Codec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
-use super::{postgres::Database, proc::TempDir, site::to_iso};
+use super::{postgres::Database, proc::TempDir, site::to_iso, stores::by_url};
 
 /// One row, with the text as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +34,7 @@ impl Table {
         let dir = TempDir::new("sqlite");
         let path = dir.path().join("db.sqlite3");
         let runtime = Runtime::new().unwrap();
-        let store = runtime.block_on(SqliteStore::open(&path, SecretKey::new("any"))).unwrap();
-        runtime.block_on(store.create_table()).unwrap();
+        runtime.block_on(by_url(&format!("sqlite://{}", path.display())));
         let db = rusqlite::Connection::open(&path).unwrap();
         db.busy_timeout(Duration::from_secs(5)).unwrap();
         Self::Sqlite { path, db, _dir: dir }
@@ -50,8 +45,7 @@ impl Table {
         let database = Database::fresh();
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(async {
-            let store = PostgresStore::connect(database.url(), SecretKey::new("any")).await.unwrap();
-            store.create_table().await.unwrap();
+            by_url(database.url()).await;
             let (client, connection) =
                 tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
@@ -64,22 +58,13 @@ impl Table {
     pub fn opener(
         &self,
         secret: &str,
-    ) -> Box<dyn FnOnce() -> futures_util::future::LocalBoxFuture<'static, AnyStore> + Send> {
+    ) -> Box<dyn FnOnce() -> futures_util::future::LocalBoxFuture<'static, Store> + Send> {
         let secret = SecretKey::new(secret);
-        match self {
-            Self::Sqlite { path, .. } => {
-                let path = path.clone();
-                Box::new(move || {
-                    Box::pin(async move { SqliteStore::open(path, secret).await.unwrap().into() })
-                })
-            }
-            Self::Postgres { database, .. } => {
-                let url = database.url().to_owned();
-                Box::new(move || {
-                    Box::pin(async move { PostgresStore::connect(&url, secret).await.unwrap().into() })
-                })
-            }
-        }
+        let url = match self {
+            Self::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
+            Self::Postgres { database, .. } => database.url().to_owned(),
+        };
+        Box::new(move || Box::pin(async move { Store::connect(&url, secret).await.unwrap() }))
     }
 
     /// Removes every row and inserts these.
@@ -143,10 +128,26 @@ pub fn sign(payload: &str, secret: &str) -> String {
 
 /// As [`sign`], for what stands in place of the payload.
 pub fn sign_body(body: &str, secret: &str) -> String {
-    let salt = "django.contrib.sessions.SessionStoresigner";
+    sign_value("SessionStore", &format!("{body}:1r31eq"), secret)
+}
+
+/// As [`sign`], in Django's `signed_cookies` engine at another time than now.
+pub fn sign_cookie(payload: &str, time: SystemTime, secret: &str) -> String {
+    let mut seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as usize;
+    let mut stamp = String::new();
+    while seconds > 0 {
+        let digits = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        stamp.insert(0, char::from(digits[seconds % 62]));
+        seconds /= 62;
+    }
+    let value = format!("{}:{stamp}", URL_SAFE_NO_PAD.encode(payload));
+    sign_value("backends.signed_cookies", &value, secret)
+}
+
+fn sign_value(class: &str, value: &str, secret: &str) -> String {
+    let salt = format!("django.contrib.sessions.{class}signer");
     let key = Sha256::new().chain_update(salt).chain_update(secret).finalize();
-    let value = format!("{body}:1r31eq");
-    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&value);
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(value);
     format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 

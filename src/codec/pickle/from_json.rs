@@ -1,18 +1,18 @@
-//! JSON text as opcodes. Pickles are written in the order of JSON, so nothing is built in between.
+//! Encodes JSON text as opcodes, without an intermediate tree: both have the same order.
 
 use super::{
     MAX_DEPTH,
-    number::{self, MAX_DIGITS},
-    opcode as op,
-    write::{Opcodes, unescape},
+    encoder::Encoder,
+    integer::{self, MAX_DIGITS},
+    opcode as op, wtf8,
 };
-use crate::Error;
+use crate::{Error, codec::json};
 
-/// Appends a value. A key that comes twice is written twice, and Python takes the last as it does in JSON.
+/// Appends a value at a nesting depth. Duplicate keys are written as they are: in both formats the last wins.
 ///
-/// Errors if it is nested too deep, or holds an integer that is too long for Python. `depth` is that of the value.
-pub(super) fn value(text: &str, depth: usize, out: &mut Opcodes) -> Result<(), Error> {
-    // What is open: where its first item begins.
+/// Errors if nesting is too deep, or an integer is too long for Python.
+pub(super) fn value(text: &str, depth: usize, out: &mut Encoder) -> Result<(), Error> {
+    // Where the first item of each open container starts.
     let mut open: Vec<usize> = Vec::new();
     let mut rest = text;
     while let Some(byte) = rest.bytes().next() {
@@ -21,7 +21,7 @@ pub(super) fn value(text: &str, depth: usize, out: &mut Opcodes) -> Result<(), E
             b'[' | b'{' => {
                 if depth + open.len() >= MAX_DEPTH {
                     return Err(Error::value(format!(
-                        "a value is nested too deep for a pickle: at most {MAX_DEPTH} levels"
+                        "a value is nested deeper than a pickle allows ({MAX_DEPTH} levels)"
                     )));
                 }
                 out.op(if byte == b'[' { op::EMPTY_LIST } else { op::EMPTY_DICT });
@@ -31,15 +31,15 @@ pub(super) fn value(text: &str, depth: usize, out: &mut Opcodes) -> Result<(), E
             }
             b']' | b'}' => {
                 if open.pop().ok_or_else(not_json)? == out.0.len() {
-                    out.0.pop(); // the mark of an empty one
+                    out.0.pop(); // the mark of an empty container
                 } else {
                     out.op(if byte == b']' { op::APPENDS } else { op::SETITEMS });
                 }
                 1
             }
             b'"' => {
-                let raw = string(rest).ok_or_else(not_json)?;
-                out.text(|out| unescape(raw, out));
+                let raw = unquote(rest).ok_or_else(not_json)?;
+                string(raw, out);
                 raw.len() + 2
             }
             _ => {
@@ -53,13 +53,13 @@ pub(super) fn value(text: &str, depth: usize, out: &mut Opcodes) -> Result<(), E
     if open.is_empty() { Ok(()) } else { Err(not_json()) }
 }
 
-/// Appends the string whose text between the quotes is `raw`.
-pub(super) fn key(raw: &str, out: &mut Opcodes) {
-    out.text(|out| unescape(raw, out));
+/// Appends a JSON string, given without quotes.
+pub(super) fn string(raw: &str, out: &mut Encoder) {
+    out.text(|out| json::unescape_into(raw, out, wtf8::push_code_point));
 }
 
-/// What stands between the first quote and the one that ends it.
-fn string(text: &str) -> Option<&str> {
+/// The text between the leading quote and the closing one.
+fn unquote(text: &str) -> Option<&str> {
     let inner = text.get(1..)?;
     let mut escaped = false;
     let end = inner.bytes().position(|byte| {
@@ -70,7 +70,7 @@ fn string(text: &str) -> Option<&str> {
     inner.get(..end?)
 }
 
-fn word_or_number(text: &str, out: &mut Opcodes) -> Result<(), Error> {
+fn word_or_number(text: &str, out: &mut Encoder) -> Result<(), Error> {
     match text {
         "null" => out.op(op::NONE),
         "true" => out.bool(true),
@@ -79,11 +79,11 @@ fn word_or_number(text: &str, out: &mut Opcodes) -> Result<(), Error> {
         "Infinity" => out.float(f64::INFINITY),
         "-Infinity" => out.float(f64::NEG_INFINITY),
         _ if text.contains(['.', 'e', 'E']) => out.float(text.parse().map_err(|_| not_json())?),
-        _ => match number::from_decimal(text) {
+        _ => match integer::from_decimal(text) {
             Some(value) => out.integer(&value),
             None => {
                 return Err(Error::value(format!(
-                    "an integer is too long for Python: at most {MAX_DIGITS} digits"
+                    "an integer has more digits than Python reads ({MAX_DIGITS})"
                 )));
             }
         },

@@ -1,4 +1,4 @@
-//! The opcodes of Python's pickles, protocols 0 to 5, under the names of its `pickle.py`.
+//! The opcodes of pickle protocols 0 to 5, named as in Python's `pickle.py`.
 
 pub(super) const MARK: u8 = b'(';
 pub(super) const STOP: u8 = b'.';

@@ -1,8 +1,8 @@
 //! Middleware of the application's own with Django's hooks, as an actix `Transform` and `Service`.
 //!
 //! Django's class form is a [`Middleware`], wrapped by [`Hooks`]. Its function form is actix's own
-//! [`from_fn`](actix_web::middleware::from_fn). [`Optional`] leaves either out of the chain when its constructor answers
-//! [`MiddlewareNotUsed`].
+//! [`from_fn`](actix_web::middleware::from_fn). [`Optional`] leaves either out of the chain when its
+//! constructor answers [`MiddlewareNotUsed`].
 
 mod optional;
 
@@ -30,23 +30,24 @@ pub use self::optional::{MiddlewareNotUsed, Optional};
 /// Wrap it around an App or scope with [`Hooks`]:
 ///
 /// ```
-/// use std::{ops::ControlFlow, time::Instant};
+/// use std::time::Instant;
 /// use actix_web::{App, Error, HttpResponse, dev::ServiceRequest, http::header};
-/// use actix_django_session::hooks::{Hooks, Middleware};
+/// use actix_django_session::hooks::{Flow, Hooks, Middleware};
 ///
 /// struct Timing;
 ///
 /// impl Middleware for Timing {
 ///     type State = Instant;
 ///
-///     async fn process_request(
-///         &self,
-///         _: &mut ServiceRequest,
-///     ) -> Result<ControlFlow<(Instant, HttpResponse), Instant>, Error> {
-///         Ok(ControlFlow::Continue(Instant::now()))
+///     async fn process_request(&self, _: &mut ServiceRequest) -> Result<Flow<Instant>, Error> {
+///         Ok(Flow::Continue(Instant::now()))
 ///     }
 ///
-///     async fn process_response(&self, start: Instant, mut response: HttpResponse) -> Result<HttpResponse, Error> {
+///     async fn process_response(
+///         &self,
+///         start: Instant,
+///         mut response: HttpResponse,
+///     ) -> Result<HttpResponse, Error> {
 ///         let micros = start.elapsed().as_micros().to_string().parse()?;
 ///         response.headers_mut().insert(header::HeaderName::from_static("x-micros"), micros);
 ///         Ok(response)
@@ -56,28 +57,34 @@ pub use self::optional::{MiddlewareNotUsed, Optional};
 /// let app = App::new().wrap(Hooks::new(Timing));
 /// ```
 pub trait Middleware: 'static {
-    /// What `process_request` passes on to `process_response`; a Django middleware would set it on the request.
+    /// The value that `process_request` passes on to `process_response`. A Django middleware would set it on
+    /// the request.
     type State: 'static;
 
     /// Runs before the handler and all inner middleware. Django's `process_request`.
     ///
-    /// `Continue` goes on to the handler, where Django's hook returns `None`. `Break` skips it, where Django's hook returns a
-    /// response.
+    /// `Continue` goes on to the handler, where Django's hook returns `None`. `Break` skips it, where
+    /// Django's hook returns a response.
     fn process_request(
         &self,
         request: &mut ServiceRequest,
-    ) -> impl Future<Output = Result<ControlFlow<(Self::State, HttpResponse), Self::State>, Error>>;
+    ) -> impl Future<Output = Result<Flow<Self::State>, Error>>;
 
     /// Runs after them, also for the response of `process_request`. Django's `process_response`.
     ///
-    /// An error of the handler arrives as the response that it becomes. An error of inner middleware does too, and outer
-    /// middleware still sees an error with the same text and this response, but of another type.
+    /// An error of the handler arrives as the response that it becomes. An error of inner middleware does
+    /// too, and outer middleware still sees an error with the same text and this response, but of another
+    /// type.
     fn process_response(
         &self,
         state: Self::State,
         response: HttpResponse,
     ) -> impl Future<Output = Result<HttpResponse, Error>>;
 }
+
+/// The result of [`Middleware::process_request`]: `Continue` with the state, or `Break` with the state and a
+/// response.
+pub type Flow<State> = ControlFlow<(State, HttpResponse), State>;
 
 /// Wraps a [`Middleware`] around an App or scope.
 pub struct Hooks<M>(Rc<M>);
@@ -140,16 +147,16 @@ where
         let (service, middleware) = (self.service.clone(), self.middleware.clone());
         Box::pin(async move {
             let (state, result) = match middleware.process_request(&mut req).await? {
-                ControlFlow::Continue(state) => (state, service.call(req).await),
-                ControlFlow::Break((state, response)) => {
+                Flow::Continue(state) => (state, service.call(req).await),
+                Flow::Break((state, response)) => {
                     let response = req.into_response(response);
                     return process_response(&*middleware, state, response).await;
                 }
             };
             match result {
                 Ok(response) => process_response(&*middleware, state, response.map_into_boxed_body()).await,
-                // The request is gone, so that no response can be built: it stays an error, and becomes the response that
-                // the hook returned.
+                // The request is gone, so that no response can be built: it stays an error, and becomes the
+                // response that the hook returned.
                 Err(error) => {
                     if let Some(error) = error.as_error::<crate::Error>() {
                         error.log();

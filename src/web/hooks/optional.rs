@@ -10,7 +10,8 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
-/// The error of a constructor that leaves its middleware out of the chain. Django's `MiddlewareNotUsed`. See [`Optional`].
+/// The error of a constructor that leaves its middleware out of the chain. Django's `MiddlewareNotUsed`. See
+/// [`Optional`].
 #[derive(Debug, Default)]
 pub struct MiddlewareNotUsed(String);
 
@@ -22,12 +23,14 @@ impl MiddlewareNotUsed {
 }
 
 /// Wraps a middleware whose constructor may decline with [`MiddlewareNotUsed`]: Django's class form as
-/// [`Hooks`](super::Hooks), its function form as actix's [`from_fn`](actix_web::middleware::from_fn), or any other.
+/// [`Hooks`](super::Hooks), its function form as actix's [`from_fn`](actix_web::middleware::from_fn), or any
+/// other.
 ///
 /// The constructor runs once a worker.
 ///
 /// ```
-/// use actix_web::{App, Error, body::MessageBody, dev::{ServiceRequest, ServiceResponse}, middleware::{Next, from_fn}};
+/// use actix_web::{App, Error, body::MessageBody};
+/// use actix_web::{dev::{ServiceRequest, ServiceResponse}, middleware::{Next, from_fn}};
 /// use actix_django_session::hooks::{MiddlewareNotUsed, Optional};
 ///
 /// async fn simple_middleware<B: MessageBody>(

@@ -1,9 +1,6 @@
 //! Pickles made or changed at random.
 
-use actix_django_session::{
-    codec::{PickleSerializer, Serializer as _},
-    store::SessionData,
-};
+use actix_django_session::codec::{PickleSerializer, Serializer as _, SessionData};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -95,8 +92,8 @@ fn changed_vectors_mean_what_they_mean_to_python() {
         let data = match loads(pickle) {
             Ok(data) => data,
             // Numbers as no Python writes them, such as `+1_0`, and a second protocol.
-            Err(error) if error.to_string().ends_with("broken") => continue,
-            Err(error) if error.to_string().contains("begins twice") => continue,
+            Err(error) if error.to_string().ends_with("malformed") => continue,
+            Err(error) if error.to_string().contains("PROTO is not its first opcode") => continue,
             Err(error) => panic!("{error}: {} is {answer}", hex(pickle)),
         };
         for view in views {

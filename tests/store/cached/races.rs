@@ -46,15 +46,15 @@ async fn a_late_fill_does_not_hide_a_newer_value() {
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 async fn a_late_save_does_not_bring_back_what_was_logged_out() {
     let site = Site::start().await;
-    for (change, django) in [("update", false), ("update", true), ("rename", false), ("rename", true)] {
+    for (operation, django) in [("update", false), ("update", true), ("rename", false), ("rename", true)] {
         let key = site.session().await;
         let session = open(&site.gated, &key).await;
         session.insert("n", &2).unwrap();
-        if change == "rename" {
+        if operation == "rename" {
             session.cycle_key().unwrap();
         }
         let saving = session.clone();
-        let saved = site.in_between("replace", async move { saving.save().await }, async || match django {
+        let saved = site.in_between(operation, async move { saving.save().await }, async || match django {
             true => {
                 site.database.query("DELETE FROM django_session");
                 site.redis.command(&["DEL", &name(&key)]);
@@ -67,7 +67,7 @@ async fn a_late_save_does_not_bring_back_what_was_logged_out() {
         });
         saved.await.unwrap();
         assert_eq!(site.rows(), "0");
-        assert!(!site.is_in_cache(&key), "{change}, logged out by {}", if django { "Django" } else { "us" });
+        assert!(!site.is_in_cache(&key), "{operation}, logged out by {}", if django { "Django" } else { "us" });
         assert!(Session::open(&site.other, &key).await.unwrap().is_none());
     }
 }
@@ -81,7 +81,7 @@ async fn the_cache_does_not_keep_the_older_of_two_saves() {
     let session = open(&site.gated, &key).await;
     session.insert("first", &1).unwrap();
     let saving = session.clone();
-    let saved = site.in_between("replace", async move { saving.save().await }, async || {
+    let saved = site.in_between("update", async move { saving.save().await }, async || {
         let second = open(&site.other, &key).await;
         second.insert("n", &2).unwrap();
         second.save().await.unwrap();

@@ -1,0 +1,54 @@
+//! The guide: longer texts, one page for each question.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`getting_started`] | From an empty project to a tested handler: quickstart, login, tasks, cleaning. |
+//! | [`from_django`] | What are Django's settings, methods and commands called here? |
+//! | [`deviations`] | Where does this crate leave Django on purpose, and why? |
+//! | [`engines`] | Where are sessions kept? URLs, parameters, guarantees, a backend of your own. |
+//! | [`concurrency`] | How are saves merged, what counts exactly, what do 400 and 503 mean? |
+//! | [`running`] | PgBouncer, TLS, failover, cleaning, the tool, logs and secrets. |
+//! | [`performance`] | How fast is it, and how was that measured? |
+//! | [`testing`] | How do I test my application? |
+//! | [`promises`] | What is promised, and which test shows it? |
+//! | [`comparison`] | Django, actix-session, tower-sessions with axum-login, scs. |
+//! | [`moving_from_actix_session`] | Step by step, with or without the live sessions. |
+//! | [`contributing`] | Tests, the map of the source, style. |
+//!
+//! These modules exist in the documentation only. Their code is compiled and run as doc tests.
+
+#[doc = include_str!("guide/getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("guide/from_django.md")]
+pub mod from_django {}
+
+#[doc = include_str!("guide/deviations.md")]
+pub mod deviations {}
+
+#[doc = include_str!("guide/engines.md")]
+pub mod engines {}
+
+#[doc = include_str!("guide/concurrency.md")]
+pub mod concurrency {}
+
+#[doc = include_str!("guide/running.md")]
+pub mod running {}
+
+#[doc = include_str!("guide/performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide/promises.md")]
+pub mod promises {}
+
+#[doc = include_str!("guide/comparison.md")]
+pub mod comparison {}
+
+#[doc = include_str!("guide/moving_from_actix_session.md")]
+pub mod moving_from_actix_session {}
+
+#[doc = include_str!("guide/contributing.md")]
+pub mod contributing {}
