@@ -1,8 +1,8 @@
 //! The cache in front of a database. It may fail, and a late reader must not fill it with what is outdated.
 //!
-//! A reader that wants to fill the cache first puts a lease there, a value that Django takes for none, then reads the
-//! database, and then replaces exactly that lease. Whoever changes or deletes the session meanwhile, here or in Django,
-//! removes the lease, so that the late fill does nothing.
+//! A reader that wants to fill the cache first puts a lease there, a value that Django takes for none, then
+//! reads the database, and then replaces exactly that lease. Whoever changes or deletes the session
+//! meanwhile, here or in Django, removes the lease, so that the late fill does nothing.
 
 use std::{
     collections::BTreeSet,
@@ -109,7 +109,8 @@ impl LeasedCache {
         }
     }
 
-    /// Whether two dictionaries are the same value in the cache: Python objects that look alike in JSON can differ.
+    /// Whether two dictionaries are the same value in the cache: Python objects that look alike in JSON can
+    /// differ.
     pub(super) fn is_same(&self, value: &[u8], data: &SessionData) -> bool {
         let codec = &self.cache.codec;
         let encoded = codec.decode(value).and_then(|cached| codec.encode(&cached));
@@ -123,8 +124,8 @@ impl LeasedCache {
         Lease { key: key.clone(), value: (added == Ok(Inserted::Done)).then_some(value) }
     }
 
-    /// Before a change in the database: replaces whatever is cached by a lease. `seen` is the value that is known to be
-    /// cached.
+    /// Before a change in the database: replaces whatever is cached by a lease. `seen` is the value that is
+    /// known to be cached.
     pub(super) async fn invalidate(&self, key: &SessionKey, seen: Option<&Bytes>) -> Lease {
         let value = self.lease_value();
         let invalidated = async {
@@ -146,7 +147,8 @@ impl LeasedCache {
         match self.attempt(invalidated).await {
             Ok(held) => Lease { key: key.clone(), value: held.then_some(value) },
             Err(Unavailable) => {
-                // Before the row changes: a process that stops in between leaves nothing outdated in the cache.
+                // Before the row changes: a process that stops in between leaves nothing outdated in the
+                // cache.
                 self.remember(key);
                 Lease { key: key.clone(), value: None }
             }

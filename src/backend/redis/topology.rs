@@ -28,7 +28,8 @@ impl SlotMap {
         Self(vec![(0, SLOTS - 1, server)])
     }
 
-    /// Reads the reply to `CLUSTER SLOTS`: `[[start, end, [host, port, …], replica…]…]`. `None` if it has another form.
+    /// Reads the reply to `CLUSTER SLOTS`: `[[start, end, [host, port, …], replica…]…]`. `None` if it has
+    /// another form.
     fn parse(reply: &Value, source: &Address) -> Option<Self> {
         let mut ranges = Vec::new();
         for range in array(reply)? {
@@ -144,7 +145,7 @@ impl Topology {
         Err(failure.unwrap_or_else(|| CallError::Other("the URL names no server".to_owned())))
     }
 
-    /// The servers to ask for the owners: known ones before those of the URL, stale ones last.
+    /// The servers to query for the slots: known ones before those of the URL, stale ones last.
     fn sources(&self, config: &RedisConfig) -> Vec<Address> {
         let known = self.known();
         let servers = known.slots.as_ref().filter(|_| config.layout == Layout::Cluster);
