@@ -135,8 +135,8 @@ impl Cached {
         ))
     }
 
-    /// What the row is compared with, if the session was read from the cache: the row, as long as it holds
-    /// the same.
+    /// The version to compare the row with. A session that was read from the cache has none: it is the row's
+    /// own, if both hold the same dictionary.
     async fn version_in_database(
         &self,
         key: &SessionKey,

@@ -11,7 +11,7 @@ use crate::backend::{Replaced, Row};
 /// The expiry of a value that never expires: the year 9999.
 const NEVER: Duration = Duration::from_secs(253_370_764_800);
 
-/// The commands of one round trip, and their destination.
+/// Commands for one round trip, and their destination.
 pub(super) struct Call {
     pub(super) pipeline: Pipeline,
     pub(super) route: Route,

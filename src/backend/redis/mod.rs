@@ -28,7 +28,7 @@ use self::{
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
 use crate::{Error, SessionKey};
 
-/// The prefixes of a session's key in Django's two engines.
+/// The prefixes of Django's two engines.
 const CACHE: &str = "django.contrib.sessions.cache";
 const CACHED_DB: &str = "django.contrib.sessions.cached_db";
 
@@ -78,7 +78,7 @@ impl Redis {
     /// | `redis+unix:///run/redis.sock` | one server on this machine |
     /// | `redis+cluster://host:6379,host:6379` | a Redis Cluster, of which these are some servers |
     /// | `redis+sentinel://host:26379,host:26379/master/0` | the master that these sentinels watch |
-    /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS (feature `tls`) |
+    /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, with the feature `tls` |
     ///
     /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
     /// database; `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust
@@ -199,9 +199,8 @@ type PageEntry = (SessionKey, Result<Row, Error>);
 /// A key of the other engine. Django's keys never are.
 fn foreign() -> Error {
     Error::configuration(
-        "a session key that begins with d_db names a session of the cached_db engine: use another key, as \
-         new_key \
-         generates it",
+        "a session key that begins with d_db names a session of the cached_db engine: use another key, \
+         as new_key generates it",
     )
 }
 
@@ -317,7 +316,7 @@ impl Backend for Redis {
         let replace = Call::replace(&[name.clone()], &[b"", b"0"]);
         for call in [Call::on_key("DEL", &name, &[]), replace] {
             match self.client.call(timeout, call).await {
-                // Whoever may use these commands on other keys only may do so on those of sessions.
+                // The user may use the command, but not on this key.
                 Err(CallError::Rejected(rejection)) if rejection.is_about_a_key() => {}
                 other => drop(other.map_err(|error| error.explain(ACTION))?),
             }

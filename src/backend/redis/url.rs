@@ -1,4 +1,4 @@
-//! The URL of a Redis: the servers, the login, and how keys are named.
+//! The URL of a Redis: servers, login, and how keys are named.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -139,8 +139,7 @@ fn unix(place: &str) -> Result<RedisConfig, Error> {
     if path.contains('@') || !host.is_empty() || path.len() < 2 {
         return Err(Error::configuration(
             "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write \
-             characters \
-             of user and password other than letters, digits and -._~ as %XX",
+             characters of user and password other than letters, digits and -._~ as %XX",
         ));
     }
     let servers = vec![Address::Unix(PathBuf::from(decode(path)?))];
@@ -151,8 +150,7 @@ fn unix(place: &str) -> Result<RedisConfig, Error> {
 fn misplaced() -> Error {
     Error::configuration(
         "the Redis URL has an @ or # where none can be: write characters of user and password other than \
-         letters, \
-         digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
+         letters, digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
     )
 }
 
