@@ -20,6 +20,7 @@ pub mod proc;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod signing;
 pub mod site;
 pub mod stores;
 pub mod table;
