@@ -1,4 +1,5 @@
-//! `cargo bench --bench codec`: starts the benchmark proper, which has a package of its own in `benches/peers`.
+//! `cargo bench --bench codec`: starts the benchmark proper, which has a package of its own in
+//! `benches/peers`.
 
 use std::process::ExitCode;
 

@@ -44,7 +44,7 @@ impl SessionKey {
         possible.then(|| Self(text.into()))
     }
 
-    /// For signed cookies, whose keys are longer.
+    /// For texts that are known to be keys; those of signed cookies are longer.
     pub(crate) fn from_text(text: &str) -> Self {
         Self(text.into())
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::table::Row;
 
-/// What the form did, for the message on the next page.
+/// The result of the form, for the message on the next page.
 #[derive(Deserialize)]
 pub(crate) struct Query {
     #[serde(default)]

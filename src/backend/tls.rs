@@ -14,35 +14,38 @@ use tokio_rustls::rustls::{
 
 use crate::Error;
 
-/// What is looked at of the server's certificate.
+/// What is verified of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Nothing: nobody listens who only listens, but anybody can be the server.
+    /// Nothing: encrypts, but does not authenticate the server.
     Nothing,
-    /// That somebody made it whom we trust.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only libpq knows it"))]
+    /// Its signature by a trusted authority.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "only PostgreSQL has sslmode=verify-ca")
+    )]
     Authority,
-    /// And that it is for the name that we connected to.
+    /// The signature, and that it is for the name in the URL.
     Name,
 }
 
 /// Files that a URL names, each with the parameter that named it.
 #[derive(Debug, Default)]
 pub(super) struct Files<'a> {
-    /// Certificates to trust. Without them, what this machine trusts.
+    /// Certificates of the authorities to trust. Default: those that this machine trusts.
     pub(super) roots: Option<(&'a str, &'a Path)>,
-    /// Our own certificate and its key.
+    /// The client's certificate and its key.
     pub(super) identity: Option<[(&'a str, &'a Path); 2]>,
 }
 
 pub(super) fn client(check: Check, files: &Files<'_>) -> Result<ClientConfig, Error> {
-    // Which provider is the application's choice, if it made one.
+    // The application may have chosen a provider.
     let provider = CryptoProvider::get_default().cloned();
     let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
-        .dangerous() // so says rustls of every check that is not its own
+        .dangerous() // rustls's name for every verifier but its own
         .with_custom_certificate_verifier(verifier(check, files, provider)?);
     match files.identity {
         None => Ok(config.with_no_client_auth()),
@@ -76,7 +79,7 @@ fn verifier(
             let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err(Error::configuration(
-                    "this machine has no certificates to trust: install ca-certificates, or name a file in the URL",
+                    "this machine trusts no authorities: install ca-certificates, or name a file in the URL",
                 ));
             }
         }
@@ -94,7 +97,7 @@ fn certificates(file: (&str, &Path)) -> Result<Vec<CertificateDer<'static>>, Err
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file, "certificates")?).collect();
     let found = found.map_err(|error| refused(file, "certificates", error.to_string()))?;
     if found.is_empty() {
-        return Err(refused(file, "certificates", "there is none in it".to_owned()));
+        return Err(refused(file, "certificates", "the file contains none".to_owned()));
     }
     Ok(found)
 }
@@ -103,15 +106,15 @@ fn read(file: (&str, &Path), content: &str) -> Result<Vec<u8>, Error> {
     std::fs::read(file.1).map_err(|error| refused(file, content, error.to_string()))
 }
 
-/// The path is not repeated: a URL with a mistake in it may have a password anywhere.
+/// Does not show the path: in a malformed URL it may be a part of the password.
 fn refused((parameter, _): (&str, &Path), content: &str, cause: String) -> Error {
     let text = format!(
-        "cannot read the file that the parameter {parameter} names: it must hold {content} in PEM form"
+        "cannot read the file that the URL's parameter {parameter} names: it must contain {content} in PEM form"
     );
     Error::store_caused_by(text, cause)
 }
 
-/// Takes everybody, but only with a handshake that is right.
+/// Accepts every certificate, but verifies the handshake.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -150,7 +153,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Takes every name.
+/// Accepts a certificate for any name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -164,7 +167,7 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is what rustls looks at last.
+            // rustls verifies the name last.
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

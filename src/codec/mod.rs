@@ -16,6 +16,8 @@ mod pickle;
 mod scan;
 mod serializer;
 pub(crate) mod signing;
+#[cfg(test)]
+mod vectors;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -207,7 +207,7 @@ def add_to(vectors):
 
 
 def check(vectors):
-    """What is wrong, as lines of text, and how many vectors were compared."""
+    """The differences, as lines of text, and the number of compared vectors."""
     made = dict(sessions())
     wrong, compared = [], 0
     for vector in vectors:

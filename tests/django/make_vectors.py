@@ -709,7 +709,7 @@ def parse_vectors():
             "wsgi": cookie_value(wsgi_cookies(header)),
             "asgi": cookie_value(asgi_cookies([header])),
         }
-    # What becomes of many Cookie headers is the server's business under WSGI.
+    # Under WSGI the server decides how several Cookie headers are joined.
     for name, headers in PARSE_MANY:
         yield {
             "kind": "parse-many",

@@ -129,7 +129,7 @@ class NoView(Exception):
 
 
 def plain(value):
-    """What json.dumps shall see of the value, as DjangoJSONEncoder has it but with all microseconds."""
+    """The value for json.dumps, as DjangoJSONEncoder has it but with all microseconds."""
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value

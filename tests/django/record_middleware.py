@@ -66,7 +66,7 @@ COOKIES = {
     ),
 }
 
-# What the view does. Nearly all end with the flags, which also tell the key.
+# The operations of the view. Nearly all end with the flags, which also contain the key.
 FLAGS = ["flags"]
 WRITE = ["set", "c", 3]
 ACTIONS = {

@@ -1,4 +1,4 @@
-"""What the recorders share: Django with fixed settings, and the writing or checking of a file."""
+"""Shared by the recorders: Django with fixed settings, and the writing or checking of a file."""
 
 import argparse
 import difflib

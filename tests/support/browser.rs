@@ -28,7 +28,7 @@ impl Browser {
         let port = proc::free_port();
         let mut command = Command::new(required("TEST_CHROMEDRIVER"));
         command.arg(format!("--port={port}"));
-        // Whatever its profile, Chromium also writes to the home directory.
+        // Chromium writes to the home directory too, with any profile.
         command.env("HOME", dir.path());
         let mut driver = Group::start("chromedriver", &mut command, &dir.path().join("log"));
         driver.wait_for_port(port);
@@ -37,7 +37,7 @@ impl Browser {
             "--no-sandbox", // root cannot have the sandbox
             "--disable-gpu",
             "--disable-dev-shm-usage",
-            // Nothing but the test's own pages is to be asked for.
+            // It must request nothing but the test's own pages.
             "--disable-quic",
             "--no-first-run",
             "--disable-background-networking",
@@ -125,7 +125,7 @@ impl Browser {
             let path = format!("element/{}/{what}", text_of(id.expect("an element")));
             result = self.command(method, &path, body);
             // The page may have changed in between.
-            // What Chromium says of an element whose page is gone, by how far it is gone.
+            // Chromium's errors for an element whose page is gone.
             let gone = ["stale element reference", "does not belong to the document"];
             !matches!(&result, Err(error) if gone.iter().any(|text| error.contains(text)))
         });

@@ -144,7 +144,7 @@ impl Django {
         client.post_form(&self.url(action), &fields)
     }
 
-    /// What gunicorn and Django have logged.
+    /// The log of gunicorn and Django.
     pub fn log(&self) -> String {
         self.group.log()
     }

@@ -1,4 +1,5 @@
-//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go on.
+//! A real backend with a gate in it: one operation stops after it was carried out, until the test lets it go
+//! on.
 
 use std::{
     sync::{Arc, Mutex},
@@ -33,7 +34,8 @@ impl<B: Backend> Gated<B> {
         Self { backend, gate: Arc::default() }
     }
 
-    /// The next `operation` will stop: `"get"`, `"insert"`, `"update"`, `"rename"`, `"touch"`, `"delete"` or `"list"`.
+    /// The next `operation` will stop: `"get"`, `"insert"`, `"update"`, `"rename"`, `"touch"`, `"delete"` or
+    /// `"list"`.
     pub fn close(&self, operation: &'static str) {
         *self.gate.operation.lock().unwrap() = Some(operation);
     }

@@ -1,4 +1,4 @@
-//! What the code under test logged.
+//! The log of the code under test.
 
 use std::collections::HashSet;
 use std::io;
@@ -47,8 +47,8 @@ pub fn capture_threads(threads: &Threads) -> Logs {
     listen(Source::Threads(threads.clone()))
 }
 
-/// Collects what any thread of this process logs, other tests' included: only to show that something is logged nowhere, or
-/// with a marker that no other test has.
+/// Collects what any thread of this process logs, other tests' included: only to show that something is
+/// logged nowhere, or with a marker that no other test has.
 pub fn capture_all_threads() -> Logs {
     listen(Source::Process)
 }

@@ -1,10 +1,10 @@
-//! What the integration tests share: servers to talk to, and clients to talk to them with.
+//! Shared by the integration tests: servers, and clients for them.
 //!
 //! The servers come from `tests/run`, which says in the environment where they are.
 
 // Each directory of tests is a crate of its own and uses a part of this one.
 #![allow(dead_code, unreachable_pub)]
-// What cannot go on ends the test, with a message.
+// A failure ends the test, with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod browser;
@@ -20,6 +20,7 @@ pub mod proc;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod scripted;
 pub mod signing;
 pub mod site;
 pub mod stores;

@@ -22,7 +22,8 @@ impl PgBouncer {
     pub fn start(server: u16, settings: &[(&str, &str)]) -> Self {
         let (dir, port) = (TempDir::new("pgbouncer"), proc::free_port());
         let mut text = format!(
-            "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+            "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\n\
              auth_type = trust\nauth_file = users\npool_mode = transaction\nunix_socket_dir =\n"
         );
         for (name, value) in settings {

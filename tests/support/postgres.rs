@@ -1,4 +1,4 @@
-//! PostgreSQL: a database of one's own on the shared server, or a whole server of one's own.
+//! PostgreSQL: a fresh database on the shared server, or a private server.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -145,7 +145,7 @@ impl PrivateServer {
         })
     }
 
-    /// One that follows this one, from now on, and takes no writes. `name` is its name to this one.
+    /// A standby of this server. `name` is its name in the replication.
     pub fn standby(&self, name: &str, settings: &[(&str, &str)]) -> Self {
         let (bin, dir) = Self::place();
         let mut backup = as_server_user(&bin.join("pg_basebackup"), dir.path());
@@ -274,7 +274,7 @@ impl PrivateServer {
     }
 }
 
-/// Who is let in, for a time.
+/// The connections that are let in, for a time.
 #[derive(Debug)]
 pub struct Rules {
     file: PathBuf,

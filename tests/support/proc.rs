@@ -31,7 +31,7 @@ pub fn free_port() -> u16 {
 pub fn wait_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} without success: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -43,7 +43,7 @@ pub fn signal(signal: &str, ids: &[i64]) {
     let status = Command::new("sh")
         .args(["-c", "sig=$1; shift; for id; do kill -s \"$sig\" -- \"$id\"; done", "sh", signal])
         .args(ids)
-        .stderr(Stdio::null()) // one that has ended already is no error
+        .stderr(Stdio::null()) // a process that has exited already is no error
         .status();
     status.expect("sh should start");
 }
@@ -147,20 +147,20 @@ impl Group {
         self.child.id()
     }
 
-    /// What it has written so far.
+    /// Its output so far.
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Panics when it has ended.
+    /// Panics if it has exited.
     pub fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("{} ended: {status}\n{}", self.what, self.log());
         }
     }
 
-    /// Waits until something answers at the port, and panics when it ends first.
+    /// Waits until a server answers at the port, and panics if the process exits first.
     pub fn wait_for_port(&mut self, port: u16) {
         let what = format!("{} should listen on port {port}", self.what);
         wait_until(&what, PATIENCE, || {

@@ -15,7 +15,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Runs the test `serves`, which serves what it is told to by [`asked_to_serve`].
+    /// Runs the test `serves`, which reads its arguments by [`asked_to_serve`].
     pub fn start(serves: &str, what: &str) -> Self {
         Self::start_with(serves, what, &[])
     }
@@ -55,12 +55,12 @@ impl Process {
     }
 }
 
-/// What this process is to serve, if it was started for that.
+/// The arguments of this process, if it was started to serve.
 pub fn asked_to_serve() -> Option<String> {
     env::var(SERVE).ok()
 }
 
-/// Says on which port, and goes on until the process that started this one has ended.
+/// Says on which port, and serves until the process that started this one exits.
 pub fn serve_until_orphaned(port: u16, mut meanwhile: impl FnMut()) {
     let parent = parent_id();
     println!("[port {port}]");

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Passes everything on until it is told otherwise; ends with this.
+/// Forwards everything until a test says otherwise; stops when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,

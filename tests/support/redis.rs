@@ -10,7 +10,7 @@ use super::certificates::Certificates;
 use super::proc::{self, Group, PATIENCE, TempDir};
 use super::required;
 
-/// What Redis answers, in the second version of its protocol.
+/// A reply of Redis, in the second version of its protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Nil,
@@ -251,7 +251,7 @@ impl RedisCluster {
                 ("cluster-node-timeout", "1000"),
                 ("cluster-port", &bus.to_string()),
             ];
-            // What one master has is served without the others.
+            // Each master serves its slots without the others.
             let settings = [&settings[..], &[("cluster-require-full-coverage", "no")]].concat();
             (start(&settings), bus)
         };
@@ -343,8 +343,8 @@ impl RedisSentinel {
 
         let (dir, port) = (TempDir::new("sentinel"), proc::free_port());
         let mut config = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor main {of} 1\nsentinel down-after-milliseconds main 500\n\
-             sentinel failover-timeout main 2000\n"
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main {of} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
         );
         if !password.is_empty() {
             config.push_str(&format!("sentinel auth-pass main {password}\n"));

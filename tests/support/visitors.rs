@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{http::Client, proc::wait_until};
 
-/// Each with a session and a thread of his own; they stop with this.
+/// Visitors, each with a session and a thread; they stop when this is dropped.
 #[derive(Debug)]
 pub struct Visitors {
     shared: Arc<Shared>,
@@ -27,7 +27,7 @@ struct Shared {
     seen: Mutex<Seen>,
 }
 
-/// What all of them have seen so far.
+/// The results of all of them so far.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub confirmed: u64,
@@ -38,18 +38,18 @@ pub struct Seen {
     pub last_confirmed: Option<Instant>,
 }
 
-/// What became of one of them.
+/// The results of one of them.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     pub client: Client,
-    /// The number that he was told last.
+    /// The last confirmed number.
     pub confirmed: u64,
-    /// Increments since that nobody confirmed: they may have been carried out.
+    /// Later increments without a confirmation: they may have been carried out.
     pub unsure: u64,
-    /// Increments before that which may have been carried out after he was told: between the load and the save of the one
-    /// that was confirmed. The next one shows it.
+    /// Earlier increments that may have been carried out between the load and the save of the confirmed one.
+    /// The next confirmation shows it.
     pub late: u64,
-    /// What he was told that cannot be.
+    /// Replies that cannot be right.
     pub wrong: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ impl Visitor {
     }
 }
 
-/// Every number that was confirmed is there, and none that nobody asked for. How many increments these were.
+/// Checks that every confirmed increment is stored, and none that no visitor sent. Returns their number.
 pub fn check_that_nothing_is_lost(visitors: Vec<Visitor>, ops: &str) -> u64 {
     let mut sum = 0;
     for mut visitor in visitors {

@@ -18,7 +18,7 @@ pub struct Client {
     response: Vec<u8>,
 }
 
-/// What a server said.
+/// A server's reply.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
     pub status: u16,
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// What is seen of an answer that comes in these pieces.
+    /// The reply parsed from these pieces.
     async fn answered(pieces: &'static [&'static str]) -> (Result<(u16, String, bool)>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

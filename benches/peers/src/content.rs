@@ -1,4 +1,4 @@
-//! What is in the sessions, the same for everybody: what Django keeps of a login, and a counter.
+//! The content of the sessions, the same for everybody: Django's keys of a login, and a counter.
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,11 @@ pub const HASH_VALUE: &str = "3b9f1e6c0d7a52844e1bb8f0c6a9d2375f48e01c9ab36d7725
 pub const COUNTER: &str = "n";
 pub const CART: &str = "cart";
 
-/// The secret of Django and of ours; a benchmark has none to keep.
+/// The SECRET_KEY of both. A benchmark has no secret to protect.
 pub const SECRET: &str = "django-insecure-benchmark-benchmark-benchmark-benchmark-benchmark";
 
-/// A list of about so many bytes as JSON, repetitive as carts are. `django/site_under_load.py` makes the same.
+/// A list of about so many bytes as JSON, repetitive as carts are. `django/site_under_load.py` makes the
+/// same.
 pub fn cart(bytes: usize) -> Value {
     let mut items = Vec::new();
     let (mut length, mut state) = (2, 42_u32);

@@ -1,4 +1,4 @@
-//! What processes have used, from /proc: of Linux alone.
+//! Processor time of processes, from Linux's /proc.
 
 use std::{collections::HashMap, fs};
 
@@ -48,7 +48,7 @@ fn tree(root: u32) -> Vec<u32> {
     found
 }
 
-/// What `/proc/PID/stat` says after the name: the state first, then the parent.
+/// The fields of `/proc/PID/stat` after the name: the state first, then the parent.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(text.rsplit(')').next()?.split_whitespace().map(str::to_owned).collect())

@@ -1,4 +1,4 @@
-//! What was measured: samples, and medians and ranges of them.
+//! Measurements: samples, and their medians and ranges.
 
 use serde_json::{Value, json};
 
@@ -107,6 +107,8 @@ impl Figures {
     pub fn json(&self) -> Value {
         let cells = self.cells.iter().map(|cell| {
             let spread = |value: fn(&Sample) -> f64| cell.spread(value).map(Spread::json);
+            let per_second: Vec<Option<f64>> =
+                cell.samples.iter().map(|sample| sample.as_ref().map(|s| s.per_second)).collect();
             json!({
                 "workload": cell.workload.name(),
                 "clients": cell.clients,
@@ -121,7 +123,7 @@ impl Figures {
                 "database_cpu_us": spread(|sample| sample.database_cpu),
                 "errors": cell.errors(),
                 "lost_increments": cell.lost(),
-                "rounds": cell.samples.iter().map(|sample| sample.as_ref().map(|s| s.per_second)).collect::<Vec<_>>(),
+                "rounds": per_second,
             })
         });
         cells.collect()

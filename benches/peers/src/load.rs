@@ -20,7 +20,8 @@ pub struct Turn {
     pub session: bool,
     /// Bytes of cart in it.
     pub bytes: usize,
-    /// Cookies of which each request takes any, instead of one of the visitor's own. Nobody knows then what is in them.
+    /// Cookies of which each request takes any, instead of one of the visitor's own. Nobody knows then what
+    /// is in them.
     pub anybody: Option<Arc<[String]>>,
     /// How long a visitor rests between an answer and the next request.
     pub rest: Duration,
@@ -36,7 +37,7 @@ pub struct Window {
     pub end: Instant,
 }
 
-/// What was seen.
+/// The observations of a turn.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Right answers that came inside the window: the times that they took, in microseconds.
@@ -179,7 +180,7 @@ impl Visitor {
                 expected.clear();
                 match workload {
                     Workload::Untouched => expected.push_str("ok"),
-                    // Whose turn it was is not known.
+                    // It is unknown which request failed.
                     Workload::Hot => expected.push_str(&self.user),
                     _ => expected = format!("{} {}", self.user, self.count + u64::from(counts)),
                 }
@@ -210,7 +211,7 @@ impl Visitor {
                 }
                 Some(wrong) => {
                     *self.seen.errors.entry(wrong).or_default() += 1;
-                    // What a server that is in trouble left on the connection is not the next answer.
+                    // The rest that a failing server left on the connection is not the next reply.
                     if self.client.connect_again().await.is_err() {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }

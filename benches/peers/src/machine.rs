@@ -1,4 +1,4 @@
-//! What it was measured on.
+//! The machine of the measurement.
 
 use std::{
     fs::{self, File},

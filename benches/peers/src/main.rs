@@ -1,4 +1,5 @@
-//! Benchmarks beside the peers. Started by `cargo bench --bench http` and `cargo bench --bench codec`; see benches/README.md.
+//! Benchmarks beside the peers. Started by `cargo bench --bench http` and `cargo bench --bench codec`; see
+//! benches/README.md.
 
 mod client;
 mod codec;

@@ -1,4 +1,4 @@
-//! What to measure, and for how long.
+//! Options: the measurements, and their length.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -29,9 +29,9 @@ pub struct Options {
     pub expired: usize,
 }
 
-/// What `--help` says.
+/// The text of `--help`.
 pub const HELP: &str = "options:
-  --quick             ends in three minutes: 3 rounds of half a second, 1 and 64 clients, no sizes and great tables
+  --quick             three minutes: 3 rounds of half a second, 1 and 64 clients, no sizes and large tables
   --rounds N          default 5
   --seconds S         of each turn; default 3
   --clients A,B,…     default 1,16,64,256

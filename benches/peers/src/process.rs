@@ -19,7 +19,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A user and a group, to be instead of root.
 pub type User = (u32, u32);
 
-// The shell says the server's id, and stops it when the pipe to us breaks: that happens even if we are killed.
+// The shell says the server's id, and stops it when the pipe to us breaks: that happens even if we are
+// killed.
 const KEEPER: &str = r#"log=$1 signal=$2; shift 2
 "$@" </dev/null >>"$log" 2>&1 & echo $!
 trap '' INT HUP TERM; cat >/dev/null; kill -s "$signal" $! 2>/dev/null; wait"#;
@@ -73,7 +74,8 @@ impl Server {
         self.pid
     }
 
-    /// Waits until `ready` says so. Errors with the end of the log if the server ends first or takes too long.
+    /// Waits until `ready` says so. Errors with the end of the log if the server ends first or takes too
+    /// long.
     pub fn wait(&self, mut ready: impl FnMut() -> bool) -> Result<()> {
         let start = Instant::now();
         while !ready() {

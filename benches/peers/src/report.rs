@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::figures::{Cell, Figures, Spread};
 
-/// What it was measured on.
+/// The machine of the measurement.
 pub fn machine(machine: &Value) -> String {
     let mut out = String::from("\n");
     for (name, value) in machine.as_object().into_iter().flatten() {

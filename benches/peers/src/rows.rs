@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{Result, content, postgres::Postgres};
 
-// What was there beforehand has this end, and nothing else has.
+// The rows of the start have this expiry, and no others have.
 const FOREVER: &str = "2099-01-01";
 
 // Django's own DDL, the same for the floor, and tower-sessions' (which makes no index on the date).
@@ -48,11 +48,11 @@ pub fn fill(postgres: &Postgres, rows: usize) -> Result<()> {
         postgres.execute(&sql, &[&keys, &texts])?;
         done = end;
     }
-    // Nobody reads these: what counts is that they are there, and how long they are.
+    // No test reads these: only their number and their length matter.
     postgres.script(
         "INSERT INTO floor_session SELECT * FROM django_session;
-         INSERT INTO tower_sessions.session SELECT left(session_key, 22), left(session_data, 230)::bytea, expire_date
-             FROM django_session",
+         INSERT INTO tower_sessions.session
+             SELECT left(session_key, 22), left(session_data, 230)::bytea, expire_date FROM django_session",
     )?;
     for (table, _) in DATES {
         postgres.script(&format!("VACUUM ANALYZE {table}"))?; // on its own: it takes no transaction around it
@@ -82,7 +82,8 @@ pub fn fill_greatly(postgres: &Postgres, rows: usize) -> Result<Vec<String>> {
     some.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// Makes Django's table anew, with so many sessions that have ended in the last 30 days and as many that live as usual.
+/// Makes Django's table anew, with so many sessions that expired in the last 30 days and as many live ones
+/// as usual.
 pub fn fill_with_expired(postgres: &Postgres, expired: usize, live: usize) -> Result<()> {
     begin_anew(postgres, &["django_session"])?;
     let codec = Codec::new(SecretKey::new(content::SECRET));
@@ -111,7 +112,7 @@ fn begin_anew(postgres: &Postgres, tables: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What was put into a table gets its indexes.
+/// Creates the indexes of a filled table.
 fn end(postgres: &Postgres, table: &str) -> Result<()> {
     for statement in [
         format!("ALTER TABLE {table} ADD PRIMARY KEY (session_key)"),

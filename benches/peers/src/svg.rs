@@ -1,5 +1,5 @@
-//! The report as pictures: bars of how many times as fast as the reference, on a logarithmic scale, with the range of
-//! the rounds. For light and dark pages.
+//! The report as pictures: bars of how many times as fast as the reference, on a logarithmic scale, with the
+//! range of the rounds. For light and dark pages.
 
 use std::fmt::Write;
 
@@ -18,10 +18,13 @@ const HEADING: f64 = 30.0;
 const TOP: f64 = 64.0;
 
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#24292f}\
-.title{font-size:16px;font-weight:600}.group{font-weight:600}.quiet{fill:#6e7781}.end{text-anchor:end}.mid{text-anchor:middle}\
-.bar{fill:#8c959f}.ours{fill:#2f81f7}.weak{fill-opacity:.4}.grid{stroke:#d0d7de;stroke-width:1}.one{stroke:#6e7781;stroke-width:1.5}\
+.title{font-size:16px;font-weight:600}.group{font-weight:600}.quiet{fill:#6e7781}\
+.end{text-anchor:end}.mid{text-anchor:middle}\
+.bar{fill:#8c959f}.ours{fill:#2f81f7}.weak{fill-opacity:.4}.grid{stroke:#d0d7de;stroke-width:1}\
+.one{stroke:#6e7781;stroke-width:1.5}\
 .range{stroke:#24292f;stroke-width:1.5}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#8d96a0}.bar{fill:#6e7681}.grid{stroke:#30363d}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#8d96a0}.bar{fill:#6e7681}\
+.grid{stroke:#30363d}\
 .one{stroke:#8d96a0}.range{stroke:#e6edf3}}";
 
 /// One bar.
@@ -30,7 +33,7 @@ pub struct Bar<'a> {
     /// Keeps less of a promise than the others, and is drawn paler.
     pub weak: bool,
     pub ratio: Option<Spread>,
-    /// What stands at the end of the line.
+    /// The text at the end of the line.
     pub value: String,
 }
 
@@ -114,8 +117,9 @@ pub fn picture(title: &str, scale: &str, groups: &[Group<'_>]) -> String {
         TOP + groups.iter().map(|group| HEADING + ROW * group.bars.len() as f64).sum::<f64>() + HEADING;
 
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-         role=\"img\">\n<title>{0}</title>\n<style>{STYLE}</style>\n<text class=\"title\" x=\"10\" y=\"24\">{0}</text>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
+         height=\"{height}\" role=\"img\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
+         <text class=\"title\" x=\"10\" y=\"24\">{0}</text>\n\
          <text class=\"quiet\" x=\"10\" y=\"44\">{1}</text>\n",
         escape(title),
         escape(scale),

@@ -1,4 +1,4 @@
-//! What the clients do.
+//! The requests of the clients.
 
 use crate::Result;
 

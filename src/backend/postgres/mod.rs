@@ -1,344 +1,310 @@
-//! The `django_session` table in PostgreSQL. Django's `db` engine.
+//! The `django_session` table in PostgreSQL: Django's `db` engine.
 
+mod batch;
 mod connect;
-mod connection;
-mod lane;
-mod primary;
+mod error;
+mod hosts;
+mod ops;
+mod pool;
 mod rows;
+mod runtimes;
 mod sql;
+mod statement;
 mod table;
 mod tls;
-mod trouble;
 mod url;
-mod worker;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use deadpool_postgres::Pool;
-use tokio_postgres::types::ToSql;
-
 use self::{
-    connect::Connector,
-    connection::{Kind, Source},
-    rows::{Content, New, Replaced, Replacement},
-    sql::Sql,
-    table::Table,
-    trouble::{explain, other_columns},
-    url::{DEADLINE, Url},
-    worker::{Settings, Worker, Workers},
+    error::unexpected_columns,
+    ops::{NewRow, Replacement},
+    pool::Source,
+    rows::{read, text},
+    runtimes::{PostgresSettings, Runtimes},
+    sql::{PAGE_ROWS, Sql},
+    statement::{Executed, Params, Statement},
+    table::TableName,
+    url::{TIMEOUT, Url},
 };
-use super::{Cleared, Cursor, Loaded, Outcome, Page, Seen, SessionData, SessionStore, text};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
 use crate::{
     Error, SessionKey,
-    codec::{
-        Codec,
-        datetime::{from_micros, micros},
-    },
+    codec::datetime::{from_micros, micros},
 };
 
-/// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and with other
-/// services. Cheap to clone.
+/// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services. Cheap to clone.
 ///
-/// Every operation is one statement and one round trip. What is asked while another statement is on its way travels
-/// together with what others ask, so that many requests cost the database little more than one. Each runtime (worker
-/// of actix) has connections of its own. Nothing is created or altered unless
-/// [`create_table`](Self::create_table) is called.
+/// Every operation is one statement and one round trip. Requests that arrive while a statement is in flight are batched into
+/// the next one, so that many requests cost the database little more than one. Each runtime (worker of actix) has connections
+/// of its own. Nothing is created or altered unless [`create_table`](Backend::create_table) is called.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
-/// use actix_django_session::{PostgresStore, SecretKey};
+/// use actix_django_session::{SecretKey, Store, backend::Postgres};
 ///
 /// let secret = SecretKey::new(std::env::var("SECRET_KEY")?);
-/// let store = PostgresStore::connect(&std::env::var("DATABASE_URL")?, secret).await?;
+/// let store = Store::new(Postgres::connect(&std::env::var("DATABASE_URL")?).await?, secret);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct PostgresStore {
-    workers: Arc<Workers>,
-    codec: Codec,
+pub struct Postgres {
+    runtimes: Arc<Runtimes>,
+    /// The latest expiry of the last full batch of [`clear_expired`](Backend::clear_expired).
+    cleared_until: Arc<Mutex<Option<SystemTime>>>,
 }
 
-impl PostgresStore {
-    /// Connects to `postgres://user:password@host:port/database`. A URL may have these parameters beside those of the driver
-    /// (`tokio-postgres`); a text of the form `host=… user=…` only the driver's:
+impl Postgres {
+    /// Connects to `postgres://user:password@host:port/database`. Besides those of the driver (`tokio-postgres`), a URL may
+    /// have these parameters; a text of the form `host=… user=…` has only the driver's:
     ///
     /// | parameter | default | |
     /// |---|---|---|
     /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
-    /// | `deadline` | 5 | seconds, see [`deadline`](Self::deadline) |
-    /// | `pgbouncer` | `false` | `true` behind PgBouncer, or another pooler that gives each transaction another connection: statements are not prepared |
-    /// | `sslmode` | `prefer` | as libpq: `disable`, `allow` (here the same as `prefer`), `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
-    /// | `sslrootcert` | `system` | a file with certificates of the authorities to trust, in PEM form; or `system` for those of this machine, which is for `verify-full` alone |
-    /// | `sslcert`, `sslkey` | none | files with a certificate of our own and its key, for a server that asks for one |
+    /// | `deadline` | 5 | seconds, see [`timeout`](Self::timeout) |
+    /// | `pgbouncer` | `false` | see [`pgbouncer`](Self::pgbouncer) |
+    /// | `sslmode` | `prefer` | as in libpq: `disable`, `allow` (here the same as `prefer`), `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
+    /// | `sslrootcert` | `system` | a PEM file with the authorities to trust; or `system` for those of this machine, only with `verify-full` |
+    /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key, if the server requires one |
     ///
-    /// Of several hosts (`postgres://one,two/database`) the first that takes connections is used, and the next where it
-    /// does not any more; with `target_session_attrs=read-write` it is the primary, wherever that is. Without that a standby is
-    /// kept, and every write fails.
+    /// Of several hosts (`postgres://one,two/database`) the first one that accepts is used, and after a failure the next one.
+    /// With `target_session_attrs=read-write` it is the primary, wherever that is. Without it a standby is accepted too, and
+    /// every write fails.
     ///
-    /// PostgreSQL 12 or newer. Connections are opened with settings of their own (`options`): plans that use
-    /// the table's indexes, `statement_timeout` (the deadline) and a short `lock_timeout`, so that a row that somebody
-    /// holds keeps nobody else waiting. For a pool of the application's, set these two for its role.
+    /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the table's indexes,
+    /// `statement_timeout` (a little more than the timeout) and a short `lock_timeout`, so that a locked row delays no other.
+    /// For a pool of the application's, set these two for its role.
     ///
-    /// Makes one connection, to find out now what is wrong rather than at the first visitor; more are made
-    /// when they are needed, at most eight for each worker of actix, mostly two. Errors if the URL or the secret cannot be right
-    /// or the server does not answer.
-    pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
-        let Url { target, table, deadline } = Url::parse(url, true)?;
-        let store = Self::new(Source::Own(Arc::new(target)), &table, deadline, codec)?;
-        store.here()?.connections.check().await?;
-        Ok(store)
+    /// Makes one connection, so that what is wrong is known now and not at the first request. More are made when they are
+    /// needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be right or the server does not
+    /// answer.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let postgres = Self::connect_lazy(url)?;
+        postgres.ping().await?;
+        Ok(postgres)
     }
 
-    /// Uses the application's own pool. Errors if the secret is empty.
+    /// The same as [`connect`](Self::connect) without any I/O: the first use connects. Errors if the URL cannot be right.
     ///
-    /// The pool's `wait` timeout does not matter: each operation has its [`deadline`](Self::deadline).
-    pub fn from_pool(pool: Pool, codec: impl Into<Codec>) -> Result<Self, Error> {
-        Self::new(Source::Shared(pool, Kind::Prepared), &Table::default(), DEADLINE, codec)
+    /// ```
+    /// use actix_django_session::backend::Postgres;
+    ///
+    /// let postgres = Postgres::connect_lazy("postgres://app@db.example/site?deadline=2")?;
+    /// assert!(Postgres::connect_lazy("postgres://app@db.example/site?deadline=0").is_err());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
+        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        let postgres = Self::with_source(Source::Own(Arc::new(hosts)), &table);
+        Ok(postgres.with(|settings| (settings.timeout, settings.pgbouncer) = (timeout, pgbouncer)))
     }
 
-    /// A connection as [`connect`](Self::connect) makes it, but for any statement: for the tool `django-session`.
-    #[doc(hidden)]
-    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
-        let Url { target, deadline, .. } = Url::parse(url, false)?;
-        let connector = Connector::new(Arc::new(target), deadline);
-        let connected = tokio::time::timeout(deadline, connector.connect()).await.map_err(|_| {
-            Error::store(format!("cannot connect to the database: it did not answer within {deadline:?}"))
-        })?;
-        connected.map(|(client, _)| client).map_err(|error| explain("connect to the database", error))
-    }
-
-    fn new(
-        source: Source,
-        table: &Table,
-        deadline: Duration,
-        codec: impl Into<Codec>,
-    ) -> Result<Self, Error> {
-        let codec = codec.into();
-        codec.check()?;
-        // Base64 and what stands around it.
-        let max_text = codec.size_limit().saturating_mul(4) / 3 + 256;
-        let max_text = i32::try_from(max_text).unwrap_or(i32::MAX);
-        let settings = Settings { source, deadline, sql: Arc::new(Sql::new(table)), max_text };
-        Ok(Self { workers: Arc::new(Workers::new(settings)), codec })
-    }
-
-    /// With other settings, and so with workers of its own.
-    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.workers.settings.clone();
-        change(&mut settings);
-        Self { workers: Arc::new(Workers::new(settings)), ..self }
-    }
-
-    fn here(&self) -> Result<Arc<Worker>, Error> {
-        self.workers.here()
-    }
-
-    fn sql(&self) -> &Sql {
-        &self.workers.settings.sql
-    }
-
-    /// Uses another table than `django_session`, or one in a schema.
+    /// Uses the application's own pool. Its `wait` timeout does not matter: each operation has its
+    /// [`timeout`](Self::timeout).
     ///
     /// ```no_run
-    /// # fn with_table(store: actix_django_session::PostgresStore) -> Result<(), actix_django_session::Error> {
-    /// let store = store.table("django_session", Some("accounts"))?;
+    /// use actix_django_session::backend::Postgres;
+    /// use deadpool_postgres::{Manager, Pool};
+    /// use tokio_postgres::NoTls;
+    ///
+    /// # fn pooled() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::new("postgres://app@db.example/site".parse()?, NoTls);
+    /// let postgres = Postgres::from_pool(Pool::builder(manager).build()?);
     /// # Ok(()) }
     /// ```
+    #[cfg(feature = "with-deadpool-postgres-0_14")]
+    pub fn from_pool(pool: deadpool_postgres::Pool) -> Self {
+        Self::with_source(Source::Shared(pool), &TableName::default())
+    }
+
+    /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the quoted name of
+    /// the table. `None` behind PgBouncer, where settings would stay for the next client. For the program
+    /// `django-session`.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
+        const ACTION: &str = "connect to the database";
+        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        if pgbouncer {
+            return Ok(None);
+        }
+        let connector = connect::Connector::new(Arc::new(hosts), timeout, false);
+        match tokio::time::timeout(timeout, connector.connect()).await {
+            Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
+            Ok(Err(error)) => Err(error::explain(ACTION, error)),
+            Err(_) => {
+                Err(Error::store(format!("cannot {ACTION}: the database did not answer within {timeout:?}")))
+            }
+        }
+    }
+
+    fn with_source(source: Source, table: &TableName) -> Self {
+        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&Site::default()));
+        Self::new(PostgresSettings { source, timeout: TIMEOUT, pgbouncer: false, sql, max_value_bytes })
+    }
+
+    fn new(settings: PostgresSettings) -> Self {
+        Self { runtimes: Arc::new(Runtimes::new(settings)), cleared_until: Arc::default() }
+    }
+
+    /// Changes a setting, and so has connections of its own.
+    fn with(&self, change: impl FnOnce(&mut PostgresSettings)) -> Self {
+        let mut settings = self.runtimes.settings.clone();
+        change(&mut settings);
+        Self::new(settings)
+    }
+
+    /// Uses another table than `django_session`, or one in a schema. Errors if PostgreSQL cannot have such a name.
+    ///
+    /// ```
+    /// # use actix_django_session::backend::Postgres;
+    /// # let postgres = Postgres::connect_lazy("postgres://app@db.example/site")?;
+    /// let postgres = postgres.table("django_session", Some("accounts"))?;
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
-        let table = Table::new(name, schema)?;
+        let table = TableName::new(name, schema)?;
         Ok(self.with(|settings| settings.sql = Arc::new(Sql::new(&table))))
     }
 
-    /// How long one operation may take, from waiting for a connection to the answer. Default: 5 seconds.
-    /// After that it is an error that answers 503.
+    /// Limits how long an operation may take, from waiting for a connection to the reply. Default: 5 seconds. After that it
+    /// is an error that answers 503.
+    ///
+    /// ```
+    /// # use actix_django_session::backend::Postgres;
+    /// # let postgres = Postgres::connect_lazy("postgres://app@db.example/site")?;
+    /// let postgres = postgres.timeout(std::time::Duration::from_secs(2));
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[must_use]
-    pub fn deadline(self, deadline: Duration) -> Self {
-        self.with(|settings| settings.deadline = deadline)
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|settings| settings.timeout = timeout)
     }
 
-    /// For a pool of the application's that leads to PgBouncer in transaction mode, or to a pooler like it, where a
-    /// connection is another one after each statement. [`connect`](Self::connect) takes it from the URL.
+    /// Whether connections lead to PgBouncer in transaction mode, or to another pooler that may change the server process after
+    /// every statement. Then nothing is prepared, and connections have no settings of their own. Default: no.
+    ///
+    /// ```
+    /// # use actix_django_session::backend::Postgres;
+    /// # let postgres = Postgres::connect_lazy("postgres://app@pooler.example:6432/site")?;
+    /// let postgres = postgres.pgbouncer(true);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
     #[must_use]
     pub fn pgbouncer(self, yes: bool) -> Self {
-        self.with(|settings| {
-            if let Source::Shared(_, kind) = &mut settings.source {
-                *kind = if yes { Kind::Changing } else { Kind::Prepared };
-            }
-        })
+        self.with(|settings| settings.pgbouncer = yes)
     }
 
-    /// Creates the table and its indexes, as Django's migration does. A table that is there stays as it is.
-    ///
-    /// A Django site that comes later needs `manage.py migrate --fake-initial` to accept it.
-    pub async fn create_table(&self) -> Result<(), Error> {
-        self.here()?.connections.script(&self.sql().create_table).await
+    /// One round trip, which succeeds if the server answers.
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        self.run("connect to the database", &Statement::new("SELECT 1", &[]), &[]).await.map(drop)
     }
 
-    async fn replace(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        let new = self.new_row(new_key, data, expires)?;
-        let text = new.text.clone();
-        let replacement = Replacement { key: key.clone(), seen: seen.clone(), new };
-        let lane = &self.here()?.replaces;
-        Ok(match lane.ask("save a session", replacement, self.workers.settings.deadline).await? {
-            Replaced::Done => Outcome::Saved(Seen::of_text(text)),
-            Replaced::Taken => Outcome::KeyTaken,
-            Replaced::There(content) => self.found(content).refused(),
-            Replaced::Unknown => {
-                return Err(Error::store(
-                    "cannot save a session: nobody knows whether it was done, since the connection was lost and \
-                     another writer has changed it since",
-                ));
-            }
-        })
+    fn sql(&self) -> &Sql {
+        &self.runtimes.settings.sql
     }
 
-    fn found(&self, content: Option<Content>) -> Loaded {
-        match content {
-            Some(Content { text: None, .. }) => {
-                Loaded::Unreadable(Arc::new(Error::too_large_to_read(self.codec.size_limit())))
-            }
-            content => {
-                let row = content.and_then(|Content { text, expires }| Some((text?, expires)));
-                text::loaded(&self.codec, row)
-            }
-        }
-    }
-
-    fn new_row(&self, key: &SessionKey, data: &SessionData, expires: SystemTime) -> Result<New, Error> {
-        let text = self.codec.encode(data)?.into();
-        Ok(New { key: key.clone(), text, expires: to_precision(expires) })
+    async fn run(&self, action: &str, statement: &Statement, params: &Params<'_>) -> Result<Executed, Error> {
+        Ok(self.runtimes.current()?.rows.connections.run(action, statement, params, true).await?)
     }
 }
 
-impl SessionStore for PostgresStore {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        let lane = &self.here()?.loads;
-        let content = lane.ask("load a session", key.clone(), self.workers.settings.deadline).await?;
-        Ok(self.found(content))
+impl Backend for Postgres {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        self.runtimes.current()?.gets.submit(key.clone()).await
     }
 
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        let new = self.new_row(key, data, expires)?;
-        let (text, lane) = (new.text.clone(), &self.here()?.creates);
-        let created = lane.ask("create a session", new, self.workers.settings.deadline).await?;
-        Ok(if created { Outcome::Saved(Seen::of_text(text)) } else { Outcome::KeyTaken })
+    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        let (value, expires) = (text(new.value)?, to_precision(new.expires));
+        self.runtimes.current()?.inserts.submit(NewRow { key: new.key.clone(), value, expires }).await
     }
 
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.replace(key, seen, key, data, expires).await
-    }
-
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.replace(key, seen, new_key, data, expires).await
-    }
-
-    /// The expiry alone is compared and sent.
-    async fn touch(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        was: SystemTime,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        let params: [&(dyn ToSql + Sync); 4] =
-            [&key.as_str(), &was, &to_precision(expires), &SystemTime::now()];
-        let (connections, sql) = (&self.here()?.connections, &self.sql().touch);
-        let changed = connections.execute("save a session", sql, &params).await?;
-        if changed.rows == 1 {
-            return Ok(Outcome::Saved(seen.clone()));
-        }
-        match self.load(key).await? {
-            // The first attempt may have done it.
-            Loaded::Found(_) if changed.repeated => Ok(Outcome::Saved(seen.clone())),
-            loaded => Ok(loaded.refused()),
-        }
+    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        let replacement = Replacement {
+            key: change.key.clone(),
+            expected: text(change.expected)?,
+            new_key: change.new_key.unwrap_or(change.key).clone(),
+            value: change.value.map(text).transpose()?,
+            expires: to_precision(change.expires),
+        };
+        self.runtimes.current()?.replaces.submit(replacement).await
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.here()?.deletes.ask("delete a session", key.clone(), self.workers.settings.deadline).await
+        self.runtimes.current()?.deletes.submit(key.clone()).await
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+        let after = after.as_ref().map_or("", Cursor::as_str);
+        let params: &Params<'_> = &[&after, &self.runtimes.settings.max_value_bytes];
+        let rows = self.run("list the sessions", &self.sql().list, params).await?.rows;
+        let (mut entries, mut next) = (Vec::with_capacity(rows.len()), None);
+        for (n, row) in rows.iter().enumerate() {
+            let key: &str = row.try_get(0).map_err(unexpected_columns)?;
+            if n + 1 == PAGE_ROWS || row.try_get(3).map_err(unexpected_columns)? {
+                next = Some(Cursor::new(key));
+            }
+            // A table may hold anything. What cannot be a key is no session's.
+            entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
+        }
+        Ok(Page::new(entries, next))
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        let (connections, sql) = (&self.here()?.connections, &self.sql().exists);
-        Ok(connections.query_opt("look for a session", sql, &[&key.as_str()]).await?.is_some())
+        Ok(self.runtimes.current()?.rows.exists(key).await?)
     }
 
-    fn patience(&self) -> Duration {
-        self.workers.settings.deadline
+    /// Leaves out rows that are locked, so that several hosts may clear at the same time.
+    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
+        let since = *self.cleared_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let params: &Params<'_> = &[&SystemTime::now(), &i64::from(limit), &since];
+        let executed = self.run("clear expired sessions", &self.sql().clear_expired, params).await?;
+        let Some(row) = executed.rows.first() else { return Ok(0) };
+        let cleared = row.try_get::<_, i64>(0).map_err(unexpected_columns)?.unsigned_abs();
+        let until: Option<SystemTime> = row.try_get(1).map_err(unexpected_columns)?;
+        let full = cleared >= u64::from(limit);
+        *self.cleared_until.lock().unwrap_or_else(PoisonError::into_inner) = until.filter(|_| full);
+        Ok(cleared)
     }
 
     async fn check(&self) -> Result<(), Error> {
-        let worker = self.here()?;
         for statement in &self.sql().check {
-            worker.connections.execute("check the table of sessions", statement, &[&"", &""]).await?;
+            self.run("check the table of sessions", statement, &[&"", &""]).await?;
         }
         Ok(())
     }
 
-    /// In batches of 1,000, leaving out what others have locked, so that no lock lasts and several hosts may do
-    /// it at once.
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        text::clear_all(self).await
+    async fn create_table(&self) -> Result<(), Error> {
+        self.run("create the table of sessions", &self.sql().create_table, &[]).await.map(drop)
     }
 
-    async fn clear_some(&self, limit: u32, after: Option<SystemTime>) -> Result<Cleared, Error> {
-        let params: [&(dyn ToSql + Sync); 3] = [&SystemTime::now(), &i64::from(limit), &after];
-        let (connections, sql) = (&self.here()?.connections, &self.sql().clear_some);
-        let rows = connections.query("clear expired sessions", sql, &params).await?;
-        let Some(row) = rows.first() else { return Ok(Cleared::default()) };
-        let (sessions, until): (i64, _) =
-            (row.try_get(0).map_err(other_columns)?, row.try_get(1).map_err(other_columns)?);
-        Ok(Cleared { sessions: sessions.unsigned_abs(), until })
+    fn timeout(&self) -> Duration {
+        self.runtimes.settings.timeout
     }
 
-    async fn page(&self, cursor: Option<&Cursor>) -> Result<Page, Error> {
-        let after = cursor.map_or("", Cursor::as_str);
-        let max_text = self.workers.settings.max_text;
-        let params: [&(dyn ToSql + Sync); 3] = [&after, &i64::from(text::PAGE), &max_text];
-        let (connections, sql) = (&self.here()?.connections, &self.sql().page);
-        let rows = connections.query("list the sessions", sql, &params).await?;
-        let rows: Result<Vec<_>, tokio_postgres::Error> =
-            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect();
-        Ok(text::page(&self.codec, rows.map_err(other_columns)?))
+    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+        let max = max_value_bytes(site);
+        let same = max == self.runtimes.settings.max_value_bytes;
+        Ok((!same).then(|| self.with(|settings| settings.max_value_bytes = max)))
     }
 }
 
-impl fmt::Debug for PostgresStore {
+impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("codec", &self.codec).finish_non_exhaustive()
+        f.write_str("Postgres")
     }
 }
 
-/// PostgreSQL keeps microseconds; what we compare must have no more.
+/// PostgreSQL has no longer values than an `i32` says.
+fn max_value_bytes(site: &Site) -> i32 {
+    i32::try_from(site.max_value_bytes).unwrap_or(i32::MAX)
+}
+
+/// PostgreSQL stores microseconds. A time that is compared with a stored one must have no more.
 fn to_precision(time: SystemTime) -> SystemTime {
     from_micros(micros(time))
 }

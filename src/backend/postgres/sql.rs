@@ -2,136 +2,108 @@
 
 use tokio_postgres::types::Type;
 
-use super::table::Table;
+use super::{statement::Statement, table::TableName};
 
-/// A statement with the types of its parameters: a pooler that has another connection for each statement leaves no time
-/// to ask the database for them.
-pub(super) struct Statement {
-    pub(super) text: String,
-    pub(super) types: &'static [Type],
-}
+/// Rows of a page of a listing.
+pub(super) const PAGE_ROWS: usize = 500;
 
-const KEY: &[Type] = &[Type::TEXT];
-const KEYS: &[Type] = &[Type::TEXT_ARRAY];
-const TWO_TEXTS: &[Type] = &[Type::TEXT, Type::TEXT];
-
-/// Texts longer than this are loaded one by one: so that of many that are loaded at once nobody waits for a large one,
-/// nor is memory needed for many of them.
-const LARGE: usize = 64 * 1024;
-
-/// A statement that changes many rows. It locks them in one order, so that two of them do not wait for each other.
-pub(super) struct Many {
-    /// For our own connections, which lock them in the order of an index on the key. That differs from the other's where a
-    /// collation sorts letters and digits otherwise than their bytes: then `lock_timeout` ends the wait, and each row is
-    /// asked for by itself.
-    pub(super) own: Statement,
-    /// For connections whose plans may be any: locks them beforehand.
-    pub(super) any: Statement,
-}
+/// A page ends with the first row at which its values have so many bytes.
+const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) struct Sql {
-    pub(super) load: Statement,
-    pub(super) load_many: Statement,
-    pub(super) create: Statement,
-    pub(super) create_many: Statement,
+    pub(super) get: Statement,
+    pub(super) get_many: Statement,
+    pub(super) insert: Statement,
+    pub(super) insert_many: Statement,
     pub(super) update: Statement,
-    pub(super) update_many: Many,
+    pub(super) update_many: BatchStatement,
     pub(super) rename: Statement,
-    pub(super) rename_many: Many,
-    pub(super) touch: Statement,
+    pub(super) rename_many: BatchStatement,
     pub(super) delete: Statement,
-    pub(super) delete_many: Many,
+    pub(super) delete_many: BatchStatement,
     pub(super) exists: Statement,
-    pub(super) clear_some: Statement,
-    pub(super) page: Statement,
+    pub(super) clear_expired: Statement,
+    pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
-    pub(super) create_table: String,
+    pub(super) create_table: Statement,
+}
+
+/// A statement that changes many rows. All such statements lock rows in one order, so that they do not deadlock.
+pub(super) struct BatchStatement {
+    /// For our own connections, which lock rows in the order of an index on the key. Where a collation sorts keys otherwise
+    /// than by their bytes, that is not the other statement's order. Then `lock_timeout` ends the wait, and requests run
+    /// alone.
+    pub(super) index_order: Statement,
+    /// For connections that may have any plan: locks the rows in order before it changes them.
+    pub(super) lock_first: Statement,
 }
 
 impl Sql {
-    pub(super) fn new(table: &Table) -> Self {
+    pub(super) fn new(table: &TableName) -> Self {
         let t = table.quoted();
         Self {
-            load: load(&t),
-            load_many: load_many(&t),
-            create: create(&t),
-            create_many: create_many(&t),
+            get: get(&t, "session_key = $1", &[Type::TEXT, Type::TIMESTAMPTZ, Type::INT4]),
+            get_many: get(&t, UNDER_KEYS, &[Type::TEXT_ARRAY, Type::TIMESTAMPTZ, Type::INT4]),
+            insert: insert(&t),
+            insert_many: insert_many(&t),
             update: replace(&t, false),
             update_many: replace_many(&t, false),
             rename: replace(&t, true),
             rename_many: replace_many(&t, true),
-            touch: Statement {
-                text: format!(
-                    "UPDATE {t} SET expire_date = $3 \
-                     WHERE session_key = $1 AND (expire_date = $2 AND expire_date > $4) IS TRUE"
-                ),
-                types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
-            },
-            delete: Statement { text: format!("DELETE FROM {t} WHERE session_key = $1"), types: KEY },
-            delete_many: many(&t, "UPDATE", &format!("DELETE FROM {t}"), UNDER_KEYS, "true", KEYS),
-            exists: Statement { text: format!("SELECT 1 FROM {t} WHERE session_key = $1"), types: KEY },
-            clear_some: clear_some(&t),
-            page: Statement {
-                text: format!(
-                    "SELECT session_key, {}, expire_date FROM {t} \
-                     WHERE session_key > $1 ORDER BY session_key LIMIT $2",
-                    unless_larger_than("$3")
-                ),
-                types: &[Type::TEXT, Type::INT8, Type::INT4],
-            },
+            delete: Statement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
+            delete_many: batch(
+                &t,
+                "UPDATE",
+                &format!("DELETE FROM {t}"),
+                UNDER_KEYS,
+                "true",
+                &[Type::TEXT_ARRAY],
+            ),
+            exists: Statement::new(format!("SELECT 1 FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
+            clear_expired: clear_expired(&t),
+            list: list(&t),
             check: check(&t),
-            create_table: table.ddl(),
+            create_table: Statement::script(table.ddl()),
         }
     }
 }
 
-fn unless_larger_than(bytes: &str) -> String {
-    format!("CASE WHEN octet_length(session_data) <= {bytes} THEN session_data END")
-}
-
-/// What is under one of the keys in $1.
 const UNDER_KEYS: &str = "session_key = ANY($1)";
 
-/// That a session lives at the time in a parameter. `IS TRUE` keeps the index on the date out of it (as in `touch`): on a table
-/// that was small when a plan was made, that index looks as good as the one on the key, and the plan stays when the table
-/// has grown.
-fn lives_at(time: &str) -> String {
+/// The condition that a row is live at the time in a parameter. `IS TRUE` keeps the planner off the index on the date: on a
+/// table that was small when the plan was made, that index looks as good as the one on the key, and the plan stays when the
+/// table has grown.
+fn live_at(time: &str) -> String {
     format!("(expire_date > {time}) IS TRUE")
 }
 
-fn load(t: &str) -> Statement {
-    let (text, lives) = (unless_larger_than("$3"), lives_at("$2"));
-    Statement {
-        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE session_key = $1 AND {lives}"),
-        types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::INT4],
-    }
+/// Values longer than $3 bytes are not read.
+fn get(t: &str, under: &str, types: &'static [Type]) -> Statement {
+    let live = live_at("$2");
+    let text = format!(
+        "SELECT session_key, CASE WHEN octet_length(session_data) <= $3 THEN session_data END, expire_date \
+         FROM {t} WHERE {under} AND {live}"
+    );
+    Statement::new(text, types)
 }
 
-fn load_many(t: &str) -> Statement {
-    let (text, lives) = (unless_larger_than(&LARGE.to_string()), lives_at("$2"));
-    Statement {
-        text: format!("SELECT session_key, {text}, expire_date FROM {t} WHERE {UNDER_KEYS} AND {lives}"),
-        types: &[Type::TEXT_ARRAY, Type::TIMESTAMPTZ],
-    }
+/// Without `ON CONFLICT`, which looks each key up beforehand: keys are random, so conflicts are rare.
+fn insert(t: &str) -> Statement {
+    Statement::new(
+        format!("INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3)"),
+        &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
+    )
 }
 
-fn create(t: &str) -> Statement {
-    Statement {
-        text: format!("INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3)"),
-        types: &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
-    }
-}
-
-/// Without `ON CONFLICT`, which would look for each key beforehand, and keys are random.
-fn create_many(t: &str) -> Statement {
-    Statement {
-        text: format!(
+fn insert_many(t: &str) -> Statement {
+    Statement::new(
+        format!(
             "INSERT INTO {t} (session_key, session_data, expire_date) SELECT * \
              FROM unnest($1::text[], $2::text[], $3::timestamptz[])"
         ),
-        types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
-    }
+        &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
+    )
 }
 
 const REPLACE: &[Type] =
@@ -146,64 +118,85 @@ const REPLACE_MANY: &[Type] = &[
     Type::TEXT_ARRAY,
 ];
 
-/// The row under $1, if it still holds $2 and has not ended at $3.
+/// Changes the row under $1 if it still holds $2 and is live at $3. A value of NULL keeps the stored one.
 fn replace(t: &str, rename: bool) -> Statement {
-    let (key, lives) = (if rename { ", session_key = $6" } else { "" }, lives_at("$3"));
-    Statement {
-        text: format!(
-            "UPDATE {t} SET session_data = $4, expire_date = $5{key} \
-             WHERE session_key = $1 AND session_data = $2 AND {lives}"
-        ),
-        types: if rename { REPLACE } else { &REPLACE[..5] },
-    }
+    let (key, live) = (if rename { ", session_key = $6" } else { "" }, live_at("$3"));
+    let text = format!(
+        "UPDATE {t} SET session_data = COALESCE($4, session_data), expire_date = $5{key} \
+         WHERE session_key = $1 AND session_data = $2 AND {live}"
+    );
+    Statement::new(text, if rename { REPLACE } else { &REPLACE[..5] })
 }
 
-/// The same of many rows: the keys, in the order of their bytes, and in the other arrays what belongs to each. Each row looks
-/// for its own place in them: a join costs more, and has plans that read the whole table.
-fn replace_many(t: &str, rename: bool) -> Many {
+/// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to each. Each row
+/// looks up its own place in them: a join costs more, and has plans that read the whole table.
+fn replace_many(t: &str, rename: bool) -> BatchStatement {
     let key = "session_key::text COLLATE \"C\"";
     let of_this_row = |array: &str| format!("({array})[width_bucket({key}, $1)]");
     let new_key = if rename { format!(", session_key = {}", of_this_row("$6")) } else { String::new() };
-    let update = format!(
-        "UPDATE {t} SET session_data = {}, expire_date = {}{new_key}",
+    let change = format!(
+        "UPDATE {t} SET session_data = COALESCE({}, session_data), expire_date = {}{new_key}",
         of_this_row("$4"),
         of_this_row("$5")
     );
-    let lives = lives_at("$3");
-    // The place is another key's if a collation takes two keys for the same.
-    let as_seen = format!("{key} = {} AND session_data = {}", of_this_row("$1"), of_this_row("$2"));
+    let live = live_at("$3");
+    // Keys are compared again: where a collation takes two keys for equal, the place may be another key's.
+    let unchanged = format!("{key} = {} AND session_data = {}", of_this_row("$1"), of_this_row("$2"));
     let (lock, types) = if rename { ("UPDATE", REPLACE_MANY) } else { ("NO KEY UPDATE", &REPLACE_MANY[..5]) };
-    many(t, lock, &update, &format!("{UNDER_KEYS} AND {lives}"), &as_seen, types)
+    batch(t, lock, &change, &format!("{UNDER_KEYS} AND {live}"), &unchanged, types)
 }
 
-/// `rows` are locked, and of these those changed that are `as_seen`.
-fn many(t: &str, lock: &str, change: &str, rows: &str, as_seen: &str, types: &'static [Type]) -> Many {
-    let own = format!("{change} WHERE {rows} AND {as_seen} RETURNING session_key");
-    // To count them, all must have been locked before the first is changed.
-    let any = format!(
+/// Locks `rows`, and changes those that are `unchanged`.
+fn batch(
+    t: &str,
+    lock: &str,
+    change: &str,
+    rows: &str,
+    unchanged: &str,
+    types: &'static [Type],
+) -> BatchStatement {
+    let index_order = format!("{change} WHERE {rows} AND {unchanged} RETURNING session_key");
+    // The count cannot be known before all rows are locked.
+    let lock_first = format!(
         "WITH locked AS (SELECT 1 FROM {t} WHERE {rows} ORDER BY session_key COLLATE \"C\" FOR {lock}) \
-         {change} WHERE {rows} AND {as_seen} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
+         {change} WHERE {rows} AND {unchanged} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
     );
-    Many { own: Statement { text: own, types }, any: Statement { text: any, types } }
+    BatchStatement {
+        index_order: Statement::new(index_order, types),
+        lock_first: Statement::new(lock_first, types),
+    }
 }
 
-/// The lower bound spares the index what earlier batches left dead in it. Rows are found again by their date, in pages that
-/// were just read, and not each by its key somewhere else in an index: `IS TRUE` has the keys looked up in a hash. The
-/// outer conditions are looked at again on a row that was renewed in between.
-fn clear_some(t: &str) -> Statement {
-    Statement {
-        text: format!(
-            "WITH expired AS (SELECT session_key, expire_date FROM {t} \
-             WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
-             ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
-             cleared AS (DELETE FROM {t} WHERE expire_date < $1 \
-             AND expire_date >= (SELECT min(expire_date) FROM expired) \
-             AND expire_date <= (SELECT max(expire_date) FROM expired) \
-             AND (session_key IN (SELECT session_key FROM expired)) IS TRUE RETURNING expire_date) \
-             SELECT count(*), max(expire_date) FROM cleared"
-        ),
-        types: &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ],
-    }
+/// The lower bound $3 spares the dead index entries of earlier calls. Rows are found again by their date, in pages that were
+/// just read, and not by their keys, which are anywhere in the index: `IS TRUE` has the keys looked up in a hash. The outer
+/// conditions hold for a row that was renewed in between.
+fn clear_expired(t: &str) -> Statement {
+    let text = format!(
+        "WITH expired AS (SELECT session_key, expire_date FROM {t} \
+         WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
+         ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
+         cleared AS (DELETE FROM {t} WHERE expire_date < $1 \
+         AND expire_date >= (SELECT min(expire_date) FROM expired) \
+         AND expire_date <= (SELECT max(expire_date) FROM expired) \
+         AND (session_key IN (SELECT session_key FROM expired)) IS TRUE RETURNING expire_date) \
+         SELECT count(*), max(expire_date) FROM cleared"
+    );
+    Statement::new(text, &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ])
+}
+
+/// A page in the order of the keys that follow $1. Values longer than $2 bytes are not read. The last column says whether the
+/// page ends with this row because of its bytes. The lengths are in the rows: nothing is read of a value that is left out.
+fn list(t: &str) -> Statement {
+    let text = format!(
+        "SELECT session_key, CASE WHEN octet_length(session_data) <= $2 THEN session_data END, expire_date, \
+         total >= {PAGE_BYTES} \
+         FROM (SELECT *, sum(bytes) OVER (ORDER BY session_key) AS total \
+         FROM (SELECT session_key, session_data, expire_date, \
+         CASE WHEN octet_length(session_data) <= $2 THEN octet_length(session_data) ELSE 0 END AS bytes \
+         FROM {t} WHERE session_key > $1 ORDER BY session_key LIMIT {PAGE_ROWS}) AS page) AS summed \
+         WHERE total - bytes < {PAGE_BYTES} ORDER BY session_key"
+    );
+    Statement::new(text, &[Type::TEXT, Type::INT4])
 }
 
 fn check(t: &str) -> [Statement; 3] {
@@ -216,5 +209,5 @@ fn check(t: &str) -> [Statement; 3] {
         format!("UPDATE {t} SET session_key = $1, session_data = $2, expire_date = now() WHERE false"),
         format!("DELETE FROM {t} WHERE false AND session_key = $1 AND session_data = $2"),
     ]
-    .map(|text| Statement { text, types: TWO_TEXTS })
+    .map(|text| Statement::new(text, &[Type::TEXT, Type::TEXT]))
 }

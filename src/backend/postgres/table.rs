@@ -1,24 +1,24 @@
-//! The table: its name, and how it is made.
+//! The table's name, and the statement that creates it.
 
 use crate::Error;
 
-/// Django's.
+/// Django's name of the table.
 pub(super) const TABLE: &str = "django_session";
 
-/// The name of a table of sessions, with its schema if it needs one.
+/// The name of a table of sessions, with its schema if one is given.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct TableName {
     schema: Option<String>,
     name: String,
 }
 
-impl Default for Table {
+impl Default for TableName {
     fn default() -> Self {
         Self { schema: None, name: TABLE.to_owned() }
     }
 }
 
-impl Table {
+impl TableName {
     /// Errors if PostgreSQL could not hold such a name unshortened.
     pub(super) fn new(name: &str, schema: Option<&str>) -> Result<Self, Error> {
         for part in [Some(name), schema].into_iter().flatten() {
@@ -36,14 +36,14 @@ impl Table {
         schema + &quote(&self.name)
     }
 
-    /// Django's DDL, one transaction by being one message. The indexes carry the names that Django computes for its own
+    /// Django's DDL, sent as one message and so one transaction. The indexes have the names that Django computes for its
     /// table.
     pub(super) fn ddl(&self) -> String {
         let (t, name) = (self.quoted(), &self.name);
         let index = |suffix: &str| {
             let mut name = name.clone();
             while name.len() + suffix.len() > 63 {
-                name.pop(); // PostgreSQL would cut the suffix, and then two names are one
+                name.pop(); // PostgreSQL would cut the suffix, and both names would be equal
             }
             quote(&(name + suffix))
         };
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn names_are_quoted_and_checked() {
-        let table = Table::new("my \"sessions\"", Some("Accounts")).unwrap();
+        let table = TableName::new("my \"sessions\"", Some("Accounts")).unwrap();
         assert_eq!(table.quoted(), r#""Accounts"."my ""sessions""""#);
         for bad in ["", "a\0b", &"x".repeat(64)] {
-            assert!(Table::new(bad, None).unwrap_err().is_configuration());
+            assert!(TableName::new(bad, None).unwrap_err().is_configuration());
         }
     }
 }

@@ -1,24 +1,32 @@
-//! What `sslmode` means, as libpq has it; TLS itself if the feature `tls` is built in.
+//! `sslmode` with libpq's meaning, and TLS if the feature `tls` is built in.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_postgres::config::SslMode;
 
-use crate::Error;
+use crate::{Error, backend::parameters::Parameters};
 
-/// `sslmode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+/// Whether connections are encrypted.
+#[derive(Clone)]
+pub(super) enum Transport {
+    Plain,
+    #[cfg(feature = "tls")]
+    Rustls(tokio_postgres_rustls::MakeRustlsConnect),
+}
+
+/// The value of `sslmode`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SslLevel {
     Disable,
-    /// With TLS if the server has it; `allow` too.
+    /// TLS if the server supports it. `allow` means the same here.
     Prefer,
     Require,
     VerifyCa,
     VerifyFull,
 }
 
-impl Mode {
-    pub(super) fn named(name: &str) -> Result<Self, Error> {
+impl SslLevel {
+    fn parse(name: &str) -> Result<Self, Error> {
         Ok(match name {
             "disable" => Self::Disable,
             "allow" | "prefer" => Self::Prefer,
@@ -33,7 +41,7 @@ impl Mode {
         })
     }
 
-    /// For the driver, which leaves the certificate to us.
+    /// Returns the driver's setting. It does not verify certificates: the connector does.
     fn driver(self) -> SslMode {
         match self {
             Self::Disable => SslMode::Disable,
@@ -43,77 +51,85 @@ impl Mode {
     }
 }
 
-/// The mode that is meant, where files are named too.
-fn meant(mode: Option<Mode>, roots: Option<&Path>) -> Result<Option<Mode>, Error> {
-    let of_this_machine = roots.is_some_and(|roots| roots.as_os_str() == "system");
-    match (mode, roots) {
-        (Some(Mode::Disable), _) => Ok(mode),
-        // As in libpq.
-        (None, Some(_)) => Ok(Some(if of_this_machine { Mode::VerifyFull } else { Mode::Require })),
-        (Some(Mode::Prefer), Some(_)) => Err(Error::configuration(
-            "the URL's parameter sslrootcert is for sslmode=require, verify-ca or verify-full",
-        )),
-        (Some(Mode::Require | Mode::VerifyCa), Some(_)) if of_this_machine => Err(Error::configuration(
-            "the authorities of this machine (sslrootcert=system) sign for everybody: use sslmode=verify-full",
-        )),
-        (Some(Mode::VerifyCa), None) => Err(Error::configuration(
-            "sslmode=verify-ca takes whoever has a certificate of the authority: name that by sslrootcert, or use \
-             sslmode=verify-full",
-        )),
-        _ => Ok(mode),
+/// Files that the URL names.
+struct PemFiles {
+    roots: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl PemFiles {
+    /// Whether `roots` means the authorities of this machine.
+    fn system(&self) -> bool {
+        self.roots.as_ref().is_some_and(|roots| roots.as_os_str() == "system")
     }
 }
 
-/// Files that the URL names.
-pub(super) struct Named {
-    pub(super) roots: Option<PathBuf>,
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-}
+impl Transport {
+    /// Takes the URL's parameters about TLS. Without `sslmode`, the driver has taken it from a text of the form `host=…
+    /// sslmode=…`. Returns the driver's setting too.
+    pub(super) fn take(parameters: &mut Parameters, driver: SslMode) -> Result<(Self, SslMode), Error> {
+        let level = match (parameters.take::<String>("sslmode")?, driver) {
+            (Some(name), _) => Some(SslLevel::parse(&name)?),
+            (None, SslMode::Disable) => Some(SslLevel::Disable),
+            (None, SslMode::Require) => Some(SslLevel::Require),
+            (None, _) => None,
+        };
+        let mut file = |name| parameters.take::<PathBuf>(name);
+        let files =
+            PemFiles { roots: file("sslrootcert")?, certificate: file("sslcert")?, key: file("sslkey")? };
+        // Files change the level, as in libpq.
+        let level = match (level, &files.roots) {
+            (None, None) => SslLevel::Prefer,
+            (None, Some(_)) if files.system() => SslLevel::VerifyFull,
+            (None, Some(_)) => SslLevel::Require,
+            (Some(SslLevel::Prefer), Some(_)) => {
+                return Err(Error::configuration(
+                    "the URL's parameter sslrootcert is for sslmode=require, verify-ca or verify-full",
+                ));
+            }
+            (Some(SslLevel::Require | SslLevel::VerifyCa), Some(_)) if files.system() => {
+                return Err(Error::configuration(
+                    "the authorities of this machine (sslrootcert=system) sign certificates for anybody: use \
+                     sslmode=verify-full",
+                ));
+            }
+            (Some(SslLevel::VerifyCa), None) => {
+                return Err(Error::configuration(
+                    "sslmode=verify-ca needs an authority to trust: name its file by sslrootcert, or use \
+                     sslmode=verify-full",
+                ));
+            }
+            (Some(level), _) => level,
+        };
+        Ok((Self::new(level, &files)?, level.driver()))
+    }
 
-/// How to connect.
-#[derive(Clone)]
-pub(super) enum Tls {
-    No,
-    #[cfg(feature = "tls")]
-    Rustls(tokio_postgres_rustls::MakeRustlsConnect),
-}
-
-#[cfg(not(feature = "tls"))]
-impl Tls {
-    /// And what the driver is to ask for.
-    pub(super) fn new(mode: Option<Mode>, files: &Named) -> Result<(Self, SslMode), Error> {
-        let mode = meant(mode, files.roots.as_deref())?;
-        let wanted = matches!(mode, Some(Mode::Require | Mode::VerifyCa | Mode::VerifyFull));
-        if wanted || [&files.roots, &files.certificate, &files.key].into_iter().any(Option::is_some) {
+    #[cfg(not(feature = "tls"))]
+    fn new(level: SslLevel, files: &PemFiles) -> Result<Self, Error> {
+        let named = [&files.roots, &files.certificate, &files.key].into_iter().any(Option::is_some);
+        if level.driver() == SslMode::Require || named {
             return Err(Error::configuration(
                 "the database URL asks for TLS, which is not built in: add the feature tls of actix-django-session, or \
-                 build a deadpool pool with a TLS connector of yours and use PostgresStore::from_pool",
+                 make a deadpool pool with a TLS connector of your own and use Postgres::from_pool",
             ));
         }
-        Ok((Self::No, mode.map_or(SslMode::Prefer, Mode::driver)))
+        Ok(Self::Plain)
     }
-}
 
-#[cfg(feature = "tls")]
-impl Tls {
-    /// And what the driver is to ask for.
-    pub(super) fn new(mode: Option<Mode>, named: &Named) -> Result<(Self, SslMode), Error> {
-        use crate::store::tls::{Check, Files, client};
+    #[cfg(feature = "tls")]
+    fn new(level: SslLevel, files: &PemFiles) -> Result<Self, Error> {
+        use crate::backend::tls::{Check, Files, client};
 
-        let mode = meant(mode, named.roots.as_deref())?;
-        let driver = mode.map_or(SslMode::Prefer, Mode::driver);
-        // Those of the machine.
-        let roots = named.roots.as_deref().filter(|file| file.as_os_str() != "system");
-        let check = match mode {
-            Some(Mode::Disable) => return Ok((Self::No, driver)),
-            Some(Mode::VerifyFull) => Check::Name,
-            Some(Mode::VerifyCa) => Check::Authority,
-            // As in libpq, a file with authorities is not given in vain.
-            Some(Mode::Require) if named.roots.is_some() => Check::Authority,
-            Some(Mode::Require | Mode::Prefer) | None => Check::Nothing,
+        let check = match level {
+            SslLevel::Disable => return Ok(Self::Plain),
+            SslLevel::VerifyFull => Check::Name,
+            SslLevel::VerifyCa => Check::Authority,
+            // As in libpq, a file with authorities is used.
+            SslLevel::Require if files.roots.is_some() => Check::Authority,
+            SslLevel::Require | SslLevel::Prefer => Check::Nothing,
         };
-        let identity = match (&named.certificate, &named.key) {
+        let identity = match (&files.certificate, &files.key) {
             (Some(certificate), Some(key)) => Some([("sslcert", &**certificate), ("sslkey", &**key)]),
             (None, None) => None,
             _ => {
@@ -122,7 +138,8 @@ impl Tls {
                 ));
             }
         };
-        let files = Files { roots: roots.map(|file| ("sslrootcert", file)), identity };
-        Ok((Self::Rustls(tokio_postgres_rustls::MakeRustlsConnect::new(client(check, &files)?)), driver))
+        let roots = files.roots.as_deref().filter(|_| !files.system());
+        let pem = Files { roots: roots.map(|file| ("sslrootcert", file)), identity };
+        Ok(Self::Rustls(tokio_postgres_rustls::MakeRustlsConnect::new(client(check, &pem)?)))
     }
 }

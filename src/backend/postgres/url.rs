@@ -1,6 +1,6 @@
-//! What the URL of a database says: to the driver, and to us.
+//! The URL of a database: the driver's parameters, and this crate's.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use tokio_postgres::{
     Config,
@@ -8,44 +8,29 @@ use tokio_postgres::{
 };
 
 use super::{
-    primary::Primary,
-    table::{TABLE, Table},
-    tls::{self, Tls},
+    hosts::{Hosts, Primary},
+    table::{TABLE, TableName},
+    tls::Transport,
 };
-use crate::{Error, store::parameters::Parameters};
+use crate::{Error, backend::parameters::Parameters};
 
-/// How long an operation may take where nobody says.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// The default timeout of an operation.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Parameters of ours.
+/// This crate's parameters. The others are the driver's.
 const OURS: [&str; 8] =
     ["table", "schema", "deadline", "pgbouncer", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 
-/// A database to connect to.
-pub(super) struct Target {
-    /// One for each host, in their order.
-    pub(super) hosts: Vec<Config>,
-    /// Whether the first is not preferred to the others.
-    pub(super) any_first: bool,
-    pub(super) tls: Tls,
-    /// Whether it may be another server by now.
-    pub(super) primary: Primary,
-    /// Connections are ours alone, with settings of ours.
-    pub(super) own: bool,
-    /// Between us and the database is a pooler that has a connection only for the length of a transaction.
+/// A parsed URL.
+pub(super) struct Url {
+    pub(super) hosts: Hosts,
+    pub(super) table: TableName,
+    pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
 }
 
-/// All that the URL says.
-pub(super) struct Url {
-    pub(super) target: Target,
-    pub(super) table: Table,
-    pub(super) deadline: Duration,
-}
-
 impl Url {
-    /// For connections of a store's `own`, or for others.
-    pub(super) fn parse(url: &str, own: bool) -> Result<Self, Error> {
+    pub(super) fn parse(url: &str) -> Result<Self, Error> {
         let (address, mut ours) = split(url);
         let mut config: Config = address.parse().map_err(|cause| {
             Error::configuration(format!(
@@ -54,36 +39,22 @@ impl Url {
             ))
         })?;
         let (table, schema): (Option<String>, Option<String>) = (ours.take("table")?, ours.take("schema")?);
-        let table = Table::new(table.as_deref().unwrap_or(TABLE), schema.as_deref())?;
-        let deadline = ours.seconds("deadline")?.unwrap_or(DEADLINE);
+        let table = TableName::new(table.as_deref().unwrap_or(TABLE), schema.as_deref())?;
+        let timeout = ours.seconds("deadline")?.unwrap_or(TIMEOUT);
         let pgbouncer = ours.take("pgbouncer")?.unwrap_or(false);
-        let mode: Option<String> = ours.take("sslmode")?;
-        let mode = match mode {
-            Some(name) => Some(tls::Mode::named(&name)?),
-            // In a text of the form `host=… sslmode=…` it was the driver's.
-            None => match config.get_ssl_mode() {
-                SslMode::Disable => Some(tls::Mode::Disable),
-                SslMode::Require => Some(tls::Mode::Require),
-                _ => None,
-            },
-        };
-        let mut file = |name| ours.take::<PathBuf>(name);
-        let files =
-            tls::Named { roots: file("sslrootcert")?, certificate: file("sslcert")?, key: file("sslkey")? };
-        let (tls, driver) = Tls::new(mode, &files)?;
+        let (transport, driver) = Transport::take(&mut ours, config.get_ssl_mode())?;
         config.ssl_mode(driver);
         if config.get_application_name().is_none() {
             config.application_name("actix-django-session");
         }
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
-        let hosts = one_by_one(&config)?;
-        let own = own && !pgbouncer;
-        let target = Target { hosts, any_first, tls, primary: Primary::default(), own, pgbouncer };
-        Ok(Self { target, table, deadline })
+        let hosts =
+            Hosts { configs: one_by_one(&config)?, any_first, transport, primary: Primary::default() };
+        Ok(Self { hosts, table, timeout, pgbouncer })
     }
 }
 
-/// The URL without ours. A text of the form `host=… user=…` is all the driver's.
+/// Splits this crate's parameters off. A text of the form `host=… user=…` has none.
 fn split(url: &str) -> (String, Parameters) {
     if !url.contains("://") {
         return (url.to_owned(), Parameters::none());
@@ -93,27 +64,26 @@ fn split(url: &str) -> (String, Parameters) {
     (theirs.put_back(address), ours)
 }
 
-/// The driver gives a host that takes the connection and then says nothing all the time there is; so we ask one after
-/// the other ourselves.
+/// One configuration for each host. Given several, the driver lets a silent host use up the whole timeout; so the hosts are
+/// tried one at a time, each with a share of it.
 fn one_by_one(all: &Config) -> Result<Vec<Config>, Error> {
     let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
     let count = hosts.len().max(addresses.len());
-    let odd = |several: usize| several > 1 && several != count;
     if count == 0
         || (!hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len())
-        || odd(ports.len())
+        || (ports.len() > 1 && ports.len() != count)
     {
         return Err(Error::configuration(
-            "the database URL needs a host; where it names several, as many ports, or one for all",
+            "the database URL needs a host; if it names several, as many ports, or one for all",
         ));
     }
     let one = |n: usize| {
-        let mut one = like(all);
+        let mut one = without_hosts(all);
         match hosts.get(n) {
             Some(Host::Tcp(host)) => drop(one.host(host)),
             #[cfg(unix)]
             Some(Host::Unix(path)) => drop(one.host_path(path).ssl_mode(SslMode::Disable)),
-            // What its certificate is for.
+            // The name for which the certificate is verified.
             None => drop(addresses.get(n).map(|address| one.host(address.to_string()))),
         }
         if let Some(address) = addresses.get(n) {
@@ -127,8 +97,8 @@ fn one_by_one(all: &Config) -> Result<Vec<Config>, Error> {
     Ok((0..count).map(one).collect())
 }
 
-/// All but the hosts.
-fn like(all: &Config) -> Config {
+/// The driver's configuration cannot be cleared of its hosts, so everything else is copied.
+fn without_hosts(all: &Config) -> Config {
     let mut one = Config::new();
     if let Some(user) = all.get_user() {
         one.user(user);
@@ -167,7 +137,7 @@ fn like(all: &Config) -> Config {
     one
 }
 
-/// What the parser says, unless it could quote a password.
+/// The parser's error, unless it could quote a password.
 fn hint(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) if !cause.to_string().contains("password") => format!(" ({cause})"),

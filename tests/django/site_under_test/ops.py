@@ -78,7 +78,7 @@ def recursive():
     return outer
 
 
-# What pickle keeps and JSON does not. Sets have one item each: their order would be anybody's guess.
+# Values that pickle keeps and JSON does not. Sets have one item each, since their order is arbitrary.
 VALUES = {
     "datetime": lambda: datetime(2024, 2, 29, 12, 30, 59, 123456, timezone.utc),
     "naive datetime": lambda: datetime(2024, 2, 29, 12, 30),

@@ -95,7 +95,7 @@ fn payload(name: &'static str, session: Value) -> Result<Payload> {
     Ok(Payload { name, session, compressed: compressed?, plain: plain? })
 }
 
-/// What is fast and wrong does not count.
+/// Wrong results do not count, however fast.
 fn check(codec: &Codec, payload: &Payload) -> Result<()> {
     for text in [&payload.compressed, &payload.plain] {
         let ours: Value = serde_json::from_str(&codec.decode(text)?.to_json())?;
@@ -138,7 +138,7 @@ fn measure(criterion: &mut Criterion, codec: &Codec, payload: &Payload) -> Vec<(
     });
     done.push((what, names));
 
-    // Ours parses a value when it is asked for: this asks for all.
+    // This crate parses a value when it is read: this reads all of them.
     let (what, names) = both("decode_zlib_and_parse_all");
     criterion.bench_function(&names[0], |bencher| {
         bencher.iter(|| {

@@ -1,5 +1,5 @@
-//! Django's format as one writes it in Rust without further thought: `serde_json::Value`, and the key derived anew
-//! for each signature.
+//! Django's format as one writes it in Rust without further thought: `serde_json::Value`, and the key derived
+//! anew for each signature.
 
 use std::{
     io::{Read, Write},

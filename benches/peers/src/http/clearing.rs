@@ -1,4 +1,4 @@
-//! What it costs those who use their sessions that somebody clears millions of expired ones.
+//! The cost for visitors of clearing millions of expired sessions beside them.
 
 use std::{
     path::Path,
@@ -78,10 +78,12 @@ fn tool(target: &Path) -> Result<std::path::PathBuf> {
     Ok(target.join("release/django-session"))
 }
 
-/// What `manage.py clearsessions` does.
+/// The same as `manage.py clearsessions`.
 fn django_clears(stage: &Stage<'_>) -> Result<Command> {
     let mut python = Command::new(django::environment(&stage.options.target)?.join("python"));
-    let code = "import site_under_load; from django.core.management import call_command; call_command('clearsessions')";
+    let code = "import site_under_load\n\
+                from django.core.management import call_command\n\
+                call_command('clearsessions')";
     python.args(["-c", code]).current_dir(django::files());
     python.env("BENCH_DATABASE", stage.postgres.url()).env("BENCH_SECRET", content::SECRET);
     python.env("BENCH_HASH", content::HASH_VALUE).env("PYTHONDONTWRITEBYTECODE", "1");

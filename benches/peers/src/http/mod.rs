@@ -26,7 +26,7 @@ use crate::{
     workload::Workload,
 };
 
-/// What all measurements share.
+/// Shared by all measurements.
 pub struct Stage<'a> {
     options: &'a Options,
     /// Those of the options that start.

@@ -1,4 +1,5 @@
-//! What the database does for a request: statements, bytes of WAL, and updates that need no work on indexes (HOT).
+//! The database's work for a request: statements, bytes of WAL, and updates that need no work on indexes
+//! (HOT).
 
 use std::{
     thread,
@@ -119,7 +120,8 @@ fn mark(postgres: &Postgres) -> Result<Mark> {
 fn watch_closely(postgres: &Postgres, yes: bool) -> Result<()> {
     let value = if yes { "0" } else { "-1" };
     postgres.script(&format!("ALTER SYSTEM SET log_min_duration_statement = {value}"))?;
-    // An image of each page that is written for the first time since the last checkpoint is chance, and large.
+    // An image of each page that is written for the first time since the last checkpoint is chance, and
+    // large.
     let images = if yes { "off" } else { "on" };
     postgres.script(&format!("ALTER SYSTEM SET full_page_writes = {images}"))?;
     postgres.script("SELECT pg_reload_conf()")?;

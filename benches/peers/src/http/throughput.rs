@@ -43,7 +43,7 @@ pub fn measure(stage: &Stage<'_>, mut running: Vec<(&Contender, Running)>) -> Re
     let mut figures = Figures::default();
     for round in 0..stage.options.rounds {
         for job in &jobs {
-            // Whoever comes after a slow one, or first, is another every time.
+            // Another contender comes first, or after a slow one, every time.
             running.shuffle(&mut rand::rng());
             print!(
                 "round {} {} {}:",
@@ -138,7 +138,7 @@ pub(super) fn quantile(micros: &[u32], part: f64) -> f64 {
     micros.get(index).map_or(f64::NAN, |&micros| f64::from(micros))
 }
 
-/// Runs a turn in a thread of its own, and looks at something when its window begins and when it ends.
+/// Runs a turn in a thread of its own, and samples something at the start and the end of its window.
 pub(super) fn watched<T: Default>(turn: &Turn, look: impl Fn() -> T) -> Result<(Seen, T, T)> {
     let (say, hear) = mpsc::channel::<Window>();
     let (seen, before, after) = thread::scope(|scope| {

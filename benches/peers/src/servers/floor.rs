@@ -1,5 +1,5 @@
-//! The floor: what one writes by hand on a table like Django's. A pooled connection, prepared statements, JSON in Base64,
-//! no signature.
+//! The floor: what one writes by hand on a table like Django's. A pooled connection, prepared statements,
+//! JSON in Base64, no signature.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,8 +1,7 @@
 //! The contenders that are Rust: `serve NAME PORT`, each in a process of its own.
 //!
-//! Each answers the same five requests:
-//! `GET /untouched`, `GET /read`, `POST /write` and `POST /create/{user}/{bytes of cart}`; the last three with the
-//! session's user and counter.
+//! Each answers the same five requests: `GET /untouched`, `GET /read`, `POST /write` and `POST
+//! /create/{user}/{bytes of cart}`; the last three with the session's user and counter.
 
 mod actix_session;
 mod bare;

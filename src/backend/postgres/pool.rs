@@ -1,0 +1,130 @@
+//! The connections of one runtime: a pool of its own, or the application's.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::sync::Semaphore;
+use tokio_postgres::Config;
+
+use super::{connect::Connector, error::explain, hosts::Hosts};
+use crate::Error;
+
+/// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
+const CONNECTIONS: usize = 8;
+
+/// Where connections come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// Each runtime opens its own. A connection is driven by the runtime that opened it: used from another one, it costs two
+    /// thread switches a statement, and waits while its own runtime is busy.
+    Own(Arc<Hosts>),
+    /// The application's pool.
+    #[cfg_attr(
+        not(feature = "with-deadpool-postgres-0_14"),
+        expect(dead_code, reason = "from_pool makes it")
+    )]
+    Shared(Pool),
+}
+
+/// Connections of one runtime.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pool: Pool,
+    /// `None` for the application's pool.
+    hosts: Option<Arc<Hosts>>,
+    pub(super) timeout: Duration,
+    /// Transaction pooling: the server process may change after every statement, so statements are not prepared.
+    pub(super) pgbouncer: bool,
+    /// Permits for requests that may wait for a lock, so that some connections never do.
+    pub(super) solo: Arc<Semaphore>,
+}
+
+impl Connections {
+    /// For the runtime on which this is called.
+    pub(super) fn new(source: &Source, timeout: Duration, pgbouncer: bool) -> Result<Self, Error> {
+        let (pool, hosts) = match source {
+            Source::Shared(pool) => (pool.clone(), None),
+            Source::Own(hosts) => {
+                let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+                // A pooler refuses start-up options, or hands the connection to others with them.
+                let connector = Connector::new(hosts.clone(), timeout, !pgbouncer);
+                let pool = Pool::builder(Manager::from_connect(Config::new(), connector, recycling))
+                    .max_size(CONNECTIONS)
+                    .runtime(Runtime::Tokio1)
+                    .build()
+                    .map_err(|cause| Error::store_caused_by("cannot make a connection pool", cause))?;
+                (pool, Some(hosts.clone()))
+            }
+        };
+        let solo = Arc::new(Semaphore::new((pool.status().max_size / 2).max(1)));
+        Ok(Self { pool, hosts, timeout, pgbouncer, solo })
+    }
+
+    /// Whether the planner's settings are ours, so that a statement locks rows in the order of an index.
+    pub(super) fn lock_in_index_order(&self) -> bool {
+        self.hosts.is_some() && !self.pgbouncer
+    }
+
+    /// Takes a connection that was opened after `since`, and since the last failover.
+    pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
+        loop {
+            let connection = self.pool.get().await.map_err(|error| match error {
+                PoolError::Backend(error) => explain(action, error),
+                other => Error::store_caused_by(format!("cannot {action}: no connection"), other),
+            })?;
+            let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));
+            if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
+                return Ok(Checkout(Some(connection)));
+            }
+            drop(Object::take(connection));
+        }
+    }
+
+    /// Notes that a server is read-only. Only a connection opened from now on may reach one that takes writes.
+    pub(super) fn refused_a_write(&self) -> Instant {
+        if let Some(hosts) = &self.hosts {
+            hosts.primary.refused_a_write();
+        }
+        Instant::now()
+    }
+
+    /// Notes that a server takes writes.
+    pub(super) fn took_a_write(&self, connection: &Object) {
+        if let Some(hosts) = &self.hosts {
+            hosts.primary.took_a_write(Object::metrics(connection).created);
+        }
+    }
+
+    /// After a timeout, drops every pooled connection of our own: each of them would cost another timeout.
+    pub(super) fn discard_idle(&self) {
+        if self.hosts.is_some() {
+            self.pool.retain(|_, _| false);
+        }
+    }
+}
+
+/// A connection in use. It leaves the pool unless it is given back: after a timeout or a cancelled request it may still be
+/// busy with the statement, and the next user would wait for that.
+pub(super) struct Checkout(Option<Object>);
+
+impl Checkout {
+    pub(super) fn give_back(mut self) {
+        self.0 = None;
+    }
+
+    #[allow(clippy::expect_used)] // only give_back and drop take it
+    pub(super) fn connection(&self) -> &Object {
+        self.0.as_ref().expect("a checkout holds its connection")
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
