@@ -28,7 +28,7 @@ use self::{
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
 use crate::{Error, SessionKey};
 
-/// What Django's two engines put before a session's key.
+/// The prefixes of Django's two engines.
 const CACHE: &str = "django.contrib.sessions.cache";
 const CACHED_DB: &str = "django.contrib.sessions.cached_db";
 
@@ -40,14 +40,16 @@ const TIMEOUT_IN_FRONT: Duration = Duration::from_millis(500);
 const PAGE_READS: usize = 32;
 const PAGE_BYTES: usize = 4 << 20;
 
-/// Sessions in Redis (or Valkey, KeyDB, …), shared with Django sites. Django's `RedisCache`, and django-redis.
+/// Sessions in Redis (or Valkey, KeyDB, …), shared with Django sites. Django's `RedisCache`, and
+/// django-redis.
 ///
-/// Alone it is Django's `cache` engine: as fast as Redis, and gone when Redis forgets them. In front of a database
-/// ([`Store::cached`](crate::Store::cached)) it is `cached_db`. Values are not signed, as in Django: whoever can write to
-/// this Redis can impersonate any user.
+/// Alone it is Django's `cache` engine: as fast as Redis, and gone when Redis forgets them. In front of a
+/// database ([`Store::cached`](crate::Store::cached)) it is `cached_db`. Values are not signed, as in Django:
+/// whoever can write to this Redis can impersonate any user.
 ///
-/// One connection for each thread that serves requests carries all calls; a lost one is replaced. Every call is one round
-/// trip. [`replace`](Backend::replace) is a script, so that it is atomic. Clones share connections.
+/// One connection for each thread that serves requests carries all calls; a lost one is replaced. Every call
+/// is one round trip. [`replace`](Backend::replace) is a script, so that it is atomic. Clones share
+/// connections.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), actix_django_session::Error> {
@@ -78,9 +80,10 @@ impl Redis {
     /// | `redis+sentinel://host:26379,host:26379/master/0` | the master that these sentinels watch |
     /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, with the feature `tls` |
     ///
-    /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the database;
-    /// `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust with TLS instead of
-    /// those of this machine. Characters of user and password other than letters, digits and `-._~` are written as `%XX`.
+    /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
+    /// database; `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust
+    /// with TLS instead of those of this machine. Characters of user and password other than letters, digits
+    /// and `-._~` are written as `%XX`.
     ///
     /// Errors if the URL cannot be right, if Redis does not answer, or if the user lacks a right.
     pub async fn connect(url: &str) -> Result<Self, Error> {
@@ -118,8 +121,8 @@ impl Redis {
         self
     }
 
-    /// How long one call may take, from the wait for a connection to the reply. Afterwards it is an error that answers 503.
-    /// Default: 5 seconds; in front of a database 500 ms.
+    /// How long one call may take, from the wait for a connection to the reply. Afterwards it is an error
+    /// that answers 503. Default: 5 seconds; in front of a database 500 ms.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -196,8 +199,8 @@ type PageEntry = (SessionKey, Result<Row, Error>);
 /// A key of the other engine. Django's keys never are.
 fn foreign() -> Error {
     Error::configuration(
-        "a session key that begins with d_db names a session of the cached_db engine: use another key, as new_key \
-         generates it",
+        "a session key that begins with d_db names a session of the cached_db engine: use another key, \
+         as new_key generates it",
     )
 }
 
@@ -274,8 +277,8 @@ impl Backend for Redis {
         }
     }
 
-    /// One page is one reply to `SCAN`, never a part of one. If its values have more than 4 MiB, the same page is read
-    /// again with fewer keys, down to the fewest that Redis can return.
+    /// One page is one reply to `SCAN`, never a part of one. If its values have more than 4 MiB, the same
+    /// page is read again with fewer keys, down to the fewest that Redis can return.
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
         let (prefix, timeout) = (self.name_prefix(), Backend::timeout(self));
         let mut position = Position::new(after.as_ref())?;
@@ -313,7 +316,7 @@ impl Backend for Redis {
         let replace = Call::replace(&[name.clone()], &[b"", b"0"]);
         for call in [Call::on_key("DEL", &name, &[]), replace] {
             match self.client.call(timeout, call).await {
-                // Whoever may use these commands on other keys only may do so on those of sessions.
+                // The user may use the command, but not on this key.
                 Err(CallError::Rejected(rejection)) if rejection.is_about_a_key() => {}
                 other => drop(other.map_err(|error| error.explain(ACTION))?),
             }
