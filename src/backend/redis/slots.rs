@@ -48,7 +48,11 @@ pub(super) fn key_in_slot(prefix: &str, slot: u16) -> SessionKey {
         for upper in 0..4 {
             let last = (crc ^ unshift(upper << 14 | slot)).to_be_bytes();
             if last.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-                return SessionKey::from_text(&format!("{head}{}{}", char::from(last[0]), char::from(last[1])));
+                return SessionKey::from_text(&format!(
+                    "{head}{}{}",
+                    char::from(last[0]),
+                    char::from(last[1])
+                ));
             }
         }
     }
