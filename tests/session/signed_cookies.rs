@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix_django_session::{SecretKey, Session, SessionSettings, Store};
 use serde_json::json;
 
-use crate::support::{http::Client, site::Site, table::sign_cookie};
+use crate::support::{http::Client, signing, site::Site};
 
 const SECRET: &str = "a secret";
 
@@ -92,7 +92,8 @@ fn the_cookie_name_and_attributes_count_against_the_limit() {
 fn its_age_is_limited_and_its_own_expiry_kept() {
     let site = site(SessionSettings::default().cookie_age(Duration::from_secs(100)));
     let look = |json: &str, seconds_ago: u64| {
-        let text = sign_cookie(json, SystemTime::now() - Duration::from_secs(seconds_ago), SECRET);
+        let saved = SystemTime::now() - Duration::from_secs(seconds_ago);
+        let text = signing::text(json, saved, signing::COOKIES, SECRET);
         let mut visitor = Client::new();
         visitor.cookies.insert("sessionid".into(), text.clone());
         let reply = ask(&mut visitor, &site, json!([["get", "k"]]));
