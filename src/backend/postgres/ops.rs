@@ -66,8 +66,8 @@ impl BatchOp for Inserts {
 
     async fn run_one(&self, new: &NewRow, attempt: Attempt) -> Result<Inserted, StatementError> {
         let params: &Params<'_> = &[&new.key.as_str(), &new.value, &new.expires];
-        let after = (&new.key, &*new.value, new.expires);
-        match self.0.write(Self::ACTION, &self.0.sql.insert, params, after, attempt).await? {
+        let (statement, after) = (&self.0.sql.insert, (&new.key, &*new.value, new.expires));
+        match self.0.write(Self::ACTION, statement, params, after, Some(&new.key), attempt).await? {
             Written::Done => Ok(Inserted::Done),
             Written::KeyTaken => Ok(Inserted::KeyTaken),
             Written::NoMatch { .. } => {
@@ -105,11 +105,11 @@ impl BatchOp for Replaces {
         let now = SystemTime::now();
         let params: &Params<'_> =
             &[&one.key.as_str(), &one.expected, &now, &one.value, &one.expires, &one.new_key.as_str()];
-        let (statement, params) = match one.key == one.new_key {
-            true => (&self.0.sql.update, &params[..5]),
-            false => (&self.0.sql.rename, params),
+        let (statement, params, new_key) = match one.key == one.new_key {
+            true => (&self.0.sql.update, &params[..5], None),
+            false => (&self.0.sql.rename, params, Some(&one.new_key)),
         };
-        match self.0.write(Self::ACTION, statement, params, one.after(), attempt).await? {
+        match self.0.write(Self::ACTION, statement, params, one.after(), new_key, attempt).await? {
             Written::Done => Ok(Replaced::Done),
             Written::KeyTaken => Ok(Replaced::KeyTaken),
             Written::NoMatch { in_doubt } => Ok(not_done(in_doubt, self.0.one(&one.key, now).await?)),
@@ -120,7 +120,8 @@ impl BatchOp for Replaces {
         if all.iter().any(|one| one.key != one.new_key) {
             let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new_key).collect();
             if new_keys.len() < all.len() {
-                // The statement returns new keys. If two requests have the same one, it does not tell them apart.
+                // The statement returns new keys. If two requests have the same one, it does not tell them
+                // apart.
                 return Ok(all.iter().map(|_| None).collect());
             }
         }
@@ -151,7 +152,8 @@ impl Replaces {
     /// Replaces every row that is as expected, and returns the keys that these have now.
     async fn replace(&self, all: &[&Replacement]) -> Result<Executed, StatementError> {
         let mut all = all.to_vec();
-        all.sort_unstable_by(|one, other| one.key.cmp(&other.key)); // by their bytes, as the statement needs it
+        // By their bytes, as the statement needs it.
+        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         let keys: Vec<&str> = all.iter().map(|one| one.key.as_str()).collect();
         let expected: Vec<&str> = all.iter().map(|one| &*one.expected).collect();
         let values: Vec<Option<&str>> = all.iter().map(|one| one.value.as_deref()).collect();
@@ -166,8 +168,8 @@ impl Replaces {
     }
 }
 
-/// The reply when no row was as expected. In doubt, what is stored may be the result of the first attempt: who makes the
-/// change again on that makes it twice.
+/// The reply when no row was as expected. In doubt, what is stored may be the result of the first attempt:
+/// who makes the change again on that makes it twice.
 fn not_done(in_doubt: bool, stored: Option<Row>) -> Replaced {
     match stored {
         None => Replaced::Gone,

@@ -14,14 +14,15 @@ use super::{
 };
 use crate::{Error, SessionKey, backend::Row};
 
-/// Longer values are read one by one: no request of a batch waits for a large one, and memory is not needed for many.
+/// Longer values are read one by one: no request of a batch waits for a large one, and memory is not needed
+/// for many.
 const LARGE: i32 = 64 * 1024;
 
 /// Returns a value as the text column takes it.
 pub(super) fn text(value: Bytes) -> Result<String, Error> {
     String::from_utf8(value.into()).map_err(|_| {
         Error::value(
-            "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing Codec, not \
+            "the value is not UTF-8, and the table holds text: give the store a SecretKey or Codec::new, not \
              Codec::unsigned",
         )
     })
@@ -35,14 +36,15 @@ pub(super) struct SessionRows {
     pub(super) max_value_bytes: i32,
 }
 
-/// What a row holds once a write is applied.
+/// The row after a write.
 pub(super) type After<'a> = (&'a SessionKey, &'a str, SystemTime);
 
 /// The result of a write of one row.
 pub(super) enum Written {
     Done,
     KeyTaken,
-    /// No row was as the statement expects it. If in doubt, that may be because an earlier attempt was applied.
+    /// No row was as the statement expects it. If in doubt, that may be because an earlier attempt was
+    /// applied.
     NoMatch {
         in_doubt: bool,
     },
@@ -96,7 +98,8 @@ impl SessionRows {
         Ok(rows)
     }
 
-    /// Returns which of these rows are stored exactly so, expired or not: a write whose reply was lost was applied.
+    /// Returns which of these rows are stored exactly so, expired or not: a write whose reply was lost was
+    /// applied.
     pub(super) async fn applied(&self, writes: &[After<'_>]) -> Result<Vec<bool>, StatementError> {
         let keys: Vec<&SessionKey> = writes.iter().map(|(key, ..)| *key).collect();
         let rows = self.many_whole(&keys, SystemTime::UNIX_EPOCH).await?;
@@ -106,13 +109,14 @@ impl SessionRows {
         Ok(writes.iter().zip(rows).map(same).collect())
     }
 
-    /// Runs a statement that writes one row.
+    /// Runs a statement that writes one row, which it may give a new key.
     pub(super) async fn write(
         &self,
         action: &str,
         statement: &Statement,
         params: &Params<'_>,
         after: After<'_>,
+        new_key: Option<&SessionKey>,
         attempt: Attempt,
     ) -> Result<Written, StatementError> {
         let (executed, refused) =
@@ -127,11 +131,12 @@ impl SessionRows {
         if executed.affected == 1 || (in_doubt && self.applied(&[after]).await?[0]) {
             return Ok(Written::Done);
         }
-        match refused {
-            None => Ok(Written::NoMatch { in_doubt }),
-            // The key's constraint may have any name, and the table may have others.
-            Some(_) if self.exists(after.0).await? => Ok(Written::KeyTaken),
-            Some(error) => Err(error),
+        let Some(error) = refused else { return Ok(Written::NoMatch { in_doubt }) };
+        // The key's constraint may have any name, and the table may have others: only a row with the key
+        // proves it.
+        match new_key {
+            Some(key) if self.exists(key).await? => Ok(Written::KeyTaken),
+            _ => Err(error),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What each runtime has of its own: connections and batchers.
+//! The connections and batchers of each runtime.
 
 use std::{
     collections::HashMap,
