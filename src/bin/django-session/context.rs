@@ -131,11 +131,7 @@ impl Context {
 
     /// The store. It reads what any Django wrote, with signatures unchecked if there is no secret.
     pub(crate) async fn store(&self) -> Result<Store> {
-        Ok(self
-            .connect()
-            .await?
-            .map_err(|unavailable| unavailable.with_causes())
-            .map_err(CliError::Failed)?)
+        self.connect().await?.map_err(CliError::from)
     }
 
     /// The store, or the error of one that does not answer. Other errors are about the command line.
