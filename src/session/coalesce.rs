@@ -206,7 +206,7 @@ impl Open {
                     let stored = Stored::Row { key, version, expires };
                     return reply_to_all(writers, || Ok(Coalesced::Saved(stored.clone(), data.clone())));
                 }
-                (Ok(Saved::Changed(record)), _) => {
+                (Ok(Saved::Conflict(record)), _) => {
                     self.latest = Some((record.version, record.data));
                     continue;
                 }

@@ -186,7 +186,7 @@ impl Session {
     /// ```
     pub fn cycle_key(&self) -> Result<(), Error> {
         let old = self.state().stored.key().cloned();
-        let key = self.shared.store.new_key(old.as_ref()); // may be slow: not under the lock
+        let key = self.shared.store.generate_key(old.as_ref()); // may be slow: not under the lock
         let mut state = self.state();
         state.refuse_if_closed()?;
         state.change_key(Some(key));

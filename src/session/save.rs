@@ -161,7 +161,7 @@ impl Session {
                 match key {
                     Some(key) if key == old && !flushed => self.update_row(old, version, data, changes).await,
                     key => {
-                        let key = key.unwrap_or_else(|| self.new_key(Some(&old)));
+                        let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
                         self.within_timeout(self.replace_row(old, version, key, data, &changes, flushed))
                             .await
                     }
@@ -172,19 +172,19 @@ impl Session {
 
     /// For what may take more than one operation.
     async fn within_timeout<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let timeout = self.shared.store.timeout();
+        let timeout = self.shared.store.save_timeout();
         tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
             Err(Error::store(format!("cannot save a session: other writers were faster for {timeout:?}")))
         })
     }
 
     async fn insert_row(&self, key: Option<SessionKey>, data: SessionData) -> Result<Outcome, Error> {
-        let mut key = key.unwrap_or_else(|| self.new_key(None));
+        let mut key = key.unwrap_or_else(|| self.generate_key(None));
         for _ in 0..ATTEMPTS {
             let expires = self.expires(&data);
             match self.shared.store.insert(&key, &data, expires).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
-                _ => key = self.new_key(None),
+                _ => key = self.generate_key(None),
             }
         }
         Err(Error::store(format!(
@@ -209,7 +209,7 @@ impl Session {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
                 Saved::Gone => return Err(Error::interrupted()),
                 Saved::Unreadable(error) => return self.start_beside(&error, None, data).await,
-                Saved::Changed(record) => latest = Some((record.version, record.data)),
+                Saved::Conflict(record) => latest = Some((record.version, record.data)),
                 Saved::KeyTaken => {} // no new key was requested
             }
         }
@@ -237,8 +237,8 @@ impl Session {
             let update = Update { key: &old, version: &version, new_key, data: &data, expires };
             match store.update(update).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
-                Saved::KeyTaken => key = self.new_key(Some(&old)),
-                Saved::Changed(record) => {
+                Saved::KeyTaken => key = self.generate_key(Some(&old)),
+                Saved::Conflict(record) => {
                     if exclusive.is_none() {
                         exclusive = queue.exclusive().await;
                     }
@@ -273,8 +273,8 @@ impl Session {
         self.insert_row(key, data).await
     }
 
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        self.shared.store.new_key(old)
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.shared.store.generate_key(old)
     }
 
     fn expires(&self, data: &SessionData) -> SystemTime {

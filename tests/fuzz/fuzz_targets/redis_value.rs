@@ -67,7 +67,7 @@ impl Cache for Redis {
     ) -> Result<Replaced, Error> {
         self.with(|values| match values.get(name) {
             None => Ok(Replaced::Gone),
-            Some(there) if there != seen => Ok(Replaced::Changed(Entry::endless(there.clone()))),
+            Some(there) if there != seen => Ok(Replaced::Conflict(Entry::endless(there.clone()))),
             Some(_) => {
                 values.remove(name);
                 values.insert(new_name.to_owned(), value.to_vec());

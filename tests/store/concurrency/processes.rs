@@ -89,7 +89,7 @@ impl Backend for Counting {
 
     async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
         let replaced = self.postgres.replace(change).await?;
-        if matches!(replaced, Replaced::Changed(_)) {
+        if matches!(replaced, Replaced::Conflict(_)) {
             self.conflicts.fetch_add(1, Relaxed);
         }
         Ok(replaced)
@@ -111,8 +111,8 @@ impl Backend for Counting {
         self.postgres.clear_expired(limit).await
     }
 
-    fn with_site(&self, site: &Settings) -> Result<Option<Self>, Error> {
-        let adapted = self.postgres.with_site(site)?;
+    fn with_settings(&self, site: &Settings) -> Result<Option<Self>, Error> {
+        let adapted = self.postgres.with_settings(site)?;
         Ok(adapted.map(|postgres| Self { postgres, conflicts: self.conflicts.clone() }))
     }
 }

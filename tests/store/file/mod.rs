@@ -14,7 +14,9 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, Session, SessionKey, SessionSettings, Store,
-    backend::{Backend, Cursor, Files, Insert, Inserted, Page, Replace, Replaced, Row, Site, conformance},
+    backend::{
+        Backend, Cursor, Files, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings, conformance,
+    },
     codec::{Codec, SessionData},
 };
 
@@ -43,7 +45,7 @@ impl Directory {
         let dir = TempDir::new("file");
         let files = Files::open(dir.path()).await.unwrap();
         let store = Store::new(files.clone(), codec.clone()).with_settings(&settings).unwrap();
-        let files = files.with_site(&site(codec, &settings)).unwrap().unwrap();
+        let files = files.with_settings(&site(codec, &settings)).unwrap().unwrap();
         Self { dir, files, store }
     }
 
@@ -115,7 +117,7 @@ fn site(codec: Codec, settings: &SessionSettings) -> Site {
 struct Listener(Arc<Mutex<Option<Site>>>);
 
 impl Backend for Listener {
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         *self.0.lock().unwrap() = Some(site.clone());
         Ok(None)
     }
