@@ -189,7 +189,8 @@ pub enum Inserted {
     KeyTaken,
 }
 
-/// A change for [`Backend::replace`]: update, rename and touch in one. What is `None` stays as it is.
+/// A change for [`Backend::replace`]: update, rename and touch in one. A part that is `None` stays
+/// as it is.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Replace<'a> {

@@ -127,7 +127,8 @@ impl Encoded {
     }
 }
 
-/// An empty value is an empty session: Django makes a session's file before it writes it.
+/// An empty value is an empty session: Django makes a session's file before it writes it. Not so in a cache.
 fn decode(codec: &Codec, value: &[u8]) -> Result<SessionData, Error> {
-    if value.is_empty() { Ok(SessionData::default()) } else { codec.decode(value) }
+    let empty = value.is_empty() && !codec.is_unsigned();
+    if empty { Ok(SessionData::default()) } else { codec.decode(value) }
 }

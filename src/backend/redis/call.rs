@@ -11,7 +11,7 @@ use crate::backend::{Replaced, Row};
 /// The expiry of a value that never expires: the year 9999.
 const NEVER: Duration = Duration::from_secs(253_370_764_800);
 
-/// What is sent in one round trip, and where to.
+/// Commands for one round trip, and their destination.
 pub(super) struct Call {
     pub(super) pipeline: Pipeline,
     pub(super) route: Route,
@@ -71,11 +71,11 @@ pub(super) fn pipeline(command: &[&[u8]]) -> Pipeline {
     pipeline
 }
 
-/// `KEYS`: the key, and the new key if it changes. `ARGV`: the expected value, milliseconds to live (0: expired), and
-/// the new value if it changes.
+/// `KEYS`: the key, and the new key if it changes. `ARGV`: the expected value, milliseconds to live (0:
+/// expired), and the new value if it changes.
 ///
-/// Returns 1 if done, 0 if the key does not exist, 2 if the new key is taken; otherwise the value and its remaining time.
-/// `SET` comes before `DEL`, so that a user without the right to `SET` loses nothing.
+/// Returns 1 if done, 0 if the key does not exist, 2 if the new key is taken; otherwise the value and its
+/// remaining time. `SET` comes before `DEL`, so that a user without the right to `SET` loses nothing.
 const REPLACE: &str = "\
 local value = redis.call('GET', KEYS[1])
 if not value then return 0 end
@@ -113,7 +113,8 @@ pub(super) fn row_of(values: Vec<Value>) -> Option<Option<Row>> {
     }
 }
 
-/// Returns the time from now to `expires`, rounded up so that a live value does not expire at once. 0 if it is over.
+/// Returns the time from now to `expires`, rounded up so that a live value does not expire at once. 0 if it
+/// is over.
 pub(super) fn milliseconds(expires: SystemTime) -> u64 {
     let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
     // The sum with the current time must fit into 63 bits.

@@ -36,7 +36,8 @@ pub(super) struct Client {
     topology: Topology,
 }
 
-/// A call in flight. Its caller may drop it before the timeout: the caller has a shorter one, or a visitor left.
+/// A call in flight. Its caller may drop it before the timeout: the caller has a shorter one, or a visitor
+/// left.
 struct InFlight<'a> {
     client: &'a Client,
     current: Mutex<Option<Attempt>>,

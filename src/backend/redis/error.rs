@@ -77,8 +77,8 @@ impl CallError {
             ),
             Self::Tls(server, cause) => (
                 format!(
-                    "no TLS with Redis at {server}; check that it speaks TLS on this port, and that its certificate \
-                     is for this host and from a trusted authority (?ca=file names others)"
+                    "no TLS with Redis at {server}; check that it speaks TLS on this port, and that its \
+                     certificate is for this host and from a trusted authority (?ca=file names others)"
                 ),
                 Some(cause),
             ),
@@ -109,7 +109,7 @@ impl CallError {
     }
 }
 
-/// What to do about an error: by its code, or by words in the text of an `ERR`.
+/// Advice for an error: by its code, or by words in the text of an `ERR`.
 const ADVICE: &[(&str, &str)] = &[
     ("NOAUTH", "this Redis wants a password: write it in the URL, as in redis://:password@host"),
     ("WRONGPASS", "Redis refuses this user or password"),

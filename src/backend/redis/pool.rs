@@ -24,7 +24,8 @@ impl ConnectionPool {
         Self { config, connections: Mutex::default() }
     }
 
-    /// Returns an open connection, or opens one. Concurrent callers wait for the same one, each within its own timeout.
+    /// Returns an open connection, or opens one. Concurrent callers wait for the same one, each within its
+    /// own timeout.
     ///
     /// # Panics
     ///

@@ -56,8 +56,8 @@ impl Position {
     }
 }
 
-/// Returns the Redis keys of one page that begin with `prefix`, and where the next page begins. A key that exists all
-/// the time is returned at least once.
+/// Returns the Redis keys of one page that begin with `prefix`, and where the next page begins. A key that
+/// exists all the time is returned at least once.
 pub(super) async fn scan(
     client: &Client,
     timeout: Duration,

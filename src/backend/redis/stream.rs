@@ -55,7 +55,8 @@ pub(super) async fn connect_unix(_: &Path) -> io::Result<Box<dyn ByteStream>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A stream that fails if the server sends without end: the driver keeps a reply in memory until it is complete.
+/// A stream that fails if the server sends without end: the driver keeps a reply in memory until it is
+/// complete.
 pub(super) struct BoundedStream {
     stream: Box<dyn ByteStream>,
     unrequested: usize,

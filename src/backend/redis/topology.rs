@@ -28,7 +28,8 @@ impl SlotMap {
         Self(vec![(0, SLOTS - 1, server)])
     }
 
-    /// Reads the reply to `CLUSTER SLOTS`: `[[start, end, [host, port, …], replica…]…]`. `None` if it has another form.
+    /// Reads the reply to `CLUSTER SLOTS`: `[[start, end, [host, port, …], replica…]…]`. `None` if it has
+    /// another form.
     fn parse(reply: &Value, source: &Address) -> Option<Self> {
         let mut ranges = Vec::new();
         for range in array(reply)? {
@@ -144,7 +145,7 @@ impl Topology {
         Err(failure.unwrap_or_else(|| CallError::Other("the URL names no server".to_owned())))
     }
 
-    /// The servers to ask for the owners: known ones before those of the URL, stale ones last.
+    /// The servers that can name the owners: known ones before those of the URL, stale ones last.
     fn sources(&self, config: &RedisConfig) -> Vec<Address> {
         let known = self.known();
         let servers = known.slots.as_ref().filter(|_| config.layout == Layout::Cluster);
@@ -172,7 +173,7 @@ impl Topology {
     }
 }
 
-/// Asks one server for the owners.
+/// Queries one server for the owners.
 async fn fetch(pool: &ConnectionPool, server: &Address) -> Result<SlotMap, CallError> {
     let slots = match &pool.config.layout {
         Layout::Server => Some(SlotMap::one(server.clone())),

@@ -1,4 +1,4 @@
-//! What a URL says about Redis: the servers, the login, and how keys are named.
+//! The URL of a Redis: servers, login, and how keys are named.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -118,7 +118,8 @@ fn network(place: &str, layout: Layout) -> Result<(RedisConfig, &str), Error> {
             let (master, rest) = path.split_once('/').unwrap_or((path, ""));
             if master.is_empty() {
                 return Err(Error::configuration(
-                    "a Sentinel URL ends with the name of the master: redis+sentinel://host:port,host:port/mymaster",
+                    "a Sentinel URL ends with the name of the master: \
+                     redis+sentinel://host:port,host:port/mymaster",
                 ));
             }
             path = rest;
@@ -137,8 +138,8 @@ fn unix(place: &str) -> Result<RedisConfig, Error> {
     let ((user, password), host) = credentials(authority)?;
     if path.contains('@') || !host.is_empty() || path.len() < 2 {
         return Err(Error::configuration(
-            "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write characters \
-             of user and password other than letters, digits and -._~ as %XX",
+            "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write \
+             characters of user and password other than letters, digits and -._~ as %XX",
         ));
     }
     let servers = vec![Address::Unix(PathBuf::from(decode(path)?))];
@@ -148,8 +149,8 @@ fn unix(place: &str) -> Result<RedisConfig, Error> {
 /// For a password with a `/`, say, which would be cut in two.
 fn misplaced() -> Error {
     Error::configuration(
-        "the Redis URL has an @ or # where none can be: write characters of user and password other than letters, \
-         digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
+        "the Redis URL has an @ or # where none can be: write characters of user and password other than \
+         letters, digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
     )
 }
 

@@ -39,7 +39,7 @@ impl Interrupt {
         Self(receiver)
     }
 
-    /// The exit status, if a signal has come.
+    /// The exit status after a signal.
     pub(crate) fn received(&self) -> Option<Status> {
         *self.0.borrow()
     }
