@@ -80,7 +80,8 @@ impl Statistics {
         let UserCounts { logged_in, anonymous, unreadable } = self.sample;
         json!({
             "sessions": live + expired, "live": live, "expired": expired, "expiry": expiry,
-            "stored_bytes": {"p50": median, "p90": p90, "max": largest}, "signature_checked": signature_checked,
+            "stored_bytes": {"p50": median, "p90": p90, "max": largest},
+            "signature_checked": signature_checked,
             "sample_of_live": {"anonymous": anonymous, "logged_in": logged_in, "unreadable": unreadable},
         })
     }
