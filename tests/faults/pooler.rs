@@ -14,7 +14,7 @@ async fn a_pooler_in_transaction_mode_works_with_the_option() {
     let pooler = PgBouncer::start(server.port(), &[("default_pool_size", "3")]);
     works(&backend(&format!("{}?pgbouncer=true", pooler.url())).await).await;
     let pool = |url: &str| Pool::builder(Manager::new(url.parse().unwrap(), NoTls)).build().unwrap();
-    works(&Postgres::from_pool(pool(&pooler.url())).pgbouncer(true).unwrap()).await;
+    works(&Postgres::from_pool(pool(&pooler.url())).pgbouncer(true)).await;
     let settings =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name <> '' AND wait_event = 'ClientRead'";
     assert_ne!(server.query(settings)[0][0].as_deref(), Some("0"), "the pooler holds connections");
