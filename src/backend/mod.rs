@@ -1,6 +1,7 @@
 //! Where sessions are kept: bytes under a key, with an expiry.
 //!
-//! A [`Backend`] knows no HTTP, no dictionary and no secret: a [`Store`](crate::Store) encodes sessions for it.
+//! A [`Backend`] knows no HTTP, no dictionary and no secret: a [`Store`](crate::Store) encodes sessions for
+//! it.
 
 #[cfg(feature = "test-suite")]
 pub mod conformance;
@@ -36,41 +37,42 @@ pub use self::sqlite::Sqlite;
 pub use self::{file::Files, memory::Memory, site::Site};
 use crate::{Error, SessionKey};
 
-/// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the others have
-/// defaults.
+/// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the
+/// others have defaults.
 ///
-/// Every method is atomic, whoever else uses the same key. None turns into another: [`insert`](Self::insert) never
-/// overwrites, [`replace`](Self::replace) never inserts. An error means that the backend could not be used; any other
-/// result has a value of its own. Times are the application's clock.
+/// Every method is atomic, whoever else uses the same key. None turns into another: [`insert`](Self::insert)
+/// never overwrites, [`replace`](Self::replace) never inserts. An error means that the backend could not be
+/// used; any other result has a value of its own. Times are the application's clock.
 ///
-/// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The guide has a
-/// whole backend in sixty lines.
+/// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The
+/// guide has a whole backend in sixty lines.
 pub trait Backend: Send + Sync + 'static {
     /// Returns the live row under `key`. An expired one (`expires <= now`) is `None`.
     fn get(&self, key: &SessionKey) -> impl Future<Output = Result<Option<Row>, Error>> + Send;
 
-    /// Stores a new row. A key that is taken is [`Inserted::KeyTaken`], also if its row has expired but still exists.
+    /// Stores a new row. A key that is taken is [`Inserted::KeyTaken`], also if its row has expired but still
+    /// exists.
     fn insert(&self, new: Insert<'_>) -> impl Future<Output = Result<Inserted, Error>> + Send;
 
-    /// Changes a live row if it still holds the expected bytes: compare-and-set. A new key takes effect in the same
-    /// instant, so that there is always exactly one of the two.
+    /// Changes a live row if it still holds the expected bytes: compare-and-set. A new key takes effect in
+    /// the same instant, so that there is always exactly one of the two.
     fn replace(&self, change: Replace<'_>) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Deletes a row, live or expired. Returns whether there was one.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Returns some of the rows, expired ones too, that follow the cursor. A row that exists all the time is listed at
-    /// least once. A page is bounded in rows and in bytes.
+    /// Returns some of the rows, expired ones too, that follow the cursor. A row that exists all the time is
+    /// listed at least once. A page is bounded in rows and in bytes.
     fn list(&self, after: Option<Cursor>) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// Returns whether `key` is taken, also by an expired row where these stay until they are cleared. Default: whether
-    /// [`get`](Self::get) finds a live one.
+    /// Returns whether `key` is taken, also by an expired row where these stay until they are cleared.
+    /// Default: whether [`get`](Self::get) finds a live one.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send {
         async { Ok(self.get(key).await?.is_some()) }
     }
 
-    /// Deletes up to `limit` expired rows and returns how many. Fewer than `limit` means that none is left. Default:
-    /// lists all rows and deletes the expired ones.
+    /// Deletes up to `limit` expired rows and returns how many. Fewer than `limit` means that none is left.
+    /// Default: lists all rows and deletes the expired ones.
     fn clear_expired(&self, limit: u32) -> impl Future<Output = Result<u64, Error>> + Send {
         async move {
             let (mut cleared, mut after) = (0, None);
@@ -89,8 +91,8 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// Returns an error that says what to do if sessions cannot be kept here: the server is away, a table or a right is
-    /// missing. For the start of an application. Default: one [`get`](Self::get).
+    /// Returns an error that says what to do if sessions cannot be kept here: the server is away, a table or
+    /// a right is missing. For the start of an application. Default: one [`get`](Self::get).
     fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { self.get(&SessionKey::generate()).await.map(drop) }
     }
@@ -106,13 +108,14 @@ pub trait Backend: Send + Sync + 'static {
         SessionKey::generate()
     }
 
-    /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace). Default: 5
-    /// seconds.
+    /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace).
+    /// Default: 5 seconds.
     fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// Returns this backend adapted to the site's settings, or `None` if they make no difference to it. Default: `None`.
+    /// Returns this backend adapted to the site's settings, or `None` if they make no difference to it.
+    /// Default: `None`.
     fn with_site(&self, site: &Site) -> Result<Option<Self>, Error>
     where
         Self: Sized,
@@ -186,7 +189,8 @@ pub enum Inserted {
     KeyTaken,
 }
 
-/// A change for [`Backend::replace`]: update, rename and touch in one. What is `None` stays as it is.
+/// A change for [`Backend::replace`]: update, rename and touch in one. A part that is `None` stays
+/// as it is.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Replace<'a> {
@@ -241,7 +245,8 @@ pub enum Replaced {
     Changed(Row),
     /// Nothing changed: there is no live row.
     Gone,
-    /// In doubt: the reply was lost, and what is stored now proves neither that the change was made nor that it was not.
+    /// In doubt: the reply was lost, and what is stored now proves neither that the change was made nor that
+    /// it was not.
     Unknown,
 }
 

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::Error;
 
-/// What stands behind the question mark, each piece as it was written.
+/// The parameters behind the question mark, each as it was written.
 pub(crate) struct Parameters(Vec<String>);
 
 impl Parameters {

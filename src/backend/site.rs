@@ -1,4 +1,4 @@
-//! What a store tells its backend.
+//! The settings that a store passes to its backend.
 
 use std::{
     fmt,

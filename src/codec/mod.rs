@@ -77,7 +77,7 @@ struct Inner {
     max_session_bytes: usize,
 }
 
-/// What stands around the serialized dictionary.
+/// The envelope of the serialized dictionary.
 #[derive(Clone)]
 enum Envelope {
     /// A time stamp and a signature.
@@ -117,7 +117,7 @@ impl Codec {
     }
 
     /// Signed text, read without checking its signature, and never written: for listing, showing, clearing
-    /// and deleting sessions where the secret key is not known. What it reads proves nothing about the
+    /// and deleting sessions where the secret key is not known. Its data proves nothing about the
     /// visitor.
     pub fn unverified() -> Self {
         Self::with(Envelope::Unverified, JsonSerializer, COMPRESS_FROM).read_legacy(true)
@@ -321,7 +321,7 @@ impl Codec {
         }
         #[cfg(feature = "pickle")]
         if let (Envelope::Unverified, Some(0x80 | b'(' | b'}')) = (&self.0.envelope, payload.first()) {
-            // What the pickle of a dictionary can begin with, and JSON cannot.
+            // The first bytes that the pickle of a dictionary can have, and JSON cannot.
             return PickleSerializer::new().loads(payload, limit);
         }
         self.0.serializer.loads(payload, limit)

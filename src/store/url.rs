@@ -106,7 +106,8 @@ impl Place {
         if url.split_whitespace().any(|url| url.split_once('?').is_some_and(|(_, query)| query.contains('@')))
         {
             return Err(Error::configuration(
-                "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ as %40, in \
+                "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ \
+                 as %40, in \
                  a parameter @ as %40",
             ));
         }

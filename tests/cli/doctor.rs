@@ -68,7 +68,7 @@ fn a_table_of_djangos_is_understood() {
     hide("quite another secret");
     let wrong = Cli::on(url).secret("quite another secret").run(&["doctor", "--json"]).code(3);
     finds(&wrong, "problem", "secrets", "the secret key signed 0 of");
-    finds(&wrong, "problem", "secrets", "no secret given here opens");
+    finds(&wrong, "problem", "secrets", "none of the secrets given signed");
     let rotated = Cli::on(url).secret("quite another secret").with("SECRET_KEY_FALLBACKS", SECRET);
     let rotated = rotated.run(&["doctor", "--json"]).code(0);
     finds(&rotated, "warning", "secrets", "the secret key signed 0 of");
@@ -77,7 +77,7 @@ fn a_table_of_djangos_is_understood() {
     let none = Cli::on(url).run(&["doctor", "--json"]).code(0);
     finds(&none, "warning", "secrets", "no secret was given");
     let salted = site.cli().run(&["doctor", "--json", "--salt-class", "Other"]).code(3);
-    finds(&salted, "problem", "secrets", "no secret given here opens");
+    finds(&salted, "problem", "secrets", "none of the secrets given signed");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn rights_that_are_missing_are_named() {
     database.query("ALTER TABLE django_session ENABLE ROW LEVEL SECURITY");
     finds(&cli.run(&["doctor", "--json"]), "warning", "rights", "row level security");
     database.query(&format!("ALTER ROLE {role} SET default_transaction_read_only = on"));
-    finds(&cli.run(&["doctor", "--json"]), "problem", "connection", "it takes no writes");
+    finds(&cli.run(&["doctor", "--json"]), "problem", "connection", "it is read-only");
     database.query(&format!("ALTER ROLE {role} NOLOGIN"));
     let report = cli.run(&["doctor", "--json"]).code(3);
     finds(&report, "problem", "connection", "refuses this user or password");

@@ -1,7 +1,8 @@
 //! Requests that arrive while a statement is in flight are batched into the next one.
 //!
-//! A batcher has one batch in flight. A request that arrives meanwhile joins the next batch; one that finds the batcher idle
-//! is sent at once. There is no timer. A request that is blocked by a row lock runs alone, beside the batches.
+//! A batcher has one batch in flight. A request that arrives meanwhile joins the next batch; one that finds
+//! the batcher idle is sent at once. There is no timer. A request that is blocked by a row lock runs alone,
+//! beside the batches.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -29,7 +30,7 @@ const QUEUE: usize = 16 * 1024;
 
 /// An operation that can be done for one request, or for many in one statement.
 pub(super) trait BatchOp: Send + Sync + 'static {
-    /// What the operation does, for error texts: "cannot …".
+    /// A verb phrase for error texts: "cannot …".
     const ACTION: &'static str;
 
     type Request: Send + Sync + 'static;

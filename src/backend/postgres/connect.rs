@@ -19,8 +19,9 @@ use tokio_postgres::{
 
 use super::{hosts::Hosts, tls::Transport};
 
-/// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches lock rows in one
-/// order without locking them beforehand: see [`BatchStatement`](super::sql::BatchStatement).
+/// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches
+/// lock rows in one order without locking them beforehand: see
+/// [`BatchStatement`](super::sql::BatchStatement).
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 
@@ -40,7 +41,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connects within `timeout`. `own_settings` are for connections that run this backend's statements alone.
+    /// Connects within `timeout`. `own_settings` are for connections that run this backend's statements
+    /// alone.
     pub(super) fn new(hosts: Arc<Hosts>, timeout: Duration, own_settings: bool) -> Self {
         let share = timeout / u32::try_from(hosts.configs.len()).unwrap_or(u32::MAX).max(1);
         let mut configs = hosts.configs.clone();
@@ -82,7 +84,8 @@ impl Connector {
     }
 }
 
-/// The server cancels what this process no longer waits for: a little later, because this process's error says more.
+/// The server cancels what this process no longer waits for: a little later, because this process's error
+/// says more.
 fn timeouts(timeout: Duration) -> String {
     let statement = timeout.saturating_add(timeout / 10).as_millis() + 50;
     let statement = statement.min(i32::MAX as u128); // the server takes no more

@@ -37,11 +37,13 @@ use crate::{
     codec::datetime::{from_micros, micros},
 };
 
-/// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services. Cheap to clone.
+/// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services.
+/// Cheap to clone.
 ///
-/// Every operation is one statement and one round trip. Requests that arrive while a statement is in flight are batched into
-/// the next one, so that many requests cost the database little more than one. Each runtime (worker of actix) has connections
-/// of its own. Nothing is created or altered unless [`create_table`](Backend::create_table) is called.
+/// Every operation is one statement and one round trip. Requests that arrive while a statement is in flight
+/// are batched into the next one, so that many requests cost the database little more than one. Each runtime
+/// (worker of actix) has connections of its own. Nothing is created or altered unless
+/// [`create_table`](Backend::create_table) is called.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,36 +61,41 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects to `postgres://user:password@host:port/database`. Besides those of the driver (`tokio-postgres`), a URL may
-    /// have these parameters; a text of the form `host=… user=…` has only the driver's:
+    /// Connects to `postgres://user:password@host:port/database`. Besides those of the driver
+    /// (`tokio-postgres`), a URL may have these parameters; a text of the form `host=… user=…` has only the
+    /// driver's:
     ///
     /// | parameter | default | |
     /// |---|---|---|
     /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
     /// | `deadline` | 5 | seconds, see [`timeout`](Self::timeout) |
     /// | `pgbouncer` | `false` | see [`pgbouncer`](Self::pgbouncer) |
-    /// | `sslmode` | `prefer` | as in libpq: `disable`, `allow` (here the same as `prefer`), `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
-    /// | `sslrootcert` | `system` | a PEM file with the authorities to trust; or `system` for those of this machine, only with `verify-full` |
-    /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key, if the server requires one |
+    /// | `sslmode` | `prefer` | as in libpq; `allow` is the same as `prefer` here |
+    /// | `sslrootcert` | `system` | a PEM file with the authorities to trust |
+    /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key |
     ///
-    /// Of several hosts (`postgres://one,two/database`) the first one that accepts is used, and after a failure the next one.
-    /// With `target_session_attrs=read-write` it is the primary, wherever that is. Without it a standby is accepted too, and
-    /// every write fails.
+    /// TLS needs the feature `tls`. `sslrootcert=system`, the authorities of this machine, is for
+    /// `verify-full` alone.
     ///
-    /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the table's indexes,
-    /// `statement_timeout` (a little more than the timeout) and a short `lock_timeout`, so that a locked row delays no other.
-    /// For a pool of the application's, set these two for its role.
+    /// Of several hosts (`postgres://one,two/database`) the first one that accepts is used, and after a
+    /// failure the next one. With `target_session_attrs=read-write` it is the primary, wherever that is.
+    /// Without it a standby is accepted too, and every write fails.
     ///
-    /// Makes one connection, so that what is wrong is known now and not at the first request. More are made when they are
-    /// needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be right or the server does not
-    /// answer.
+    /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the
+    /// table's indexes, `statement_timeout` (a little more than the timeout) and a short `lock_timeout`, so
+    /// that a locked row delays no other. For a pool of the application's, set these two for its role.
+    ///
+    /// Makes one connection, so that what is wrong is known now and not at the first request. More are made
+    /// when they are needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be
+    /// right or the server does not answer.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let postgres = Self::connect_lazy(url)?;
         postgres.ping().await?;
         Ok(postgres)
     }
 
-    /// The same as [`connect`](Self::connect) without any I/O: the first use connects. Errors if the URL cannot be right.
+    /// The same as [`connect`](Self::connect) without any I/O: the first use connects. Errors if the URL
+    /// cannot be right.
     ///
     /// ```
     /// use actix_django_session::backend::Postgres;
@@ -121,9 +128,9 @@ impl Postgres {
         Self::with_source(Source::Shared(pool), &TableName::default())
     }
 
-    /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the quoted name of
-    /// the table. `None` behind PgBouncer, where settings would stay for the next client. For the program
-    /// `django-session`.
+    /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the
+    /// quoted name of the table. `None` behind PgBouncer, where settings would stay for the next client. For
+    /// the program `django-session`.
     #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
@@ -158,7 +165,8 @@ impl Postgres {
         Self::new(settings)
     }
 
-    /// Uses another table than `django_session`, or one in a schema. Errors if PostgreSQL cannot have such a name.
+    /// Uses another table than `django_session`, or one in a schema. Errors if PostgreSQL cannot have such a
+    /// name.
     ///
     /// ```
     /// # use actix_django_session::backend::Postgres;
@@ -171,8 +179,8 @@ impl Postgres {
         Ok(self.with(|settings| settings.sql = Arc::new(Sql::new(&table))))
     }
 
-    /// Limits how long an operation may take, from waiting for a connection to the reply. Default: 5 seconds. After that it
-    /// is an error that answers 503.
+    /// Limits how long an operation may take, from waiting for a connection to the reply. Default: 5 seconds.
+    /// After that it is an error that answers 503.
     ///
     /// ```
     /// # use actix_django_session::backend::Postgres;
@@ -185,8 +193,9 @@ impl Postgres {
         self.with(|settings| settings.timeout = timeout)
     }
 
-    /// Whether connections lead to PgBouncer in transaction mode, or to another pooler that may change the server process after
-    /// every statement. Then nothing is prepared, and connections have no settings of their own. Default: no.
+    /// Whether connections lead to PgBouncer in transaction mode, or to another pooler that may change the
+    /// server process after every statement. Then nothing is prepared, and connections have no settings of
+    /// their own. Default: no.
     ///
     /// ```
     /// # use actix_django_session::backend::Postgres;
@@ -248,7 +257,7 @@ impl Backend for Postgres {
             if n + 1 == PAGE_ROWS || row.try_get(3).map_err(unexpected_columns)? {
                 next = Some(Cursor::new(key));
             }
-            // A table may hold anything. What cannot be a key is no session's.
+            // A table may contain anything. A text that cannot be a key names no session.
             entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
         }
         Ok(Page::new(entries, next))

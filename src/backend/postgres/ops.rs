@@ -120,7 +120,8 @@ impl BatchOp for Replaces {
         if all.iter().any(|one| one.key != one.new_key) {
             let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new_key).collect();
             if new_keys.len() < all.len() {
-                // The statement returns new keys. If two requests have the same one, it does not tell them apart.
+                // The statement returns new keys. If two requests have the same one, it does not tell them
+                // apart.
                 return Ok(all.iter().map(|_| None).collect());
             }
         }
@@ -151,7 +152,8 @@ impl Replaces {
     /// Replaces every row that is as expected, and returns the keys that these have now.
     async fn replace(&self, all: &[&Replacement]) -> Result<Executed, StatementError> {
         let mut all = all.to_vec();
-        all.sort_unstable_by(|one, other| one.key.cmp(&other.key)); // by their bytes, as the statement needs it
+        // By their bytes, as the statement needs it.
+        all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         let keys: Vec<&str> = all.iter().map(|one| one.key.as_str()).collect();
         let expected: Vec<&str> = all.iter().map(|one| &*one.expected).collect();
         let values: Vec<Option<&str>> = all.iter().map(|one| one.value.as_deref()).collect();
@@ -166,8 +168,8 @@ impl Replaces {
     }
 }
 
-/// The reply when no row was as expected. In doubt, what is stored may be the result of the first attempt: who makes the
-/// change again on that makes it twice.
+/// The reply when no row was as expected. In doubt, what is stored may be the result of the first attempt:
+/// who makes the change again on that makes it twice.
 fn not_done(in_doubt: bool, stored: Option<Row>) -> Replaced {
     match stored {
         None => Replaced::Gone,

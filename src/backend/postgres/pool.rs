@@ -18,8 +18,8 @@ const CONNECTIONS: usize = 8;
 /// Where connections come from.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// Each runtime opens its own. A connection is driven by the runtime that opened it: used from another one, it costs two
-    /// thread switches a statement, and waits while its own runtime is busy.
+    /// Each runtime opens its own. A connection is driven by the runtime that opened it: used from another
+    /// one, it costs two thread switches a statement, and waits while its own runtime is busy.
     Own(Arc<Hosts>),
     /// The application's pool.
     #[cfg_attr(
@@ -36,7 +36,8 @@ pub(super) struct Connections {
     /// `None` for the application's pool.
     hosts: Option<Arc<Hosts>>,
     pub(super) timeout: Duration,
-    /// Transaction pooling: the server process may change after every statement, so statements are not prepared.
+    /// Transaction pooling: the server process may change after every statement, so statements are not
+    /// prepared.
     pub(super) pgbouncer: bool,
     /// Permits for requests that may wait for a lock, so that some connections never do.
     pub(super) solo: Arc<Semaphore>,
@@ -83,7 +84,8 @@ impl Connections {
         }
     }
 
-    /// Notes that a server is read-only. Only a connection opened from now on may reach one that takes writes.
+    /// Notes that a server is read-only. Only a connection opened from now on may reach one that takes
+    /// writes.
     pub(super) fn refused_a_write(&self) -> Instant {
         if let Some(hosts) = &self.hosts {
             hosts.primary.refused_a_write();
@@ -106,8 +108,8 @@ impl Connections {
     }
 }
 
-/// A connection in use. It leaves the pool unless it is given back: after a timeout or a cancelled request it may still be
-/// busy with the statement, and the next user would wait for that.
+/// A connection in use. It leaves the pool unless it is given back: after a timeout or a cancelled request it
+/// may still be busy with the statement, and the next user would wait for that.
 pub(super) struct Checkout(Option<Object>);
 
 impl Checkout {

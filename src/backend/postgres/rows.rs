@@ -14,14 +14,16 @@ use super::{
 };
 use crate::{Error, SessionKey, backend::Row};
 
-/// Longer values are read one by one: no request of a batch waits for a large one, and memory is not needed for many.
+/// Longer values are read one by one: no request of a batch waits for a large one, and memory is not needed
+/// for many.
 const LARGE: i32 = 64 * 1024;
 
 /// Returns a value as the text column takes it.
 pub(super) fn text(value: Bytes) -> Result<String, Error> {
     String::from_utf8(value.into()).map_err(|_| {
         Error::value(
-            "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing Codec, not \
+            "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing \
+             Codec, not \
              Codec::unsigned",
         )
     })
@@ -35,14 +37,15 @@ pub(super) struct SessionRows {
     pub(super) max_value_bytes: i32,
 }
 
-/// What a row holds once a write is applied.
+/// The content of a row once a write is applied.
 pub(super) type After<'a> = (&'a SessionKey, &'a str, SystemTime);
 
 /// The result of a write of one row.
 pub(super) enum Written {
     Done,
     KeyTaken,
-    /// No row was as the statement expects it. If in doubt, that may be because an earlier attempt was applied.
+    /// No row was as the statement expects it. If in doubt, that may be because an earlier attempt was
+    /// applied.
     NoMatch {
         in_doubt: bool,
     },
@@ -96,7 +99,8 @@ impl SessionRows {
         Ok(rows)
     }
 
-    /// Returns which of these rows are stored exactly so, expired or not: a write whose reply was lost was applied.
+    /// Returns which of these rows are stored exactly so, expired or not: a write whose reply was lost was
+    /// applied.
     pub(super) async fn applied(&self, writes: &[After<'_>]) -> Result<Vec<bool>, StatementError> {
         let keys: Vec<&SessionKey> = writes.iter().map(|(key, ..)| *key).collect();
         let rows = self.many_whole(&keys, SystemTime::UNIX_EPOCH).await?;

@@ -1,4 +1,4 @@
-//! What each runtime has of its own: connections and batchers.
+//! Connections and batchers, which each runtime has of its own.
 
 use std::{
     collections::HashMap,

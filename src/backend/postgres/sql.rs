@@ -29,11 +29,12 @@ pub(super) struct Sql {
     pub(super) create_table: Statement,
 }
 
-/// A statement that changes many rows. All such statements lock rows in one order, so that they do not deadlock.
+/// A statement that changes many rows. All such statements lock rows in one order, so that they do not
+/// deadlock.
 pub(super) struct BatchStatement {
-    /// For our own connections, which lock rows in the order of an index on the key. Where a collation sorts keys otherwise
-    /// than by their bytes, that is not the other statement's order. Then `lock_timeout` ends the wait, and requests run
-    /// alone.
+    /// For our own connections, which lock rows in the order of an index on the key. Where a collation sorts
+    /// keys otherwise than by their bytes, that is not the other statement's order. Then `lock_timeout` ends
+    /// the wait, and requests run alone.
     pub(super) index_order: Statement,
     /// For connections that may have any plan: locks the rows in order before it changes them.
     pub(super) lock_first: Statement,
@@ -71,9 +72,9 @@ impl Sql {
 
 const UNDER_KEYS: &str = "session_key = ANY($1)";
 
-/// The condition that a row is live at the time in a parameter. `IS TRUE` keeps the planner off the index on the date: on a
-/// table that was small when the plan was made, that index looks as good as the one on the key, and the plan stays when the
-/// table has grown.
+/// The condition that a row is live at the time in a parameter. `IS TRUE` keeps the planner off the index on
+/// the date: on a table that was small when the plan was made, that index looks as good as the one on the
+/// key, and the plan stays when the table has grown.
 fn live_at(time: &str) -> String {
     format!("(expire_date > {time}) IS TRUE")
 }
@@ -128,8 +129,8 @@ fn replace(t: &str, rename: bool) -> Statement {
     Statement::new(text, if rename { REPLACE } else { &REPLACE[..5] })
 }
 
-/// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to each. Each row
-/// looks up its own place in them: a join costs more, and has plans that read the whole table.
+/// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to
+/// each. Each row looks up its own place in them: a join costs more, and has plans that read the whole table.
 fn replace_many(t: &str, rename: bool) -> BatchStatement {
     let key = "session_key::text COLLATE \"C\"";
     let of_this_row = |array: &str| format!("({array})[width_bucket({key}, $1)]");
@@ -167,9 +168,9 @@ fn batch(
     }
 }
 
-/// The lower bound $3 spares the dead index entries of earlier calls. Rows are found again by their date, in pages that were
-/// just read, and not by their keys, which are anywhere in the index: `IS TRUE` has the keys looked up in a hash. The outer
-/// conditions hold for a row that was renewed in between.
+/// The lower bound $3 spares the dead index entries of earlier calls. Rows are found again by their date, in
+/// pages that were just read, and not by their keys, which are anywhere in the index: `IS TRUE` has the keys
+/// looked up in a hash. The outer conditions hold for a row that was renewed in between.
 fn clear_expired(t: &str) -> Statement {
     let text = format!(
         "WITH expired AS (SELECT session_key, expire_date FROM {t} \
@@ -184,8 +185,9 @@ fn clear_expired(t: &str) -> Statement {
     Statement::new(text, &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ])
 }
 
-/// A page in the order of the keys that follow $1. Values longer than $2 bytes are not read. The last column says whether the
-/// page ends with this row because of its bytes. The lengths are in the rows: nothing is read of a value that is left out.
+/// A page in the order of the keys that follow $1. Values longer than $2 bytes are not read. The last column
+/// says whether the page ends with this row because of its bytes. The lengths are in the rows: nothing is
+/// read of a value that is left out.
 fn list(t: &str) -> Statement {
     let text = format!(
         "SELECT session_key, CASE WHEN octet_length(session_data) <= $2 THEN session_data END, expire_date, \

@@ -70,8 +70,8 @@ impl Statement {
 }
 
 impl Connections {
-    /// Runs a statement within the timeout. If a row stays locked for the server's `lock_timeout`, the statement is retried
-    /// if `wait_for_lock`, and else it fails.
+    /// Runs a statement within the timeout. If a row stays locked for the server's `lock_timeout`, the
+    /// statement is retried if `wait_for_lock`, and else it fails.
     pub(super) async fn run(
         &self,
         action: &str,
@@ -103,7 +103,8 @@ impl Connections {
                     repeated = may_be_applied(&error);
                     since = reopened;
                 } else if wait_for_lock && is_locked(&error) {
-                    tokio::time::sleep(LOCK_PAUSE).await; // lock_timeout may be so short that it does not wait at all
+                    // lock_timeout may be so short that it does not wait at all.
+                    tokio::time::sleep(LOCK_PAUSE).await;
                 } else {
                     return Err(StatementError::new(action, error, repeated));
                 }

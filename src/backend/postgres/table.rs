@@ -36,8 +36,8 @@ impl TableName {
         schema + &quote(&self.name)
     }
 
-    /// Django's DDL, sent as one message and so one transaction. The indexes have the names that Django computes for its
-    /// table.
+    /// Django's DDL, sent as one message and so one transaction. The indexes have the names that Django
+    /// computes for its table.
     pub(super) fn ddl(&self) -> String {
         let (t, name) = (self.quoted(), &self.name);
         let index = |suffix: &str| {

@@ -35,7 +35,8 @@ impl SslLevel {
             "verify-full" => Self::VerifyFull,
             _ => {
                 return Err(Error::configuration(
-                    "the URL's parameter sslmode is disable, allow, prefer, require, verify-ca or verify-full",
+                    "the URL's parameter sslmode is disable, allow, prefer, require, verify-ca or \
+                     verify-full",
                 ));
             }
         })
@@ -66,8 +67,8 @@ impl PemFiles {
 }
 
 impl Transport {
-    /// Takes the URL's parameters about TLS. Without `sslmode`, the driver has taken it from a text of the form `host=…
-    /// sslmode=…`. Returns the driver's setting too.
+    /// Takes the URL's parameters about TLS. Without `sslmode`, the driver has taken it from a text of the
+    /// form `host=… sslmode=…`. Returns the driver's setting too.
     pub(super) fn take(parameters: &mut Parameters, driver: SslMode) -> Result<(Self, SslMode), Error> {
         let level = match (parameters.take::<String>("sslmode")?, driver) {
             (Some(name), _) => Some(SslLevel::parse(&name)?),
@@ -110,7 +111,8 @@ impl Transport {
         let named = [&files.roots, &files.certificate, &files.key].into_iter().any(Option::is_some);
         if level.driver() == SslMode::Require || named {
             return Err(Error::configuration(
-                "the database URL asks for TLS, which is not built in: add the feature tls of actix-django-session, or \
+                "the database URL asks for TLS, which is not built in: add the feature tls of \
+                 actix-django-session, or \
                  make a deadpool pool with a TLS connector of your own and use Postgres::from_pool",
             ));
         }

@@ -64,8 +64,8 @@ fn split(url: &str) -> (String, Parameters) {
     (theirs.put_back(address), ours)
 }
 
-/// One configuration for each host. Given several, the driver lets a silent host use up the whole timeout; so the hosts are
-/// tried one at a time, each with a share of it.
+/// One configuration for each host. Given several, the driver lets a silent host use up the whole timeout; so
+/// the hosts are tried one at a time, each with a share of it.
 fn one_by_one(all: &Config) -> Result<Vec<Config>, Error> {
     let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
     let count = hosts.len().max(addresses.len());

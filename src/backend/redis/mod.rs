@@ -4,6 +4,7 @@ mod call;
 mod client;
 mod connection;
 mod error;
+mod names;
 mod pool;
 mod scan;
 mod slots;
@@ -12,7 +13,7 @@ mod tls;
 mod topology;
 mod url;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, slice, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use redis::Value;
@@ -21,16 +22,13 @@ use self::{
     call::{Call, Reply, milliseconds, replaced, row_of},
     client::Client,
     error::CallError,
+    names::KeyNames,
     scan::{Position, scan},
     slots::{key_in_slot, slot},
     url::RedisUrl,
 };
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
 use crate::{Error, SessionKey};
-
-/// The prefixes of Django's two engines.
-const CACHE: &str = "django.contrib.sessions.cache";
-const CACHED_DB: &str = "django.contrib.sessions.cached_db";
 
 /// Alone, and in front of a database: where the database can answer instead, waiting is worth less.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,10 +60,8 @@ const PAGE_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct Redis {
     client: Arc<Client>,
-    key_prefix: Arc<str>,
-    version: u32,
+    names: KeyNames,
     timeout: Option<Duration>,
-    in_front: bool,
     max_value_bytes: usize,
 }
 
@@ -102,22 +98,22 @@ impl Redis {
     /// ```
     pub fn connect_lazy(url: &str) -> Result<Self, Error> {
         let RedisUrl { config, prefix, version, timeout } = url::parse(url)?;
-        let (in_front, max_value_bytes) = (false, Site::default().max_value_bytes);
-        let (client, key_prefix) = (Arc::new(Client::new(config)), prefix.into());
-        Ok(Self { client, key_prefix, version, timeout, in_front, max_value_bytes })
+        let names = KeyNames { key_prefix: prefix.into(), version, in_front: false };
+        let max_value_bytes = Site::default().max_value_bytes;
+        Ok(Self { client: Arc::new(Client::new(config)), names, timeout, max_value_bytes })
     }
 
     /// Django's `KEY_PREFIX`. Default: empty.
     #[must_use]
     pub fn key_prefix(mut self, prefix: &str) -> Self {
-        self.key_prefix = prefix.into();
+        self.names.key_prefix = prefix.into();
         self
     }
 
     /// Django's `VERSION`, a part of every name in Redis. Default: 1.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
-        self.version = version;
+        self.names.version = version;
         self
     }
 
@@ -131,21 +127,6 @@ impl Redis {
 
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         self.check().await
-    }
-
-    /// The name of a session in Redis, made by Django's key function, without the session's key at its end.
-    fn name_prefix(&self) -> String {
-        let engine = if self.in_front { CACHED_DB } else { CACHE };
-        format!("{}:{}:{engine}", self.key_prefix, self.version)
-    }
-
-    fn name(&self, key: &SessionKey) -> String {
-        self.name_prefix() + key.as_str()
-    }
-
-    /// Whether this key names a session of the other engine: `…cache` and `d_db…` are `…cached_db` and `…`.
-    fn is_foreign(&self, key: &SessionKey) -> bool {
-        !self.in_front && key.as_str().starts_with("d_db")
     }
 
     async fn call(&self, action: &str, call: Call) -> Result<Reply, Error> {
@@ -176,15 +157,18 @@ impl Redis {
     }
 
     /// Reads the values of a page; `None` if they are too many bytes.
-    async fn rows(&self, keys: &[SessionKey], max_bytes: usize) -> Result<Option<Vec<PageEntry>>, Error> {
-        let (mut entries, mut bytes) = (Vec::with_capacity(keys.len()), 0);
-        for keys in keys.chunks(PAGE_READS) {
-            let names: Vec<_> = keys.iter().map(|key| self.name(key)).collect();
-            let rows = try_join_all(names.iter().map(|name| self.read(scan::ACTION, name))).await?;
-            // A key without a row has expired meanwhile.
-            for (key, row) in keys.iter().zip(rows).filter_map(|(key, row)| Some((key, row?))) {
+    async fn rows(&self, names: &[String], max_bytes: usize) -> Result<Option<Vec<PageEntry>>, Error> {
+        let (mut entries, mut bytes) = (Vec::with_capacity(names.len()), 0);
+        for names in names.chunks(PAGE_READS) {
+            let names = names.iter().filter_map(|name| Some((name, self.names.key(name)?)));
+            let rows = names.map(async |(name, key)| {
+                let row = self.read(scan::ACTION, name).await;
+                row.map(|row| (key, row))
+            });
+            for (key, row) in try_join_all(rows).await? {
+                let Some(row) = row else { continue }; // it has expired meanwhile
                 bytes += row.value.as_ref().map_or(0, |value| value.len());
-                entries.push((key.clone(), Ok(row)));
+                entries.push((key, Ok(row)));
             }
             if bytes > max_bytes {
                 return Ok(None);
@@ -196,28 +180,17 @@ impl Redis {
 
 type PageEntry = (SessionKey, Result<Row, Error>);
 
-/// A key of the other engine. Django's keys never are.
-fn foreign() -> Error {
-    Error::configuration(
-        "a session key that begins with d_db names a session of the cached_db engine: use another key, \
-         as new_key generates it",
-    )
-}
-
 impl Backend for Redis {
     async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
-        if self.is_foreign(key) {
-            return Ok(None);
+        match self.names.name(key) {
+            Some(name) => self.read("read from Redis", &name).await,
+            None => Ok(None),
         }
-        self.read("read from Redis", &self.name(key)).await
     }
 
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
         const ACTION: &str = "write to Redis";
-        if self.is_foreign(new.key) {
-            return Err(foreign());
-        }
-        let (name, time) = (self.name(new.key), milliseconds(new.expires));
+        let (name, time) = (self.names.own_name(new.key)?, milliseconds(new.expires));
         if time == 0 {
             // Nothing to store: Redis would delete it at once.
             let (count, _) = self.call_one(ACTION, Call::on_key("EXISTS", &name, &[])).await?;
@@ -238,14 +211,12 @@ impl Backend for Redis {
         const ACTION: &str = "write to Redis";
         let Replace { key, expected, new_key, value, expires } = change;
         let new_key = new_key.filter(|new_key| *new_key != key);
-        if self.is_foreign(key) {
-            return Ok(Replaced::Gone);
-        }
-        if new_key.is_some_and(|new_key| self.is_foreign(new_key)) {
-            return Err(foreign());
+        let Some(name) = self.names.name(key) else { return Ok(Replaced::Gone) };
+        let mut names = vec![name];
+        if let Some(new_key) = new_key {
+            names.push(self.names.own_name(new_key)?);
         }
         let time = milliseconds(expires);
-        let names: Vec<_> = [Some(key), new_key].into_iter().flatten().map(|key| self.name(key)).collect();
         let milliseconds = time.to_string();
         let mut arguments = vec![&expected[..], milliseconds.as_bytes()];
         arguments.extend(value.as_deref());
@@ -268,10 +239,8 @@ impl Backend for Redis {
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         const ACTION: &str = "delete from Redis";
-        if self.is_foreign(key) {
-            return Ok(false);
-        }
-        match self.call_one(ACTION, Call::on_key("DEL", &self.name(key), &[])).await? {
+        let Some(name) = self.names.name(key) else { return Ok(false) };
+        match self.call_one(ACTION, Call::on_key("DEL", &name, &[])).await? {
             (Value::Int(count), _) => Ok(count > 0),
             _ => Err(unexpected(ACTION)),
         }
@@ -280,16 +249,14 @@ impl Backend for Redis {
     /// One page is one reply to `SCAN`, never a part of one. If its values have more than 4 MiB, the same
     /// page is read again with fewer keys, down to the fewest that Redis can return.
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
-        let (prefix, timeout) = (self.name_prefix(), Backend::timeout(self));
+        let (prefix, timeout) = (self.names.prefix(), Backend::timeout(self));
         let mut position = Position::new(after.as_ref())?;
         loop {
             let scanned = scan(&self.client, timeout, &prefix, position).await;
             let (names, next) = scanned.map_err(|error| error.explain(scan::ACTION))?;
-            let keys = names.iter().filter_map(|name| SessionKey::parse(name.strip_prefix(&prefix)?));
-            let keys: Vec<_> = keys.filter(|key| !self.is_foreign(key)).collect();
-            let smaller = position.smaller().filter(|_| keys.len() > 1);
+            let smaller = position.smaller().filter(|_| names.len() > 1);
             let max_bytes = smaller.map_or(usize::MAX, |_| PAGE_BYTES);
-            match (self.rows(&keys, max_bytes).await?, smaller) {
+            match (self.rows(&names, max_bytes).await?, smaller) {
                 (None, Some(smaller)) => position = smaller,
                 (entries, _) => {
                     return Ok(Page::new(entries.unwrap_or_default(), next.map(Position::cursor)));
@@ -312,8 +279,8 @@ impl Backend for Redis {
             let _ = self.call_one(ACTION, Call::to_server(server, &[b"PING"])).await?;
         }
         // No session has this name: its key would be empty.
-        let name = self.name_prefix();
-        let replace = Call::replace(&[name.clone()], &[b"", b"0"]);
+        let name = self.names.prefix();
+        let replace = Call::replace(slice::from_ref(&name), &[b"", b"0"]);
         for call in [Call::on_key("DEL", &name, &[]), replace] {
             match self.client.call(timeout, call).await {
                 // The user may use the command, but not on this key.
@@ -326,19 +293,19 @@ impl Backend for Redis {
 
     /// In a Redis Cluster, a key in the slot of the old one: only there can a script rename.
     fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        match old.filter(|_| self.client.is_cluster()) {
-            Some(old) => key_in_slot(&self.name_prefix(), slot(self.name(old).as_bytes())),
+        match old.filter(|_| self.client.is_cluster()).and_then(|old| self.names.name(old)) {
+            Some(name) => key_in_slot(&self.names.prefix(), slot(name.as_bytes())),
             None => SessionKey::generate(),
         }
     }
 
     fn timeout(&self) -> Duration {
-        self.timeout.unwrap_or(if self.in_front { TIMEOUT_IN_FRONT } else { TIMEOUT })
+        self.timeout.unwrap_or(if self.names.in_front { TIMEOUT_IN_FRONT } else { TIMEOUT })
     }
 
     fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
-        let Site { in_front, max_value_bytes, .. } = *site;
-        Ok(Some(Self { in_front, max_value_bytes, ..self.clone() }))
+        let names = KeyNames { in_front: site.in_front, ..self.names.clone() };
+        Ok(Some(Self { names, max_value_bytes: site.max_value_bytes, ..self.clone() }))
     }
 }
 
@@ -351,8 +318,7 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
             .field("client", &self.client)
-            .field("key_prefix", &self.key_prefix)
-            .field("version", &self.version)
+            .field("names", &self.names)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@
 mod outages;
 mod races;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
     SecretKey, Session, SessionKey, Store,
@@ -146,7 +146,7 @@ async fn both_places_have_the_same_session() {
     // An expired session is in the table until it is cleared, and in no cache.
     let key = site.session().await;
     let session = open(store, &key).await;
-    session.set_expiry(-60).unwrap();
+    session.set_expiry(SystemTime::now() - Duration::from_secs(60)).unwrap();
     session.save().await.unwrap();
     assert!(!site.is_in_cache(&key));
     assert!(Session::open(store, &key).await.unwrap().is_none());

@@ -67,7 +67,11 @@ async fn a_late_save_does_not_bring_back_what_was_logged_out() {
         });
         saved.await.unwrap();
         assert_eq!(site.rows(), "0");
-        assert!(!site.is_in_cache(&key), "{operation}, logged out by {}", if django { "Django" } else { "us" });
+        assert!(
+            !site.is_in_cache(&key),
+            "{operation}, logged out by {}",
+            if django { "Django" } else { "us" }
+        );
         assert!(Session::open(&site.other, &key).await.unwrap().is_none());
     }
 }
