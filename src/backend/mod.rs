@@ -37,36 +37,37 @@ pub use self::sqlite::Sqlite;
 pub use self::{file::Files, memory::Memory, site::SiteSettings};
 use crate::{Error, SessionKey};
 
-/// A storage backend: bytes under a key, with an expiry. Implement five methods with `async fn`; the others have
-/// defaults.
+/// A storage backend: bytes under a key, with an expiry. Implement five methods with `async fn`; the others
+/// have defaults.
 ///
 /// Every method is atomic, whoever else uses the same key. [`insert`](Self::insert) never overwrites, and
-/// [`replace`](Self::replace) never inserts. Expected outcomes (a taken key, a conflict, a missing row) are `Ok`
-/// values. After an error of a write, the write may or may not have been applied. An expiry is compared with the
-/// clock of the application.
+/// [`replace`](Self::replace) never inserts. Expected outcomes (a taken key, a conflict, a missing row) are
+/// `Ok` values. After an error of a write, the write may or may not have been applied. An expiry is compared
+/// with the clock of the application.
 ///
-/// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The guide
-/// has a whole backend in sixty lines.
+/// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The
+/// guide has a whole backend in sixty lines.
 pub trait Backend: Send + Sync + 'static {
     /// Returns the live row under `key`. An expired one (`expires <= now`) is `None`.
     fn get(&self, key: &SessionKey) -> impl Future<Output = Result<Option<Row>, Error>> + Send;
 
-    /// Stores a new row. Returns [`Inserted::KeyTaken`] if a row has the key, even an expired one that still exists.
+    /// Stores a new row. Returns [`Inserted::KeyTaken`] if a row has the key, even an expired one that still
+    /// exists.
     fn insert(&self, new: Insert<'_>) -> impl Future<Output = Result<Inserted, Error>> + Send;
 
-    /// Changes a live row if it still holds the expected bytes: compare-and-set. A rename is atomic: at every moment
-    /// exactly one of the old and the new key exists.
+    /// Changes a live row if it still holds the expected bytes: compare-and-set. A rename is atomic: at every
+    /// moment exactly one of the old and the new key exists.
     fn replace(&self, change: Replace<'_>) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Deletes a row, live or expired. Returns whether there was one.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Returns the page of rows after the cursor, or the first page for `None`; expired rows too. A row that exists
-    /// during the whole listing appears at least once. The backend bounds a page in rows and in bytes.
+    /// Returns the page of rows after the cursor, or the first page for `None`; expired rows too. A row that
+    /// exists during the whole listing appears at least once. The backend bounds a page in rows and in bytes.
     fn list(&self, after: Option<Cursor>) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// Returns whether there is a row under `key`; also for an expired row that still exists, if the backend knows.
-    /// Default: whether [`get`](Self::get) finds a live one.
+    /// Returns whether there is a row under `key`; also for an expired row that still exists, if the backend
+    /// knows. Default: whether [`get`](Self::get) finds a live one.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send {
         async { Ok(self.get(key).await?.is_some()) }
     }
@@ -91,27 +92,27 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// Checks that the backend is usable: server reachable, table and privileges present. Call it at startup. The error
-    /// says what to do. Default: one [`get`](Self::get).
+    /// Checks that the backend is usable: server reachable, table and privileges present. Call it at startup.
+    /// The error says what to do. Default: one [`get`](Self::get).
     fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { self.get(&SessionKey::generate()).await.map(drop) }
     }
 
-    /// Creates Django's table and indexes if they do not exist, as its migration does. Default: nothing, for backends
-    /// without a table.
+    /// Creates Django's table and indexes if they do not exist, as its migration does. Default: nothing, for
+    /// backends without a table.
     fn create_table(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
 
-    /// Generates a key, for a new row or to rename `old` to. A Redis Cluster needs both in one hash slot. Default:
-    /// [`SessionKey::generate`].
+    /// Generates a key, for a new row or to rename `old` to. A Redis Cluster needs both in one hash slot.
+    /// Default: [`SessionKey::generate`].
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
         let _ = old;
         SessionKey::generate()
     }
 
-    /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace). Default: 5
-    /// seconds.
+    /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace).
+    /// Default: 5 seconds.
     fn save_timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
@@ -209,8 +210,8 @@ pub struct Replace<'a> {
 }
 
 impl<'a> Replace<'a> {
-    /// Sets the expiry of the row under `key`, if it holds the `expected` bytes. Add [`value`](Self::value) and
-    /// [`new_key`](Self::new_key) to change more.
+    /// Sets the expiry of the row under `key`, if it holds the `expected` bytes. Add [`value`](Self::value)
+    /// and [`new_key`](Self::new_key) to change more.
     pub fn new(key: &'a SessionKey, expected: impl Into<Bytes>, expires: SystemTime) -> Self {
         Self { key, expected: expected.into(), new_key: None, value: None, expires }
     }

@@ -79,6 +79,7 @@ struct Inner {
 
 /// The envelope of the serialized dictionary.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // a codec has one, behind its Arc
 enum Envelope {
     /// A time stamp and a signature.
     Signed { key: SecretKey, class: String, salt: String, signer: Signer },

@@ -75,7 +75,7 @@ pub(super) struct WriteQueue {
 }
 
 impl WriteQueue {
-    pub(super) fn new(store: &Store, key: &SessionKey) -> Self {
+    pub(super) fn of(store: &Store, key: &SessionKey) -> Self {
         Self { store: store.clone(), key: key.clone() }
     }
 

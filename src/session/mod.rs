@@ -52,7 +52,7 @@ struct Shared {
     store: Store,
     state: Mutex<State>,
     /// One save at a time.
-    saving: tokio::sync::Mutex<()>,
+    save_lock: tokio::sync::Mutex<()>,
 }
 
 /// # Outside a request
@@ -133,8 +133,8 @@ impl Session {
     }
 
     fn from_state(store: Store, state: State) -> Self {
-        let (state, saving) = (Mutex::new(state), tokio::sync::Mutex::new(()));
-        Self { shared: Arc::new(Shared { store, state, saving }) }
+        let (state, save_lock) = (Mutex::new(state), tokio::sync::Mutex::new(()));
+        Self { shared: Arc::new(Shared { store, state, save_lock }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -329,8 +329,8 @@ impl Session {
     }
 
     /// Whether something is stored that cannot be read, and nothing was written to take its place.
-    pub(crate) fn has_nothing_to_keep(&self) -> bool {
-        self.state().has_nothing_to_keep()
+    pub(crate) fn has_nothing_to_save(&self) -> bool {
+        self.state().has_nothing_to_save()
     }
 }
 

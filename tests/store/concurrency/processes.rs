@@ -12,7 +12,9 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, SessionKey, SessionSettings, Store,
-    backend::{Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, Site as Settings},
+    backend::{
+        Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, SiteSettings as Settings,
+    },
 };
 use serde_json::{Value, json};
 

@@ -107,14 +107,14 @@ async fn count(dir: &Path, key: &SessionKey, times: usize) -> Result<(), Error> 
 }
 
 /// The site that a store with this codec and these settings passes to its backend.
-fn site(codec: Codec, settings: &SessionSettings) -> Site {
+fn site(codec: Codec, settings: &SessionSettings) -> SiteSettings {
     let told = Arc::default();
     Store::new(Listener(Arc::clone(&told)), codec).with_settings(settings).unwrap();
     told.lock().unwrap().clone().expect("a store adapts its backend")
 }
 
 /// A backend that only listens to its store.
-struct Listener(Arc<Mutex<Option<Site>>>);
+struct Listener(Arc<Mutex<Option<SiteSettings>>>);
 
 impl Backend for Listener {
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
