@@ -18,7 +18,7 @@ mod tls;
 use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
-    SecretKey, SessionKey, Store,
+    SessionKey,
     backend::{Backend as _, Insert, Inserted, Postgres, Replace, Replaced},
 };
 
@@ -34,7 +34,7 @@ async fn backend(url: &str) -> Postgres {
 
 /// Why nobody gets in by this URL.
 async fn refused(url: &str) -> String {
-    match Store::connect(url, SecretKey::new(SECRET)).await {
+    match Postgres::connect(url).await {
         Ok(_) => panic!("{url} works"),
         Err(error) => error.with_causes(),
     }
