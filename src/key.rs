@@ -10,12 +10,14 @@ const LENGTH: usize = 32;
 
 /// The key of a session: the cookie's value and the table's primary key.
 ///
-/// Anybody who knows it can impersonate the visitor, so `Debug` does not show it; [`as_str`](Self::as_str) does.
+/// Anybody who knows it can impersonate the visitor, so `Debug` does not show it; [`as_str`](Self::as_str)
+/// does.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey(Arc<str>);
 
 impl SessionKey {
-    /// Generates a new key as Django does: 32 characters of `a-z0-9` from a cryptographic generator, about 165 bits.
+    /// Generates a new key as Django does: 32 characters of `a-z0-9` from a cryptographic generator, about
+    /// 165 bits.
     ///
     /// ```
     /// use actix_django_session::SessionKey;
@@ -29,8 +31,8 @@ impl SessionKey {
         Self(key.into())
     }
 
-    /// Takes a text that can be a key in a `django_session` table: 8 to 40 visible ASCII characters. For anything
-    /// else no store is queried.
+    /// Takes a text that can be a key in a `django_session` table: 8 to 40 visible ASCII characters. For
+    /// anything else no store is queried.
     ///
     /// ```
     /// use actix_django_session::SessionKey;
@@ -44,7 +46,7 @@ impl SessionKey {
         possible.then(|| Self(text.into()))
     }
 
-    /// For signed cookies, whose keys are longer.
+    /// For texts that are known to be keys; those of signed cookies are longer.
     pub(crate) fn from_text(text: &str) -> Self {
         Self(text.into())
     }

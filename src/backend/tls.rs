@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 
 use crate::Error;
 
-/// How the server's certificate is verified.
+/// The checks of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
     /// Nothing: encrypts, but does not authenticate the server.
@@ -109,7 +109,8 @@ fn read(file: (&str, &Path), content: &str) -> Result<Vec<u8>, Error> {
 /// Does not show the path: in a malformed URL it may be a part of the password.
 fn refused((parameter, _): (&str, &Path), content: &str, cause: String) -> Error {
     let text = format!(
-        "cannot read the file of the URL's parameter {parameter}: it must contain {content} in PEM form"
+        "cannot read the file that the URL's parameter {parameter} names: it must contain {content} in PEM \
+         form"
     );
     Error::store_caused_by(text, cause)
 }

@@ -16,6 +16,8 @@ mod pickle;
 mod scan;
 mod serializer;
 pub(crate) mod signing;
+#[cfg(test)]
+mod vectors;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -75,8 +77,9 @@ struct Inner {
     max_session_bytes: usize,
 }
 
-/// What stands around the serialized dictionary.
+/// The envelope of the serialized dictionary.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // a codec has one, behind its Arc
 enum Envelope {
     /// A time stamp and a signature.
     Signed { key: SecretKey, class: String, salt: String, signer: Signer },
@@ -115,7 +118,7 @@ impl Codec {
     }
 
     /// Signed text, read without checking its signature, and never written: for listing, showing, clearing
-    /// and deleting sessions where the secret key is not known. What it reads proves nothing about the
+    /// and deleting sessions where the secret key is not known. Its data proves nothing about the
     /// visitor.
     pub fn unverified() -> Self {
         Self::with(Envelope::Unverified, JsonSerializer, COMPRESS_FROM).read_legacy(true)
@@ -179,15 +182,12 @@ impl Codec {
         self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.level = Level::Best)
     }
 
-    /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature
-    /// `pickle`).
+    /// The same limit for the values of a cache, in JSON or as Django's own serializer there writes them.
+    #[cfg(feature = "redis")]
     pub(crate) fn for_cache(&self, json: bool) -> Self {
-        #[cfg(feature = "pickle")]
-        if !json {
-            return Self::unsigned(PickleSerializer::new()).max_session_bytes(self.size_limit());
-        }
-        let _ = json;
-        Self::unsigned(JsonSerializer).max_session_bytes(self.size_limit())
+        let codec =
+            if json { Self::unsigned(JsonSerializer) } else { Self::unsigned(PickleSerializer::new()) };
+        codec.max_session_bytes(self.size_limit())
     }
 
     pub(crate) fn is_unsigned(&self) -> bool {
@@ -319,7 +319,7 @@ impl Codec {
         }
         #[cfg(feature = "pickle")]
         if let (Envelope::Unverified, Some(0x80 | b'(' | b'}')) = (&self.0.envelope, payload.first()) {
-            // What the pickle of a dictionary can begin with, and JSON cannot.
+            // The first bytes that the pickle of a dictionary can have, and JSON cannot.
             return PickleSerializer::new().loads(payload, limit);
         }
         self.0.serializer.loads(payload, limit)

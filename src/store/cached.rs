@@ -74,7 +74,7 @@ impl Cached {
                 self.cache.add(new_key, data, expires).await;
             }
             (Ok(Saved::Done(..)), None) => self.cache.publish(lease, data, expires).await,
-            (Ok(Saved::Changed(now)), _) => self.cache.publish(lease, &now.data, now.expires).await,
+            (Ok(Saved::Conflict(now)), _) => self.cache.publish(lease, &now.data, now.expires).await,
             _ => self.cache.remove(key).await,
         }
         saved
@@ -104,7 +104,8 @@ impl Cached {
         }
     }
 
-    /// First puts a lease into the cache, so that nobody fills it and a process that dies in between leaves nothing there.
+    /// First puts a lease into the cache, so that nobody fills it and a process that dies in between leaves
+    /// nothing there.
     pub(super) async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         let _lease = self.cache.invalidate(key, None).await;
         let deleted = self.database.backend.delete(key).await?;
@@ -120,8 +121,8 @@ impl Cached {
         }
     }
 
-    /// Checks the database. A cache that does not answer is logged; it is an error if sessions that were deleted may still
-    /// be in it.
+    /// Checks the database. A cache that does not answer is logged; it is an error if sessions that were
+    /// deleted may still be in it.
     pub(super) async fn check(&self) -> Result<(), Error> {
         self.cache.check().await;
         self.database.backend.check().await?;
@@ -134,7 +135,8 @@ impl Cached {
         ))
     }
 
-    /// What the row is compared with, if the session was read from the cache: the row, as long as it holds the same.
+    /// The version to compare the row with. A session that was read from the cache has none: it is the row's
+    /// own, if both hold the same dictionary.
     async fn version_in_database(
         &self,
         key: &SessionKey,

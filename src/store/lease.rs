@@ -1,8 +1,8 @@
 //! The cache in front of a database. It may fail, and a late reader must not fill it with what is outdated.
 //!
-//! A reader that wants to fill the cache first puts a lease there, a value that Django takes for none, then reads the
-//! database, and then replaces exactly that lease. Whoever changes or deletes the session meanwhile, here or in Django,
-//! removes the lease, so that the late fill does nothing.
+//! A reader that wants to fill the cache first puts a lease there, a value that Django takes for none, then
+//! reads the database, and then replaces exactly that lease. Whoever changes or deletes the session
+//! meanwhile, here or in Django, removes the lease, so that the late fill does nothing.
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rand::RngExt as _;
+use tokio::task::AbortHandle;
 
 use super::{
     encoded::Encoded,
@@ -46,8 +47,8 @@ struct Health {
     paused_until: Option<Instant>,
     /// Values to be removed as soon as the cache is back.
     outdated: BTreeSet<SessionKey>,
-    /// A task is removing them.
-    removing: bool,
+    /// The task that removes them. It ends with the worker on which it was started.
+    remover: Option<AbortHandle>,
     overflowed: bool,
 }
 
@@ -109,7 +110,8 @@ impl LeasedCache {
         }
     }
 
-    /// Whether two dictionaries are the same value in the cache: Python objects that look alike in JSON can differ.
+    /// Whether two dictionaries are the same value in the cache: Python objects that look alike in JSON can
+    /// differ.
     pub(super) fn is_same(&self, value: &[u8], data: &SessionData) -> bool {
         let codec = &self.cache.codec;
         let encoded = codec.decode(value).and_then(|cached| codec.encode(&cached));
@@ -123,8 +125,8 @@ impl LeasedCache {
         Lease { key: key.clone(), value: (added == Ok(Inserted::Done)).then_some(value) }
     }
 
-    /// Before a change in the database: replaces whatever is cached by a lease. `seen` is the value that is known to be
-    /// cached.
+    /// Before a change in the database: replaces whatever is cached by a lease. `seen` is the value that is
+    /// known to be cached.
     pub(super) async fn invalidate(&self, key: &SessionKey, seen: Option<&Bytes>) -> Lease {
         let value = self.lease_value();
         let invalidated = async {
@@ -146,7 +148,8 @@ impl LeasedCache {
         match self.attempt(invalidated).await {
             Ok(held) => Lease { key: key.clone(), value: held.then_some(value) },
             Err(Unavailable) => {
-                // Before the row changes: a process that stops in between leaves nothing outdated in the cache.
+                // Before the row changes: a process that stops in between leaves nothing outdated in the
+                // cache.
                 self.remember(key);
                 Lease { key: key.clone(), value: None }
             }
@@ -209,16 +212,23 @@ impl LeasedCache {
                 "the cache has been away for long: outdated sessions may come out of it afterwards"
             );
         }
-        if !mem::replace(&mut health.removing, true) {
-            let (cache, health) = (self.cache.backend.clone(), Arc::downgrade(&self.health));
-            tokio::spawn(remove_outdated(cache, health));
+        self.has_outdated(&mut health);
+    }
+
+    /// Whether outdated values are left. If so, a task is removing them: a new one, unless one runs already.
+    fn has_outdated(&self, health: &mut Health) -> bool {
+        let outdated = !health.outdated.is_empty();
+        if outdated && health.remover.as_ref().is_none_or(AbortHandle::is_finished) {
+            let work = remove_outdated(self.cache.backend.clone(), Arc::downgrade(&self.health));
+            health.remover = Some(tokio::spawn(work).abort_handle());
         }
+        outdated
     }
 
     /// Waits until nothing outdated is left in the cache; false if that takes too long.
     pub(super) async fn is_clean(&self) -> bool {
         for _ in 0..40 {
-            if !self.health().removing {
+            if !self.has_outdated(&mut self.health()) {
                 return true;
             }
             tokio::time::sleep(PAUSE / 8).await;
@@ -229,12 +239,14 @@ impl LeasedCache {
     /// Uses the cache within its timeout; not if it failed within the last second, or has outdated values.
     async fn attempt<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Unavailable> {
         {
-            let health = self.health();
-            if health.removing || health.paused_until.is_some_and(|until| Instant::now() < until) {
+            let mut health = self.health();
+            if self.has_outdated(&mut health)
+                || health.paused_until.is_some_and(|until| Instant::now() < until)
+            {
                 return Err(Unavailable);
             }
         }
-        let timeout = self.backend().timeout();
+        let timeout = self.backend().save_timeout();
         let failure = match tokio::time::timeout(timeout, work).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error.with_causes(),
@@ -269,7 +281,7 @@ async fn remove_outdated(cache: Arc<dyn DynBackend>, health: Weak<Mutex<Health>>
             let Some(health) = health.upgrade() else { return };
             let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
             if health.outdated.is_empty() {
-                (health.removing, health.overflowed, health.paused_until) = (false, false, None);
+                (health.overflowed, health.paused_until) = (false, None);
                 return;
             }
             health.outdated.iter().take(200).cloned().collect()

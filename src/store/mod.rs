@@ -254,8 +254,8 @@ impl Store {
     }
 
     /// Returns how long a save may take before it is an error that answers 503.
-    pub fn timeout(&self) -> Duration {
-        self.place().map_or(Duration::from_secs(5), |place| place.backend.timeout())
+    pub fn save_timeout(&self) -> Duration {
+        self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
     /// The backend that has the last word, if a server has the sessions.
@@ -283,8 +283,8 @@ impl Store {
         }
     }
 
-    pub(crate) fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        self.place().map_or_else(SessionKey::generate, |place| place.backend.new_key(old))
+    pub(crate) fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.place().map_or_else(SessionKey::generate, |place| place.backend.generate_key(old))
     }
 
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {

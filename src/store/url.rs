@@ -9,7 +9,10 @@ use crate::backend::Redis;
 use crate::backend::Sqlite;
 use crate::{
     Error, SessionSettings,
-    backend::{Files, Memory, parameters::Parameters},
+    backend::{
+        Files, Memory,
+        parameters::{Parameters, check_at_sign},
+    },
     codec::Codec,
 };
 
@@ -102,6 +105,9 @@ enum Place {
 impl Place {
     fn parse(url: &str) -> Result<Self, Error> {
         let url = url.trim();
+        for url in url.split_whitespace() {
+            check_at_sign(url)?;
+        }
         match scheme(url) {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => Postgres::connect_lazy(url).map(Self::Postgres),

@@ -297,7 +297,7 @@ impl<R: HttpMessage> SessionExt for R {
     }
 }
 
-/// Logs that there is no middleware, since no middleware of ours will.
+/// Logs a missing middleware here, since there is none to log it.
 fn loudly(session: Result<LazySession, Error>) -> Result<LazySession, Error> {
     session.inspect_err(Error::log)
 }

@@ -20,6 +20,9 @@ use std::{
 
 use serde_json::Value;
 
+/// What is said where signatures are not checked.
+pub(crate) const NOT_CHECKED: &str = "signature not checked: no SECRET_KEY given";
+
 /// What no output may hold: every secret, every password, every session key that a test has used.
 static HIDDEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

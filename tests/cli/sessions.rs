@@ -1,13 +1,24 @@
 //! `list`, `show`, `revoke` and `stats` on a table that three Djangos have filled.
 
-use std::{collections::BTreeSet, io::Read as _, process::Command};
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use actix_django_session::{SecretKey, Session, Store};
 
 use serde_json::{Value, json};
 
 use crate::{
-    Cli, Output,
+    Cli, NOT_CHECKED, Output,
     fill::{Filled, SECRET, Site, count, made, python},
-    support::{django::Django, proc},
+    support::{
+        django::Django,
+        proc::{self, PATIENCE},
+    },
 };
 
 fn keys(output: &Output) -> BTreeSet<String> {
@@ -37,7 +48,8 @@ fn list(site: &Site, cli: &Cli) {
     assert_eq!(keys(&listed), live);
     let unreadable = listed.lines().iter().filter(|line| !line["unreadable"].is_null()).count();
     let strange = site.strange.iter().filter(|session| !session.expired).count();
-    assert_eq!(unreadable, strange + site.garbage.len());
+    // An empty text is an empty session.
+    assert_eq!(unreadable, strange + site.garbage.len() - 1);
     let expired = whole.run(&["list", "--json", "--full-keys", "--expired"]).code(0);
     assert_eq!(keys(&expired), of(site.readable().chain(&site.strange), |session| session.expired));
     for user in ["0", "3", "6"] {
@@ -54,6 +66,12 @@ fn list(site: &Site, cli: &Cli) {
         "{plain:?}"
     );
     assert_eq!(cli.run(&["list", "--limit", "0"]).code(0).out, "");
+    let without = Cli::on(site.database.url()).showing_keys().run(&["list", "--json", "--full-keys"]).code(0);
+    let unreadable = without.lines().iter().filter(|line| !line["unreadable"].is_null()).count();
+    assert_eq!((keys(&without), unreadable), (live, site.garbage.len() - 1));
+    assert!(without.lines().iter().all(|line| line["signature_checked"] == false));
+    without.complains(NOT_CHECKED);
+    assert!(listed.lines().iter().all(|line| line["signature_checked"] == true));
     let strangers = cli.clone().secret("a secret of nobody").run(&["list"]).code(0);
     assert!(strangers.out.contains("unreadable") && !strangers.out.contains('\u{1b}'));
 }
@@ -74,7 +92,7 @@ fn show(site: &Site, cli: &Cli) {
     }
     let session = site.present.iter().find(|session| session.user.is_some() && !session.expired).unwrap();
     let plain = cli.run(&["show", &session.key]).code(0).quiet();
-    let plain = plain.says("opened   by the secret key").says("format   JSON, Django 3.1 and later");
+    let plain = plain.says("signed   by the secret key").says("format   JSON, Django 3.1 and later");
     let plain = plain
         .says(&format!("user     {}", session.user.as_ref().unwrap()))
         .says("  \"nested\": {\n    \"a\": [");
@@ -90,16 +108,27 @@ fn show(site: &Site, cli: &Cli) {
     assert!(piped.out.starts_with(&format!("key      {}\n", session.key)));
     // Every kind of session, expired ones too.
     let all = |key: &str| cli.run(&["show", "--json", key]).code(0).quiet().json();
-    assert_eq!(all(&site.former[0].key)["opened_by"], "fallback 1");
+    assert_eq!(all(&site.former[0].key)["signed_by"], "fallback 1");
     let old = all(&site.old[1].0);
-    assert_eq!([&old["opened_by"], &old["format"]], [&json!("fallback 2"), &json!("Django before 3.1")]);
+    assert_eq!([&old["signed_by"], &old["format"]], [&json!("fallback 2"), &json!("Django before 3.1")]);
     let expired = all(&site.present.iter().find(|session| session.expired).unwrap().key);
     assert_eq!([&expired["expired"], &expired["compressed"]], [&json!(true), &json!(false)]);
     assert_eq!(all(&site.present[1].key)["compressed"], true);
     assert_eq!(all(&site.pickled[0].key)["serializer"], "pickle");
+    // Without a secret.
+    let without = Cli::on(site.database.url()).run(&["show", "--json", &site.strange[0].key]).code(0);
+    let without = without.complains(NOT_CHECKED).json();
+    assert_eq!(
+        [&without["signature_checked"], &without["signed_by"], &without["user"]],
+        [&json!(false), &json!(null), &json!(site.strange[0].user)]
+    );
+    assert_eq!(all(&site.present[0].key)["signature_checked"], true);
+    let pickled =
+        Cli::on(site.database.url()).run(&["show", &site.pickled[0].key]).code(0).says("format   pickle");
+    pickled.says("signed   by an unknown secret, not checked");
     // What cannot be shown.
     cli.run(&["show", &site.strange[0].key]).code(1).says("stored ").complains("no secret key or fallback");
-    for (index, key) in site.garbage.iter().enumerate() {
+    for (index, key) in site.garbage.iter().enumerate().skip(1) {
         let output = cli.run(&["show", key]).code(1).complains("cannot be read");
         assert!(!output.out.contains('\u{1b}'), "garbage {index}");
     }
@@ -123,17 +152,22 @@ fn stats(site: &Site, cli: &Cli) {
     let [live, expired] =
         ["expire_date > now()", "expire_date <= now()"].map(|condition| site.count(condition));
     assert_eq!([&stats["live"], &stats["expired"]], [&json!(live), &json!(expired)]);
-    let ends: u64 = stats["ends"].as_object().unwrap().values().map(|number| number.as_u64().unwrap()).sum();
-    assert_eq!((ends, &stats["estimated"]), (live + expired, &json!(false)));
+    let ends: u64 =
+        stats["expiry"].as_object().unwrap().values().map(|number| number.as_u64().unwrap()).sum();
+    assert_eq!((ends, &stats["sessions"]), (live + expired, &json!(live + expired)));
     let users = site.readable().filter(|session| !session.expired && session.user.is_some()).count();
     let users_of_old = site.old.iter().filter(|(_, json)| json.contains("_auth_user_id")).count();
-    let unreadable = site.strange.iter().filter(|session| !session.expired).count() + site.garbage.len();
+    let unreadable = site.strange.iter().filter(|session| !session.expired).count() + site.garbage.len() - 1;
     assert_eq!(stats["sample_of_live"]["logged_in"], users + users_of_old);
     assert_eq!(stats["sample_of_live"]["unreadable"], unreadable);
     let largest = site.database.query("SELECT max(octet_length(session_data)) FROM django_session");
     assert_eq!(stats["stored_bytes"]["max"].to_string(), *largest[0][0].as_ref().unwrap());
     cli.run(&["stats"]).code(0).quiet().says("logged in").says("in 7 to 14 days");
-    Cli::on(site.database.url()).run(&["stats"]).code(0).says("no secret key was given");
+    // Without a secret nothing is unverifiable, and the output says so.
+    let unchecked =
+        Cli::on(site.database.url()).run(&["stats", "--json"]).code(0).complains(NOT_CHECKED).json();
+    assert_eq!([&stats["signature_checked"], &unchecked["signature_checked"]], [&json!(true), &json!(false)]);
+    assert_eq!(unchecked["sample_of_live"]["unreadable"], site.garbage.len() - 1);
 }
 
 fn revoke(site: &Site, cli: &Cli) {
@@ -190,4 +224,75 @@ fn many_are_revoked_in_batches_and_a_reader_may_leave() {
     }
     cli.run(&["revoke", "--all", "--yes"]).code(0).quiet().says("revoked 3,700 sessions\n");
     assert_eq!(count(database.url(), "true"), 0);
+}
+
+/// Twenty sessions of user 42 that change their keys until they are deleted, or it is time to stop.
+async fn rotate(database_url: &str, ready: &AtomicBool, stop: &AtomicBool) {
+    let store = Store::connect(database_url, SecretKey::new(SECRET)).await.unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        let session = Session::new(&store);
+        session.insert("_auth_user_id", "42").unwrap();
+        session.save().await.unwrap();
+        sessions.push(session);
+    }
+    ready.store(true, Ordering::Relaxed);
+    while !stop.load(Ordering::Relaxed) {
+        let mut left = Vec::new();
+        for session in sessions {
+            session.cycle_key().unwrap();
+            match session.save().await {
+                Ok(()) => left.push(session),
+                Err(error) => assert!(error.is_interrupted(), "{error}"),
+            }
+        }
+        sessions = left;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn sessions_that_change_their_keys_are_revoked_or_reported() {
+    let database = made(0, 5);
+    let cli = Cli::on(database.url()).secret(SECRET);
+    let (ready, stop) = (AtomicBool::new(false), AtomicBool::new(false));
+    let output = std::thread::scope(|scope| {
+        let rotating = || actix_web::rt::System::new().block_on(rotate(database.url(), &ready, &stop));
+        scope.spawn(rotating);
+        proc::wait_until("there should be sessions", PATIENCE, || ready.load(Ordering::Relaxed));
+        let output = cli.run(&["revoke", "--user", "42"]);
+        stop.store(true, Ordering::Relaxed);
+        output
+    });
+    let left = cli.run(&["list", "--user", "42"]).code(0).out.lines().count();
+    let revoked: usize = output.out.split(' ').nth(1).unwrap().parse().unwrap();
+    assert_eq!(revoked + left, 20, "{output:?}");
+    assert_eq!(count(database.url(), "true") as usize, 5 + left);
+    match output.code {
+        Some(0) => assert_eq!(left, 0, "{output:?}"),
+        _ => drop(output.code(1).complains("the user still has ")),
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn a_session_that_always_escapes_is_reported() {
+    let database = made(0, 5);
+    let cli = Cli::on(database.url()).secret(SECRET);
+    let text = cli.run_with(&["encode"], "{\"_auth_user_id\":\"42\"}").code(0).out;
+    // What is deleted comes back under another key, as if the visitor had always been faster.
+    database.query(&format!(
+        "CREATE FUNCTION escape() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         INSERT INTO django_session VALUES (md5(old.session_key), old.session_data, old.expire_date); \
+         RETURN null; END $$; \
+         CREATE TRIGGER escape AFTER DELETE ON django_session FOR EACH ROW EXECUTE FUNCTION escape(); \
+         INSERT INTO django_session VALUES (md5('42'), '{}', now() + interval '1 day')",
+        text.trim()
+    ));
+    let output = cli.run(&["revoke", "--user", "42"]).code(1).says("revoked ");
+    output.complains("the user still has 1 live session").complains("run it again");
+    database.query("DROP TRIGGER escape ON django_session");
+    cli.run(&["revoke", "--user", "42"]).code(0).quiet().says("revoked 1 session\n");
+    assert_eq!(count(database.url(), "true"), 5);
 }

@@ -1,6 +1,6 @@
 //! The other stores: SQLite, files, Redis.
 
-use actix_django_session::{SecretKey, Session, store};
+use actix_django_session::{SecretKey, Session, Store};
 use serde_json::json;
 
 use crate::{
@@ -26,14 +26,14 @@ fn sqlite_of_django() {
         let live = present.iter().chain(&former).filter(|session| !session.expired).count() + 2;
         assert_eq!(cli.run(&["list"]).code(0).quiet().out.lines().count(), live);
         let shown = cli.run(&["show", "--json", &former[0].key]).code(0).quiet().json();
-        assert_eq!([&shown["opened_by"], &shown["user"]], [&json!("fallback 1"), &json!("0")]);
+        assert_eq!([&shown["signed_by"], &shown["user"]], [&json!("fallback 1"), &json!("0")]);
         let expired = &present[2];
         assert!(expired.expired);
-        cli.run(&["show", &expired.key]).code(1).complains("it is there, and has expired");
+        cli.run(&["show", &expired.key]).code(1).complains("the session has expired");
         cli.run(&["show", "nobodynobody"]).code(4);
         let doctor = cli.run(&["doctor"]).code(0).quiet().says("ok       store");
-        let doctor = doctor.says("60 of 63 sessions").says("the secret key opens 40 of 63 sessions");
-        doctor.says("fallback 1 opens 20 of 63 sessions").says("3 of 63 sessions (4.8 %): no secret key");
+        let doctor = doctor.says("60 of 63 sessions").says("the secret key signed 40 of 63 sessions");
+        doctor.says("fallback 1 signed 20 of 63 sessions").says("3 of 63 sessions (4.8 %): no secret key");
         Cli::on(&url)
             .secret("wrong wrong wrong")
             .run(&["doctor"])
@@ -54,7 +54,7 @@ fn sqlite_of_django() {
     }
     let dir = TempDir::new("sqlite");
     let cli = Cli::on(&format!("sqlite://{}/new.sqlite3", dir.path().display()));
-    cli.run(&["clearsessions"]).code(1).complains("the table of sessions is not there");
+    cli.run(&["clearsessions"]).code(1).complains("the table of sessions does not exist");
     cli.run(&["createtable"]).code(0).quiet();
     cli.run(&["clearsessions"]).code(0).quiet().says("cleared 0 expired sessions");
 }
@@ -62,10 +62,10 @@ fn sqlite_of_django() {
 /// Three sessions that were saved by us.
 fn saved(url: &str) -> Vec<String> {
     actix_web::rt::System::new().block_on(async {
-        let store = store::open(url, SecretKey::new(SECRET)).await.unwrap();
+        let store = Store::connect(url, SecretKey::new(SECRET)).await.unwrap();
         let mut keys = Vec::new();
         for user in ["7", "7", "8"] {
-            let session = Session::create(&store);
+            let session = Session::new(&store);
             session.insert("_auth_user_id", user).unwrap();
             session.save().await.unwrap();
             keys.push(session.session_key().unwrap().as_str().to_owned());
@@ -82,7 +82,7 @@ fn three_sessions(url: &str, signed: bool) {
     assert_eq!(cli.run(&["list", "--user", "7"]).code(0).quiet().out.lines().count(), 2);
     let shown = cli.run(&["show", "--json", &keys[2]]).code(0).quiet().json();
     assert_eq!([&shown["user"], &shown["data"]], [&json!("8"), &json!({"_auth_user_id": "8"})]);
-    assert_eq!(shown["opened_by"].is_null(), !signed);
+    assert_eq!(shown["signed_by"].is_null(), !signed);
     cli.run(&["doctor"]).code(0).quiet().says("3 of 3 sessions (100.0 %) can be read");
     cli.run(&["stats"]).code(0).quiet().says("of 3 live: 100.0 % logged in");
     cli.run(&["clearsessions"]).code(0).quiet().says("cleared 0 expired sessions");
@@ -124,7 +124,7 @@ fn a_cache_before_a_database() {
         .code(0)
         .quiet()
         .says("ok       store")
-        .says("the secret key opens 3 of 3 live sessions");
+        .says("the secret key signed 3 of 3 live sessions");
     cli.run(&["stats"]).code(0).quiet().says("of 3 live: 100.0 % logged in");
     database.query("UPDATE django_session SET expire_date = now() - interval '1 day' WHERE true");
     cli.run(&["clearsessions"]).code(0).quiet().says("cleared 3 expired sessions");

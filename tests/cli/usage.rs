@@ -1,6 +1,8 @@
 //! The command line itself: help, mistakes, completions, and what cannot be reached.
 
-use crate::{Cli, hide};
+use serde_json::json;
+
+use crate::{Cli, NOT_CHECKED, hide};
 
 const COMMANDS: [&str; 9] =
     ["clearsessions", "doctor", "show", "list", "revoke", "encode", "decode", "createtable", "stats"];
@@ -10,7 +12,7 @@ fn help_is_there_for_all_and_tells_no_secret() {
     let cli =
         Cli::on("postgres://app:hunter2-of-help@127.0.0.1:1/x").secret("a secret that help must not show");
     hide("hunter2-of-help");
-    let help = cli.run(&["--help"]).code(0).quiet().says("Exit codes:").says("130  ended by Ctrl-C");
+    let help = cli.run(&["--help"]).code(0).quiet().says("Exit codes:").says("130  stopped by Ctrl-C");
     for command in COMMANDS.iter().chain(&["completions"]) {
         assert!(help.out.contains(command), "{command}");
         cli.run(&[command, "--help"]).code(0).quiet().says("Examples:").says("Usage: django-session");
@@ -63,12 +65,8 @@ fn what_is_missing_is_named() {
         output.complains("--database-url or the variable DATABASE_URL");
     }
     let memory = Cli::on("memory:");
-    for command in
-        [&["list"][..], &["show", "8zx2rkbz"], &["encode"], &["decode"], &["revoke", "--user", "1"]]
-    {
-        memory.run(command).code(1).complains("SECRET_KEY is needed");
-    }
-    memory.clone().with("SECRET_KEY", "").run(&["list"]).code(1).complains("SECRET_KEY is needed");
+    memory.run(&["encode"]).code(1).complains("SECRET_KEY is needed");
+    memory.clone().with("SECRET_KEY", "").run(&["encode"]).code(1).complains("SECRET_KEY is needed");
     memory.run(&["list", "--secret-key", ""]).code(1).complains("the secret key is empty");
     memory.run(&["list", "--secret-key", "x", "--fallback", ""]).code(1).complains("a fallback key is empty");
     let file = ["list", "--secret-key-file", "/nowhere/key"];
@@ -77,9 +75,55 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn only_encode_needs_a_secret() {
+    let memory = Cli::on("memory:");
+    memory.run(&["list"]).code(0).complains(NOT_CHECKED);
+    memory.run(&["show", "8zx2rkbz"]).code(4).complains(NOT_CHECKED);
+    memory.run(&["revoke", "--user", "1"]).code(0).complains(NOT_CHECKED).says("revoked 0 sessions\n");
+    let stats = memory.run(&["stats", "--json"]).code(0).complains(NOT_CHECKED).json();
+    assert_eq!(stats["signature_checked"], false);
+    memory.run(&["clearsessions"]).code(0).quiet().says("cleared 0 expired sessions");
+    memory.run(&["revoke", "8zx2rkbz"]).code(4).says("revoked 0 sessions\n");
+    memory.run(&["revoke", "--all", "--yes"]).code(0).quiet().says("revoked 0 sessions\n");
+    memory.run(&["doctor"]).code(0).quiet().says("no secret was given");
+    let checked = memory.clone().secret("some secret").run(&["stats", "--json"]).code(0).quiet().json();
+    assert_eq!(checked["signature_checked"], true);
+    // JSON and pickles, signed by anybody.
+    let someone = Cli::default().secret("a secret of someone");
+    for serializer in ["json", "pickle"] {
+        let text = someone.run_with(&["encode", "--serializer", serializer], "{\"a\":1}").code(0).out;
+        let decoded = Cli::default().run_with(&["decode"], &text).code(0).complains(NOT_CHECKED);
+        assert_eq!(decoded.json(), json!({"a": 1}));
+        Cli::default().secret("some secret").run_with(&["decode"], &text).code(1);
+    }
+}
+
+#[test]
+fn empty_arguments_are_refused() {
+    let cli = Cli::on("memory:").secret("some secret");
+    for arguments in [
+        &["revoke", ""][..],
+        &["revoke", "8zx2rkbz", ""],
+        &["revoke", " "],
+        &["revoke", "--user", ""],
+        &["revoke", "--user= "],
+        &["list", "--user", ""],
+    ] {
+        let output = cli.run(arguments).code(2).complains("is a shell variable unset?");
+        assert_eq!(output.out, "", "{arguments:?}");
+    }
+    for input in ["", "\n", " \n\t\n"] {
+        let output = cli.run_with(&["revoke", "-"], input).code(2).complains("no key on standard input");
+        assert_eq!(output.out, "", "{input:?}");
+    }
+    cli.run_with(&["revoke", "-"], "\n8zx2rkbz\n\n").code(4).says("revoked 0 sessions\n");
+}
+
+#[test]
 fn urls_that_lead_nowhere_are_told_without_their_passwords() {
     let password = "hunter2-of-the-url";
     hide(password);
+    hide("secret_of_the_url");
     for (url, why) in [
         (format!("mysql://app:{password}@db/site"), "no store has this kind of URL"),
         (format!("postgres://app:{password}@127.0.0.1:port/site"), "not of the form postgres://"),
@@ -91,6 +135,12 @@ fn urls_that_lead_nowhere_are_told_without_their_passwords() {
         ),
         (format!("postgres://app:{password}@127.0.0.1:1/site?deadline=soon"), "deadline"),
         (format!("postgres://app:{password}@127.0.0.1:1/site?table=%00"), "cannot name a table"),
+        (format!("postgres://app:hunter2?{password}=1@127.0.0.1:1/site"), "an @ after its question mark"),
+        (
+            "postgres://app:hunter2?secret_of_the_url=1@127.0.0.1:1/site".to_owned(),
+            "an @ after its question mark",
+        ),
+        ("redis://app:hunter2?secret_of_the_url=1@127.0.0.1:1/0".to_owned(), "an @ after its question mark"),
         ("sqlite:///nowhere/at/all.sqlite3".to_owned(), "cannot open the file"),
         ("file:///nowhere/at/all".to_owned(), "nowhere"),
         ("memory:?x=1".to_owned(), "no parameter"),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{SecretKey, SessionSettings, store};
+use actix_django_session::{SecretKey, SessionSettings, Store};
 use members::{Cluster, ELECTION};
 use support::{
     postgres::TABLE,
@@ -36,7 +36,7 @@ fn a_cluster_that_fails_over_by_itself_loses_nothing_and_is_served_again() {
     cluster.members[leader].ask(TABLE);
     let url = cluster.url();
     let site = Site::start(SessionSettings::default(), async move || {
-        store::open(&url, SecretKey::new("a secret")).await.unwrap()
+        Store::connect(&url, SecretKey::new("a secret")).await.unwrap()
     });
     let visitors = Visitors::come(12, &[site.url("/ops")]);
     for what in ["killed", "killed", "frozen", "killed"] {

@@ -1,14 +1,14 @@
 //! Text written by real Djangos, read by us, and the other way round.
 //!
-//! The vectors are made by tests/django/make_vectors.py under each version.
+//! The vectors are made by tests/django/make_vectors.py under each version. That we write what Django writes is
+//! a unit test of src/codec, which can sign with a time of the past.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, SystemTime},
+use std::{fs, path::Path};
+
+use actix_django_session::{
+    SecretKey,
+    codec::{Codec, SessionData},
 };
-
-use actix_django_session::{SecretKey, codec::Codec, store::SessionData};
 use serde_json::{Value, json};
 
 use crate::support::django::Django;
@@ -61,26 +61,6 @@ fn the_old_format_is_read_only_if_asked_for() {
     for version in ["2.2.28", "3.2.25-sha1"] {
         for v in vectors(version, "encode") {
             assert!(codec(&v).decode(v["encoded"].as_str().unwrap()).unwrap_err().is_bad_signature());
-        }
-    }
-}
-
-#[test]
-fn we_write_what_django_writes() {
-    for version in ["3.2.25", "4.2.30", "5.2.19", "6.1.3"] {
-        for v in vectors(version, "encode") {
-            let data = SessionData::from_json(v["json"].as_str().unwrap()).unwrap();
-            // A clock before 1970 is 1970 to us.
-            let Some(seconds) = v["time"].as_u64() else { continue };
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            let ours = codec(&v).encode_at(&data, time).unwrap();
-            let theirs = v["encoded"].as_str().unwrap();
-            // Compressed bytes depend on the compressor, and small ones we leave alone.
-            if theirs.starts_with('.') {
-                assert_eq!(codec(&v).decode(&ours).unwrap().to_json(), data.to_json());
-            } else {
-                assert_eq!(ours, theirs, "{version} {}", v["name"]);
-            }
         }
     }
 }
@@ -141,7 +121,8 @@ fn every_django_reads_what_we_write() {
             .iter()
             .map(|v| {
                 let data = SessionData::from_json(v["json"].as_str().unwrap()).unwrap();
-                json!({"secret": v["secret"], "fallbacks": [], "encoded": codec(v).encode(&data).unwrap()})
+                let encoded = String::from_utf8(codec(v).encode(&data).unwrap()).unwrap();
+                json!({"secret": v["secret"], "fallbacks": [], "encoded": encoded})
             })
             .collect();
         for (v, answer) in vectors.iter().zip(django.decode_to_text(&lines)) {

@@ -1,23 +1,19 @@
 //! A cache in front of a database: what may come between the two.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::thread;
 
 use actix_django_session::{
-    Error, PostgresStore, SecretKey, SessionKey, SessionSettings,
-    store::{AnyStore, CachedStore, Loaded, Outcome, RedisCache, Seen, SessionData, SessionStore},
+    SecretKey, SessionSettings, Store,
+    backend::{Postgres, Redis as Engine},
+    codec::{Codec, PickleSerializer},
 };
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::{
     pair::{Pair, SECRET, Server, Visitor},
     support::{
+        gate::Gated,
         proc::{PATIENCE, wait_until},
         redis::{Redis, Reply},
         site::Site,
@@ -81,28 +77,27 @@ pub(crate) fn late_fill(pair: &Pair) {
     assert_eq!(pair.db.row(&key), None, "and the cache forgets it");
     assert_eq!(visitor.look(&pair.django, "k"), Value::Null);
 
-    let hold = Arc::new(Hold::default());
-    let ours = held_site(pair, &hold);
+    let (ours, gate) = held_site(pair);
     for other in [&pair.django as &dyn Server, &pair.ours] {
         for end in ["flush", "cycle_key", "delete_row", "set"] {
-            late_fill_of_ours(pair, (&ours, &hold), other, end);
+            late_fill_of_ours(pair, (&ours, &gate), other, end);
         }
     }
 }
 
-fn late_fill_of_ours(pair: &Pair, (ours, hold): (&Site, &Hold), other: &dyn Server, end: &str) {
+fn late_fill_of_ours(pair: &Pair, (ours, gate): (&Site, &Gated<Postgres>), other: &dyn Server, end: &str) {
     let what = format!("{end} by {}", other.name());
     let mut visitor = pair.visitor();
     visitor.run(other, &json!([["set", "k", 1]]));
     let (key, mut tab, mut slow) = (visitor.the_key(), visitor.clone(), visitor.clone());
     empty_the_cache(pair);
-    hold.set(ARMED);
+    gate.close("get");
     thread::scope(|scope| {
         let slow = scope.spawn(move || slow.look(ours, "k"));
-        wait_until("our load should have read the row", PATIENCE, || hold.is(REACHED));
+        Runtime::new().unwrap().block_on(gate.reached()); // it has read the row
         let program = if end == "set" { json!([["set", "k", 2]]) } else { json!([[end]]) };
         tab.run(other, &program);
-        hold.set(IDLE);
+        gate.open();
         assert_eq!(slow.join().unwrap(), 1, "{what}: what was there when it looked");
     });
     if end == "set" {
@@ -118,91 +113,16 @@ fn late_fill_of_ours(pair: &Pair, (ours, hold): (&Site, &Hold), other: &dyn Serv
     }
 }
 
-/// A site of ours whose look into the table can be held up.
-fn held_site(pair: &Pair, hold: &Arc<Hold>) -> Site {
-    let (cache, database, hold) = (redis(pair).url(), pair.db.database_url(), hold.clone());
-    let codec = pair.db.codec(SECRET);
-    Site::start(SessionSettings::default(), async move || {
-        let database = PostgresStore::connect(&database, codec).await.unwrap();
-        CachedStore::new(RedisCache::connect(&cache).await.unwrap(), Held { inner: database.into(), hold })
-    })
-}
-
-const IDLE: u8 = 0;
-const ARMED: u8 = 1;
-const REACHED: u8 = 2;
-
-#[derive(Debug, Default)]
-struct Hold(AtomicU8);
-
-impl Hold {
-    fn set(&self, state: u8) {
-        self.0.store(state, Ordering::SeqCst);
-    }
-
-    fn is(&self, state: u8) -> bool {
-        self.0.load(Ordering::SeqCst) == state
-    }
-}
-
-/// A store whose next load is held up after it has looked.
-struct Held {
-    inner: AnyStore,
-    hold: Arc<Hold>,
-}
-
-impl SessionStore for Held {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        let loaded = self.inner.load(key).await;
-        if self.hold.0.compare_exchange(ARMED, REACHED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            while self.hold.is(REACHED) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-        loaded
-    }
-
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.inner.create(key, data, expires).await
-    }
-
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.inner.update(key, seen, data, expires).await
-    }
-
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.inner.rename(key, seen, new_key, data, expires).await
-    }
-
-    async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.inner.delete(key).await
-    }
-
-    async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.inner.exists(key).await
-    }
-
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        self.inner.clear_expired().await
-    }
+/// A site of ours whose reads of the table can be held up.
+fn held_site(pair: &Pair) -> (Site, Gated<Postgres>) {
+    let gate = Gated::new(Postgres::connect_lazy(&pair.db.database_url()).unwrap());
+    let (cache, database) = (redis(pair).url(), Store::new(gate.clone(), pair.db.codec(SECRET)));
+    let site = Site::start(SessionSettings::default(), async move || {
+        let pickles = Codec::unsigned(PickleSerializer::new());
+        let cache = Store::new(Engine::connect(&cache).await.unwrap(), pickles);
+        Store::cached(cache, database).unwrap()
+    });
+    (site, gate)
 }
 
 /// A cache that shows what was before: what we write is what the table has, with our change.

@@ -5,16 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{
-    SecretKey, SessionKey, SessionSettings,
-    codec::Codec,
-    store::{CookieStore, SessionData},
-};
+use actix_django_session::{SecretKey, SessionKey, SessionSettings, Store};
 use serde_json::{Value, json};
 
 use crate::{
     pair::{DELETION, Pair, SECRET, Server, shape},
-    support::{logs, site::Site},
+    support::{logs, signing, site::Site},
 };
 
 pub(crate) fn born(pair: &Pair) {
@@ -145,12 +141,11 @@ pub(crate) fn too_old(pair: &Pair) {
     let hour = Duration::from_secs(3600);
     let django = pair.django_with(&[("SECRET_KEY", SECRET), ("SESSION_COOKIE_AGE", "3600")]);
     let ours = Site::start(SessionSettings::default().cookie_age(hour), async move || {
-        CookieStore::new(SecretKey::new(SECRET)).unwrap().max_age(hour)
+        Store::signed_cookies(SecretKey::new(SECRET))
     });
-    let codec = Codec::new(SecretKey::new(SECRET)).engine_class("backends.signed_cookies");
     let visitor = |json: &str, seconds_ago: u64| {
         let saved = SystemTime::now() - Duration::from_secs(seconds_ago);
-        pair.visitor_with(&codec.encode_at(&SessionData::from_json(json).unwrap(), saved).unwrap())
+        pair.visitor_with(&signing::text(json, saved, signing::COOKIES, SECRET))
     };
     for server in [&django as &dyn Server, &ours] {
         assert_eq!(visitor(r#"{"k":1}"#, 3000).look(server, "k"), 1, "{}", server.name());

@@ -9,10 +9,9 @@ use std::{
 };
 
 use actix_django_session::{
-    SecretKey, SessionSettings,
-    store::{AnyStore, SessionData},
+    SecretKey, Session, SessionMiddleware, SessionSettings, Store, codec::SessionData,
 };
-use actix_web::http::header::HttpDate;
+use actix_web::{http::header::HttpDate, web};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -93,9 +92,25 @@ impl Pair {
     }
 
     /// Does something with a store of ours, without a site.
-    pub(crate) fn with_store<T>(&self, work: impl AsyncFnOnce(AnyStore) -> T) -> T {
+    pub(crate) fn with_store<T>(&self, work: impl AsyncFnOnce(Store) -> T) -> T {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async { work(self.db.store(SecretKey::new(SECRET)).await).await })
+    }
+
+    /// Does something with a visitor's session, in a request to one more site of ours.
+    pub(crate) fn in_a_request(&self, visitor: &mut Visitor, work: fn(&Session)) {
+        let db = self.db.clone();
+        let site = Site::serve(1, async move || {
+            let session = SessionMiddleware::new(db.store(SecretKey::new(SECRET)).await);
+            move |config: &mut web::ServiceConfig| {
+                let handler = move |session: Session| {
+                    work(&session);
+                    async { "done" }
+                };
+                config.service(web::scope("").wrap(session.clone()).route("/", web::get().to(handler)));
+            }
+        });
+        assert_eq!(visitor.get(&site, "/").text(), "done");
     }
 
     pub(crate) fn both_ways(&self) -> [(&dyn Server, &dyn Server); 2] {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{OnInterrupted, SecretKey, SessionSettings};
+use actix_django_session::{SecretKey, SessionSettings};
 use serde_json::{Value, json};
 
 use crate::{
@@ -68,7 +68,7 @@ pub(crate) fn writes_at_once(pair: &Pair) {
 }
 
 pub(crate) fn ended_meanwhile(pair: &Pair) {
-    let drop_changes = SessionSettings::default().on_interrupted(OnInterrupted::DropChanges);
+    let drop_changes = SessionSettings::default().drop_interrupted_changes(true);
     let dropping = pair.site(drop_changes, SecretKey::new(SECRET));
     thread::scope(|scope| {
         for end in ["flush", "cycle_key", "delete_row"] {

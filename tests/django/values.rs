@@ -1,6 +1,5 @@
 //! What the sessions hold.
 
-use actix_django_session::Session;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::pair::{Pair, Server, Visitor};
@@ -61,20 +60,19 @@ pub(crate) fn values_of_django(pair: &Pair) {
     assert_eq!(visitor.look(&pair.ours, "ünï"), "ä漢");
 }
 
+/// Name, value in our JSON, and in Python's.
+const TEXTS: [(&str, &str, &str); 4] = [
+    ("big", "123456789012345678901234567890123456789012345678901234567890", ""),
+    ("lone", r#""\ud800 and \udfff""#, ""),
+    ("unicode ü 漢 😀", r#""ü 漢 😀""#, r#""\u00fc \u6f22 \ud83d\ude00""#),
+    ("nested", r#"{"z":[1,2.0,{"a":[]}],"a":null}"#, r#"{"z": [1, 2.0, {"a": []}], "a": null}"#),
+];
+
 pub(crate) fn values_of_ours(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["set", "first", 1]]));
-    // Name, value in our JSON, and in Python's.
-    let texts = [
-        ("big", "123456789012345678901234567890123456789012345678901234567890", ""),
-        ("lone", r#""\ud800 and \udfff""#, ""),
-        ("unicode ü 漢 😀", r#""ü 漢 😀""#, r#""\u00fc \u6f22 \ud83d\ude00""#),
-        ("nested", r#"{"z":[1,2.0,{"a":[]}],"a":null}"#, r#"{"z": [1, 2.0, {"a": []}], "a": null}"#),
-    ];
-    let key = pair.with_store(async |store| {
-        let key = store.parse_key(&visitor.the_key()).unwrap();
-        let session = Session::open(&store, &key).await.unwrap();
-        for (name, text, _) in texts {
+    pair.in_a_request(&mut visitor, |session| {
+        for (name, text, _) in TEXTS {
             session.insert(name, &RawValue::from_string(text.to_owned()).unwrap()).unwrap();
         }
         session.insert("five", &5).unwrap();
@@ -89,13 +87,10 @@ pub(crate) fn values_of_ours(pair: &Pair) {
         session.insert("nan", &f64::NAN).unwrap();
         session.insert("zz", &1).unwrap();
         session.insert("aa", "\0\"\\/\u{8}\u{c}\n\r\t\u{7f}\u{2028}").unwrap();
-        session.save().await.unwrap();
-        session.session_key().unwrap().as_str().to_owned()
     });
-    visitor.client.cookies.insert("sessionid".to_owned(), key);
     let mut expected: Vec<(&str, String)> = vec![("first", "1".into())];
     expected.extend(
-        texts.map(|(name, ours, python)| (name, if python.is_empty() { ours } else { python }.into())),
+        TEXTS.map(|(name, ours, python)| (name, if python.is_empty() { ours } else { python }.into())),
     );
     let numbers = [
         ("five", "5"),
@@ -131,9 +126,7 @@ pub(crate) fn values_of_ours(pair: &Pair) {
             if *name == "nested" { text.replace(", ", ",").replace(": ", ":") } else { text.clone() };
         assert_eq!(data.get_json(name), Some(compact.as_str()), "{name}");
     }
-    pair.with_store(async |store| {
-        let key = store.parse_key(&visitor.the_key()).unwrap();
-        let session = Session::open(&store, &key).await.unwrap();
+    pair.in_a_request(&mut visitor, |session| {
         assert_eq!(session.get::<i128>("i128").unwrap(), Some(i128::MIN));
         assert_eq!(session.get::<u64>("u64").unwrap(), Some(u64::MAX));
         assert_eq!(session.get::<f64>("tiny").unwrap(), Some(5e-324));

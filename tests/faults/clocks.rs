@@ -2,9 +2,18 @@
 //!
 //! The site runs as a process of its own, in which libfaketime tells the time.
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use actix_django_session::{PostgresStore, SecretKey, SessionKey, SessionSettings, store::AnyStore};
+use actix_django_session::{
+    SecretKey, Session, SessionKey, SessionSettings,
+    backend::{Backend as _, Insert, Inserted, Postgres},
+    codec::{Codec, SessionData},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -14,6 +23,7 @@ use crate::support::{
     process::{self, Process},
     required,
     site::Site,
+    stores::by_url,
     visitors::{self, Visitors, check_that_nothing_is_lost},
 };
 
@@ -30,11 +40,7 @@ fn serve(what: &str) {
             settings.save_every_request(true).touch_interval(Duration::from_secs(60)).coarse_expiry(true);
     }
     let url = url.to_owned();
-    let site = Site::start(settings, async move || {
-        let store = PostgresStore::connect(&url, SecretKey::new("a secret")).await.unwrap();
-        store.create_table().await.unwrap();
-        store
-    });
+    let site = Site::start(settings, async move || by_url(&url).await);
     process::serve_until_orphaned(site.port(), || ());
 }
 
@@ -211,20 +217,20 @@ fn the_time_zone_of_the_database_does_not_matter() {
     let shown = database.query("SHOW timezone")[0][0].clone();
     assert_eq!(shown.as_deref(), Some("America/St_Johns"));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
-        store.create_table().await.unwrap();
-        let store: AnyStore = store.into();
-        let now = std::time::SystemTime::now();
-        let data = actix_django_session::store::SessionData::from_json(r#"{"k":1}"#.to_owned()).unwrap();
+        let (store, backend) =
+            (by_url(database.url()).await, Postgres::connect(database.url()).await.unwrap());
+        let now = SystemTime::now();
+        let value = Codec::new(SecretKey::new("a secret")).encode(&SessionData::default()).unwrap();
         let (live, over) = (SessionKey::generate(), SessionKey::generate());
         let (later, earlier) = (now + Duration::from_secs(100), now - Duration::from_secs(100));
-        store.create(&live, &data, later).await.unwrap();
-        store.create(&over, &data, earlier).await.unwrap();
-        assert!(matches!(store.load(&over).await.unwrap(), actix_django_session::store::Loaded::Missing));
-        let actix_django_session::store::Loaded::Found(record) = store.load(&live).await.unwrap() else {
-            panic!("the live one")
-        };
-        let off = record.expires.duration_since(later).unwrap_or_else(|error| error.duration());
+        for (key, expires) in [(&live, later), (&over, earlier)] {
+            let inserted = backend.insert(Insert::new(key, value.clone(), expires)).await.unwrap();
+            assert_eq!(inserted, Inserted::Done);
+        }
+        assert!(Session::open(&store, &over).await.unwrap().is_none());
+        assert!(Session::open(&store, &live).await.unwrap().is_some(), "the live one");
+        let expires = backend.get(&live).await.unwrap().unwrap().expires;
+        let off = expires.duration_since(later).unwrap_or_else(|error| error.duration());
         assert!(off < Duration::from_micros(1), "{off:?}");
         assert_eq!(store.clear_expired().await.unwrap(), 1);
         assert!(store.exists(&live).await.unwrap());

@@ -7,10 +7,10 @@ use std::{
 
 use actix_django_session::{
     SessionKey,
-    store::{Loaded, Outcome, SessionData, SessionStore},
+    backend::{Backend as _, Insert, Postgres, Replace, Replaced},
 };
 
-use super::{outage::Outage, refused, store};
+use super::{backend, outage::Outage, refused, value};
 use crate::support::{
     postgres::{PrivateServer, TABLE},
     proc::{PATIENCE, wait_until},
@@ -104,34 +104,28 @@ fn a_failover_found_by_one_worker_is_known_to_all() {
     let proxy = Proxy::start(old.port());
     let [writer, reader] = [(); 2].map(|()| tokio::runtime::Runtime::new().unwrap());
     let later = SystemTime::now() + Duration::from_secs(1000);
-    let data = |n: u32| SessionData::from_json(format!(r#"{{"n":{n}}}"#)).unwrap();
     let key = SessionKey::generate();
-    let store = writer.block_on(store(&format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port())));
-    let Outcome::Saved(seen) = writer.block_on(store.create(&key, &data(1), later)).unwrap() else {
-        panic!("create")
-    };
-    let n = || match reader.block_on(store.load(&key)).unwrap() {
-        Loaded::Found(record) => record.data.get_json("n").unwrap().to_owned(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(n(), "1");
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port());
+    let backend = writer.block_on(backend(&url));
+    writer.block_on(backend.insert(Insert::new(&key, value(1), later))).unwrap();
+    let read = || reader.block_on(backend.get(&key)).unwrap().unwrap().value.unwrap();
+    assert_eq!(read(), value(1));
     let row = &old.query("SELECT session_key, session_data, expire_date FROM django_session")[0];
     let row =
         row.iter().map(|column| format!("'{}'", column.as_ref().unwrap())).collect::<Vec<_>>().join(", ");
     new.query(&format!("INSERT INTO django_session VALUES ({row})"));
     old.query("ALTER SYSTEM SET default_transaction_read_only = on");
     old.query("SELECT pg_reload_conf()");
-    let create = || writer.block_on(store.create(&SessionKey::generate(), &data(0), later));
+    let insert = || writer.block_on(backend.insert(Insert::new(&SessionKey::generate(), value(0), later)));
     // Nobody takes writes for a while, so that the first that is taken is on a connection that knows nothing of the old one.
-    wait_until("the old one should have heard of it", PATIENCE, || create().is_err());
-    assert_eq!(n(), "1");
+    wait_until("the old one should have heard of it", PATIENCE, || insert().is_err());
+    assert_eq!(read(), value(1));
     proxy.lead_to(new.port());
-    create().unwrap();
+    insert().unwrap();
     assert_eq!(new.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("2"));
-    let Outcome::Saved(_) = writer.block_on(store.update(&key, &seen, &data(2), later)).unwrap() else {
-        panic!("update")
-    };
-    assert_eq!(n(), "2");
+    let update = Replace::new(&key, value(1), later).value(value(2));
+    assert_eq!(writer.block_on(backend.replace(update)).unwrap(), Replaced::Done);
+    assert_eq!(read(), value(2));
 }
 
 #[actix_web::test]
@@ -141,9 +135,8 @@ async fn a_standby_alone_is_named_as_such() {
     let alone = format!("{}?target_session_attrs=read-write", standby.url());
     let error = refused(&alone).await;
     assert!(error.contains("database"), "{error}");
-    let store =
-        super::PostgresStore::connect(&standby.url(), super::SecretKey::new(super::SECRET)).await.unwrap();
-    let error = SessionStore::check(&store).await.unwrap_err().with_causes();
+    let standby = Postgres::connect(&standby.url()).await.unwrap();
+    let error = standby.check().await.unwrap_err().with_causes();
     assert!(error.contains("a standby is") && error.contains("target_session_attrs=read-write"), "{error}");
     drop(primary);
 }

@@ -18,63 +18,67 @@ mod tls;
 use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
-    PostgresStore, SecretKey, SessionKey,
-    store::{Loaded, Outcome, SessionData, SessionStore},
+    SessionKey,
+    backend::{Backend as _, Insert, Inserted, Postgres, Replace, Replaced},
 };
 
 const SECRET: &str = "a secret";
 
-async fn store(url: &str) -> PostgresStore {
-    let store = PostgresStore::connect(url, SecretKey::new(SECRET)).await;
-    let store = store.unwrap_or_else(|error| panic!("{url}: {}", error.with_causes()));
-    store.create_table().await.unwrap();
-    store
+/// The backend of a URL, with its table.
+async fn backend(url: &str) -> Postgres {
+    let backend = Postgres::connect(url).await;
+    let backend = backend.unwrap_or_else(|error| panic!("{url}: {}", error.with_causes()));
+    backend.create_table().await.unwrap();
+    backend
 }
 
 /// Why nobody gets in by this URL.
 async fn refused(url: &str) -> String {
-    match PostgresStore::connect(url, SecretKey::new(SECRET)).await {
+    match Postgres::connect(url).await {
         Ok(_) => panic!("{url} works"),
         Err(error) => error.with_causes(),
     }
 }
 
+/// The row of a session that is as good as any.
+fn value(n: u32) -> Vec<u8> {
+    format!("n{n}").into_bytes()
+}
+
 /// Every operation once, and many at a time.
-async fn works(store: &PostgresStore) {
+async fn works(backend: &Postgres) {
     let later = SystemTime::now() + Duration::from_secs(100);
-    let data = |n: u32| SessionData::from_json(format!(r#"{{"n":{n}}}"#)).unwrap();
     let (key, new) = (SessionKey::generate(), SessionKey::generate());
-    let Outcome::Saved(seen) = store.create(&key, &data(1), later).await.unwrap() else { panic!("create") };
-    let Outcome::Saved(seen) = store.update(&key, &seen, &data(2), later).await.unwrap() else {
-        panic!("update")
+    let insert = async |key: &SessionKey, n| {
+        let inserted = backend.insert(Insert::new(key, value(n), later)).await.unwrap();
+        assert_eq!(inserted, Inserted::Done);
     };
-    let stale =
-        store.update(&key, &actix_django_session::store::Seen::new("x"), &data(3), later).await.unwrap();
-    assert!(matches!(stale, Outcome::Changed(_)), "{stale:?}");
-    let Outcome::Saved(seen) = store.rename(&key, &seen, &new, &data(4), later).await.unwrap() else {
-        panic!("rename")
-    };
-    let Loaded::Found(record) = store.load(&new).await.unwrap() else { panic!("load") };
-    assert_eq!(record.data.get_json("n"), Some("4"));
-    store.touch(&new, &seen, record.expires, later + Duration::from_secs(1)).await.unwrap();
-    assert!(!store.exists(&key).await.unwrap() && store.exists(&new).await.unwrap());
+    insert(&key, 1).await;
+    let update = Replace::new(&key, value(1), later).value(value(2));
+    assert_eq!(backend.replace(update).await.unwrap(), Replaced::Done);
+    let stale = backend.replace(Replace::new(&key, "x", later).value(value(3))).await.unwrap();
+    assert!(matches!(stale, Replaced::Conflict(_)), "{stale:?}");
+    let rename = Replace::new(&key, value(2), later).value(value(4)).new_key(&new);
+    assert_eq!(backend.replace(rename).await.unwrap(), Replaced::Done);
+    let row = backend.get(&new).await.unwrap().unwrap();
+    assert_eq!(row.value.as_deref(), Some(&*value(4)));
+    let touch = Replace::new(&new, value(4), later + Duration::from_secs(1));
+    assert_eq!(backend.replace(touch).await.unwrap(), Replaced::Done);
+    assert!(!backend.exists(&key).await.unwrap() && backend.exists(&new).await.unwrap());
     let many = (0..40).map(async |n| {
         let (key, new) = (SessionKey::generate(), SessionKey::generate());
-        let Outcome::Saved(seen) = store.create(&key, &data(n), later).await.unwrap() else {
-            panic!("create")
-        };
-        let Outcome::Saved(seen) = store.update(&key, &seen, &data(n), later).await.unwrap() else {
-            panic!("update")
-        };
-        let to = if n % 2 == 0 { &new } else { &key };
-        let saved = store.rename(&key, &seen, to, &data(n + 1), later).await.unwrap();
-        assert!(matches!(saved, Outcome::Saved(_)), "{saved:?}");
-        assert!(matches!(store.load(to).await.unwrap(), Loaded::Found(_)));
-        assert!(store.delete(to).await.unwrap());
+        insert(&key, n).await;
+        let update = Replace::new(&key, value(n), later).value(value(n));
+        assert_eq!(backend.replace(update).await.unwrap(), Replaced::Done);
+        let change = Replace::new(&key, value(n), later).value(value(n + 1));
+        let (change, to) = if n % 2 == 0 { (change.new_key(&new), &new) } else { (change, &key) };
+        assert_eq!(backend.replace(change).await.unwrap(), Replaced::Done);
+        assert_eq!(backend.get(to).await.unwrap().unwrap().value.as_deref(), Some(&*value(n + 1)));
+        assert!(backend.delete(to).await.unwrap());
     });
     futures_util::future::join_all(many).await;
-    assert!(store.delete(&new).await.unwrap());
-    assert_eq!(store.clear_expired().await.unwrap(), 0);
-    assert!(store.page(None).await.unwrap().sessions.is_empty());
-    store.check().await.unwrap();
+    assert!(backend.delete(&new).await.unwrap());
+    assert_eq!(backend.clear_expired(1000).await.unwrap(), 0);
+    assert!(backend.list(None).await.unwrap().entries.is_empty());
+    backend.check().await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{SessionSettings, store};
+use actix_django_session::{SecretKey, SessionSettings, Store};
 
 use super::SECRET;
 use crate::support::{
@@ -34,7 +34,7 @@ impl Outage {
     pub(crate) fn of(url: String) -> Self {
         let url = format!("{url}&deadline={DEADLINE}");
         let site = Site::start(SessionSettings::default(), async move || {
-            store::open(&url, actix_django_session::SecretKey::new(SECRET)).await.unwrap()
+            Store::connect(&url, SecretKey::new(SECRET)).await.unwrap()
         });
         let visitors = Visitors::come(12, &[site.url("/ops")]);
         visitors.wait_for(100, PATIENCE);

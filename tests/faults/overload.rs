@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{PostgresStore, SecretKey, SessionSettings};
+use actix_django_session::{SecretKey, SessionSettings, Store, backend::Postgres};
 use deadpool_postgres::{Manager, Pool};
 use futures_util::future::join_all;
 use tokio::{
@@ -36,7 +36,8 @@ fn ten_thousand_connections_at_once() {
         let site = Site::start(SessionSettings::default(), async move || {
             let manager = Manager::new(url.parse().unwrap(), NoTls);
             let pool = Pool::builder(manager).max_size(2).build().unwrap();
-            PostgresStore::from_pool(pool, SecretKey::new(SECRET)).unwrap().deadline(Duration::from_secs(1))
+            let backend = Postgres::from_pool(pool).timeout(Duration::from_secs(1));
+            Store::new(backend, SecretKey::new(SECRET))
         });
         return process::serve_until_orphaned(site.port(), || ());
     }
@@ -127,7 +128,7 @@ fn a_pool_of_one_is_enough() {
     let site = Site::start_with(4, SessionSettings::default().save_every_request(true), async move || {
         let manager = Manager::new(url.parse().unwrap(), NoTls);
         let pool = Pool::builder(manager).max_size(1).build().unwrap();
-        PostgresStore::from_pool(pool, SecretKey::new(SECRET)).unwrap()
+        Store::new(Postgres::from_pool(pool), SecretKey::new(SECRET))
     });
     let ops = [site.url("/ops")];
     let visitors = Arc::new(Visitors::come(24, &ops));

@@ -1,10 +1,10 @@
 //! PgBouncer in transaction mode: each transaction has another connection of the database's.
 
-use actix_django_session::{PostgresStore, SecretKey};
+use actix_django_session::backend::{Backend as _, Postgres};
 use deadpool_postgres::{Manager, Pool};
 use tokio_postgres::NoTls;
 
-use super::{SECRET, outage::Outage, refused, store, works};
+use super::{backend, outage::Outage, refused, works};
 use crate::support::{pgbouncer::PgBouncer, postgres::PrivateServer};
 
 #[actix_web::test]
@@ -12,10 +12,9 @@ use crate::support::{pgbouncer::PgBouncer, postgres::PrivateServer};
 async fn a_pooler_in_transaction_mode_works_with_the_option() {
     let server = PrivateServer::start(&[]);
     let pooler = PgBouncer::start(server.port(), &[("default_pool_size", "3")]);
-    works(&store(&format!("{}?pgbouncer=true", pooler.url())).await).await;
+    works(&backend(&format!("{}?pgbouncer=true", pooler.url())).await).await;
     let pool = |url: &str| Pool::builder(Manager::new(url.parse().unwrap(), NoTls)).build().unwrap();
-    let of_the_application = PostgresStore::from_pool(pool(&pooler.url()), SecretKey::new(SECRET)).unwrap();
-    works(&of_the_application.pgbouncer(true)).await;
+    works(&Postgres::from_pool(pool(&pooler.url())).pgbouncer(true)).await;
     let settings =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name <> '' AND wait_event = 'ClientRead'";
     assert_ne!(server.query(settings)[0][0].as_deref(), Some("0"), "the pooler holds connections");
@@ -32,14 +31,10 @@ async fn without_the_option_the_error_names_it() {
     // One that swallows what we say at the start; and a pool of the application's. Then it shows later.
     let lenient = [("ignore_startup_parameters", "options"), ("default_pool_size", "4")];
     let pooler = PgBouncer::start(server.port(), &lenient);
-    store(&format!("{}?pgbouncer=true", pooler.url())).await;
+    backend(&format!("{}?pgbouncer=true", pooler.url())).await;
     let pool = Pool::builder(Manager::new(pooler.url().parse().unwrap(), NoTls)).build().unwrap();
-    for store in [
-        PostgresStore::connect(&pooler.url(), SecretKey::new(SECRET)).await.unwrap(),
-        PostgresStore::from_pool(pool, SecretKey::new(SECRET)).unwrap(),
-    ] {
-        let at_once =
-            (0..20).map(|_| async { actix_django_session::store::SessionStore::check(&store).await });
+    for backend in [Postgres::connect(&pooler.url()).await.unwrap(), Postgres::from_pool(pool)] {
+        let at_once = (0..20).map(|_| backend.check());
         let errors: Vec<_> =
             futures_util::future::join_all(at_once).await.into_iter().filter_map(Result::err).collect();
         assert!(!errors.is_empty(), "nobody had another's connection: this has tested nothing");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{refused, store, works};
+use super::{backend, refused, works};
 use crate::support::{certificates::Certificates, postgres::PrivateServer};
 
 fn url(server: &PrivateServer, host: &str, parameters: &str) -> String {
@@ -40,11 +40,11 @@ async fn each_sslmode_is_what_libpq_means_by_it() {
         ("localhost", format!("sslmode=verify-ca&sslrootcert={ca}"), true),
         ("127.0.0.1", format!("sslmode=verify-full&sslrootcert={ca}"), true),
     ] {
-        let store = store(&url(&server, host, &parameters)).await;
-        works(&store).await;
+        let backend = backend(&url(&server, host, &parameters)).await;
+        works(&backend).await;
         let (yes, no) = encrypted(&server);
         assert!((yes > 0) == is_encrypted && (no > 0) != is_encrypted, "{host} {parameters}: {yes}, {no}");
-        drop(store);
+        drop(backend);
         server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name <> ''");
     }
     for (host, parameters, why) in [
@@ -87,14 +87,14 @@ async fn a_server_without_tls_is_named_as_such() {
     // The other form of an address.
     let text = |mode: &str| format!("host=127.0.0.1 port={} user=postgres sslmode={mode}", server.port());
     assert!(refused(&text("require")).await.contains("has no TLS"));
-    works(&store(&text("disable")).await).await;
-    works(&store(&text("prefer").replace("host=", "hostaddr=")).await).await;
+    works(&backend(&text("disable")).await).await;
+    works(&backend(&text("prefer").replace("host=", "hostaddr=")).await).await;
     for mode in ["require", "verify-full"] {
         let error = refused(&url(&server, "127.0.0.1", &format!("sslmode={mode}"))).await;
         assert!(error.contains("has no TLS"), "{mode}: {error}");
     }
     for mode in ["disable", "allow", "prefer"] {
-        works(&store(&url(&server, "127.0.0.1", &format!("sslmode={mode}"))).await).await;
+        works(&backend(&url(&server, "127.0.0.1", &format!("sslmode={mode}"))).await).await;
     }
 }
 
@@ -108,8 +108,8 @@ async fn client_certificates_and_channel_binding_work() {
     let allowed = server.replace_rules(rules);
     let [certificate, key] = ["client.pem", "client-key.pem"].map(|name| shown(&certificates.path(name)));
     let address = format!("127.0.0.1:{}/postgres?sslmode=require", server.port());
-    works(&store(&format!("postgres://postgres@{address}&sslcert={certificate}&sslkey={key}")).await).await;
-    works(&store(&format!("postgres://app:secret@{address}&channel_binding=require")).await).await;
+    works(&backend(&format!("postgres://postgres@{address}&sslcert={certificate}&sslkey={key}")).await).await;
+    works(&backend(&format!("postgres://app:secret@{address}&channel_binding=require")).await).await;
     let error = refused(&format!("postgres://postgres@{address}")).await;
     assert!(error.contains("certificate"), "{error}");
     let error = refused(&format!("postgres://app:wrong@{address}")).await;

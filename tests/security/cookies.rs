@@ -5,10 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{
-    SessionKey, SessionSettings,
-    store::{AnyStore, MemoryStore, SessionData},
-};
+use actix_django_session::{Session, SessionKey, SessionSettings, Store};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -82,12 +79,13 @@ fn all_unusable_keys_get_the_same_response() {
     }
 }
 
-fn check(store: &AnyStore, every_request: bool, name: &str, runtime: &tokio::runtime::Runtime) {
-    let data = SessionData::from_json(r#"{"k":"of somebody else"}"#).unwrap();
-    let make = |ends: SystemTime| {
-        let key = SessionKey::generate();
-        runtime.block_on(store.create(&key, &data, ends)).unwrap();
-        key
+fn check(store: &Store, every_request: bool, name: &str, runtime: &tokio::runtime::Runtime) {
+    let make = |expires: SystemTime| {
+        let session = Session::new(store);
+        session.insert("k", "of somebody else").unwrap();
+        session.set_expiry(expires).unwrap();
+        runtime.block_on(session.save()).unwrap();
+        session.session_key().unwrap()
     };
     let live = make(SystemTime::now() + Duration::from_secs(1000));
     let soon = make(SystemTime::now() + Duration::from_millis(300));
@@ -174,10 +172,9 @@ fn parse(name: &str, header: &[u8]) -> (u16, Vec<String>, Vec<String>) {
     use actix_django_session::{LazySession, SessionMiddleware};
     use actix_web::{App, HttpResponse, cookie::Cookie, http::header, test, web};
     actix_web::rt::System::new().block_on(async {
-        let store = MemoryStore::new();
-        let any: AnyStore = store.clone().into();
-        let session =
-            SessionMiddleware::new(store).settings(SessionSettings::default().cookie_name(name)).unwrap();
+        let store = stores::memory();
+        let settings = SessionSettings::default().cookie_name(name);
+        let session = SessionMiddleware::new(store.clone()).settings(settings).unwrap();
         let write = async |session: LazySession| {
             let session = session.load().await?;
             session.insert("k", &1)?;
@@ -192,7 +189,7 @@ fn parse(name: &str, header: &[u8]) -> (u16, Vec<String>, Vec<String>) {
             cookies.map(|line| Cookie::parse(line.to_str().unwrap().to_owned()).unwrap().value().to_owned());
         let keys: Vec<String> = keys.collect();
         let mut there = Vec::new();
-        let mut sessions = any.sessions();
+        let mut sessions = store.sessions();
         while let Some(session) = sessions.next().await.unwrap() {
             there.push(session.key.as_str().to_owned());
         }

@@ -2,19 +2,15 @@
 
 use std::{future::Future, thread, time::Duration};
 
-use actix_django_session::{
-    Error, SecretKey, Session, SessionKey,
-    codec::Codec,
-    store::{AnyStore, FileStore, MemoryStore},
-};
+use actix_django_session::{Error, SecretKey, Session, SessionKey, Store, backend::Memory, codec::Codec};
 use tokio::task::JoinHandle;
 
-use crate::support::{gate::Gated, proc::TempDir};
+use crate::support::gate::Gated;
 
 /// A session of which one writer is in the middle of a save, and those that come now have to wait for it.
 struct Scene {
-    gate: Gated,
-    store: AnyStore,
+    gate: Gated<Memory>,
+    store: Store,
     key: SessionKey,
     first: JoinHandle<Result<(), Error>>,
     /// Updates so far.
@@ -22,10 +18,14 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(store: impl Into<AnyStore>) -> Self {
-        let gate = Gated::new(store);
-        let store: AnyStore = gate.clone().into();
-        let session = Session::create(&store);
+    async fn new() -> Self {
+        Self::with(Codec::new(SecretKey::new("a secret"))).await
+    }
+
+    async fn with(codec: Codec) -> Self {
+        let gate = Gated::new(Memory::new());
+        let store = Store::new(gate.clone(), codec);
+        let session = Session::new(&store);
         session.insert("list", &["created"]).unwrap();
         session.save().await.unwrap();
         let key = session.session_key().unwrap();
@@ -51,16 +51,16 @@ impl Scene {
         session
     }
 
-    /// Lets the one in the middle go on.
+    /// Lets the one in the middle go on. Returns the list, empty if the session is gone.
     async fn open(self) -> Vec<String> {
         self.gate.open();
         self.first.await.unwrap().unwrap();
-        list(&open(&self.store, &self.key).await)
+        Session::open(&self.store, &self.key).await.unwrap().as_ref().map(list).unwrap_or_default()
     }
 }
 
-async fn open(store: &AnyStore, key: &SessionKey) -> Session {
-    Session::open(store, key).await.unwrap()
+async fn open(store: &Store, key: &SessionKey) -> Session {
+    Session::open(store, key).await.unwrap().expect("there is a session")
 }
 
 fn push(session: &Session, element: &'static str) {
@@ -89,7 +89,7 @@ async fn settle() {
 
 #[actix_web::test]
 async fn waiting_writers_are_saved_in_order_by_one_statement() {
-    let scene = Scene::new(MemoryStore::new()).await;
+    let scene = Scene::new().await;
     let (gate, updates) = (scene.gate.clone(), scene.updates);
     let mut saves = Vec::new();
     for element in ["three", "four", "five", "six"] {
@@ -115,7 +115,7 @@ async fn waiting_writers_are_saved_in_order_by_one_statement() {
 
 #[actix_web::test]
 async fn a_closure_that_panics_or_fails_harms_only_its_own_request() {
-    let scene = Scene::new(MemoryStore::new()).await;
+    let scene = Scene::new().await;
     let good = scene.writer(|session| push(session, "three")).await;
     let panicking = scene
         .writer(|session| {
@@ -157,9 +157,8 @@ async fn a_closure_that_panics_or_fails_harms_only_its_own_request() {
 
 #[actix_web::test]
 async fn a_writer_that_makes_the_session_too_large_fails_alone() {
-    let dir = TempDir::new("sessions");
     let codec = Codec::new(SecretKey::new("a secret")).max_session_bytes(200);
-    let scene = Scene::new(FileStore::open(dir.path(), codec).await.unwrap()).await;
+    let scene = Scene::with(codec).await;
     let small = scene.writer(|session| push(session, "three")).await;
     let large = scene.writer(|session| session.insert("large", &"x".repeat(300)).unwrap()).await;
     let also = scene.writer(|session| push(session, "four")).await;
@@ -182,7 +181,7 @@ async fn a_writer_that_makes_the_session_too_large_fails_alone() {
 /// A new key in the midst of them: who came before is under it, who came after learns that the session is gone.
 #[actix_web::test]
 async fn cycle_key_waits_its_turn() {
-    let scene = Scene::new(MemoryStore::new()).await;
+    let scene = Scene::new().await;
     let before = scene.writer(|session| push(session, "before")).await;
     let cycled = scene.writer(|session| session.cycle_key().unwrap()).await;
     let after = scene.writer(|session| push(session, "after")).await;
@@ -199,14 +198,14 @@ async fn cycle_key_waits_its_turn() {
     }
     assert!(results[0].is_ok() && results[1].is_ok(), "{results:?}");
     assert!(results[2].as_ref().unwrap_err().is_interrupted(), "{results:?}");
-    assert!(open(&store, &key).await.is_empty());
+    assert!(Session::open(&store, &key).await.unwrap().is_none());
     let new = cycled.session_key().unwrap();
     assert_eq!(list(&open(&store, &new).await), ["created", "one", "two", "before"]);
 }
 
 #[actix_web::test]
 async fn a_logout_interrupts_all_waiting_writers() {
-    let scene = Scene::new(MemoryStore::new()).await;
+    let scene = Scene::new().await;
     let session = scene.writer(|session| push(session, "three")).await;
     let other = scene.writer(|session| push(session, "four")).await;
     let saves = [start(&session), start(&other)];
@@ -223,7 +222,7 @@ async fn a_logout_interrupts_all_waiting_writers() {
 /// The one whose save brought them together is dropped, and so is one who waits.
 #[actix_web::test]
 async fn a_cancelled_writer_cancels_no_other() {
-    let scene = Scene::new(MemoryStore::new()).await;
+    let scene = Scene::new().await;
     let stays = scene.writer(|session| push(session, "three")).await;
     let leaves = scene.writer(|session| push(session, "never")).await;
     let (save, left) = (start(&stays), start(&leaves));
@@ -241,7 +240,7 @@ async fn a_cancelled_writer_cancels_no_other() {
 fn a_stopped_runtime_blocks_no_writer() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let stopping = runtime();
-    let scene = stopping.block_on(Scene::new(MemoryStore::new()));
+    let scene = stopping.block_on(Scene::new());
     let session = stopping.block_on(scene.writer(|session| push(session, "three")));
     let other = {
         let session = session.clone();

@@ -6,9 +6,11 @@
 mod support;
 
 mod coalescing;
+mod counting;
 mod middleware;
 mod middleware_recording;
 mod object;
 mod object_recording;
+mod opening;
 mod signed_cookies;
 mod touch;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use actix_django_session::{
-    Error, LazySession, PostgresStore, SecretKey, SessionMiddleware, SessionSettings,
-};
+use actix_django_session::{Error, LazySession, SessionMiddleware, SessionSettings};
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
@@ -12,19 +10,14 @@ use crate::support::{
     http::{Client, Reply},
     postgres::{Database, PrivateServer},
     site::Site,
+    stores::by_url,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn store(url: String) -> PostgresStore {
-    let store = PostgresStore::connect(&url, SecretKey::new("a secret")).await.unwrap();
-    store.create_table().await.unwrap();
-    store
-}
-
 fn site(database: &Database, settings: SessionSettings) -> Site {
     let url = database.url().to_owned();
-    Site::start(settings, async move || store(url).await)
+    Site::start(settings, async move || by_url(&url).await)
 }
 
 fn ask(client: &mut Client, site: &Site, program: Value) -> Reply {
@@ -123,7 +116,7 @@ fn a_logout_without_a_load_is_one_statement() {
     let server = PrivateServer::start(&[("log_statement", "all")]);
     let url = server.url();
     let site = Site::serve(1, async move || {
-        let session = SessionMiddleware::new(store(url).await);
+        let session = SessionMiddleware::new(by_url(&url).await);
         move |config: &mut web::ServiceConfig| {
             config.service(
                 web::scope("")
@@ -156,6 +149,6 @@ async fn log_in(session: LazySession) -> Result<HttpResponse, Error> {
 }
 
 async fn log_out(session: LazySession) -> Result<HttpResponse, Error> {
-    session.flush().await?;
+    session.flush()?;
     Ok(HttpResponse::Ok().finish())
 }

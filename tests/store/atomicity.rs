@@ -11,8 +11,7 @@ use std::{
 };
 
 use actix_django_session::{
-    PostgresStore, SecretKey, Session, SessionKey, SessionMiddleware, SessionSettings, codec::Codec,
-    store::AnyStore,
+    SecretKey, Session, SessionKey, SessionMiddleware, SessionSettings, Store, codec::Codec,
 };
 use actix_web::{App, HttpResponse, test, web};
 use serde_json::{Value, json};
@@ -61,11 +60,8 @@ async fn settle() {
     tokio::time::sleep(Duration::from_millis(30)).await;
 }
 
-async fn open(store: &AnyStore, key: &SessionKey) -> Session {
-    Session::open(store, key).await.unwrap()
-}
-
-fn n(session: &Session) -> Option<u32> {
+async fn n(store: &Store, key: &SessionKey) -> Option<u32> {
+    let session = Session::open(store, key).await.unwrap()?;
     session.get("n").unwrap()
 }
 
@@ -101,7 +97,7 @@ async fn a_save_that_is_dropped_at_any_await_leaves_the_old_session_or_the_new_o
             let mut polls = 0;
             loop {
                 polls += 1;
-                let session = Session::create(&kind.store);
+                let session = Session::new(&kind.store);
                 session.insert("n", &1).unwrap();
                 session.save().await.unwrap();
                 let old = session.session_key().unwrap();
@@ -109,10 +105,10 @@ async fn a_save_that_is_dropped_at_any_await_leaves_the_old_session_or_the_new_o
                 let end = after(polls, session.save()).await;
                 settle().await;
 
-                let at_old = n(&open(&kind.store, &old).await);
+                let at_old = n(&kind.store, &old).await;
                 let key = session.session_key().filter(|key| *key != old);
                 let at_new = match &key {
-                    Some(key) => n(&open(&kind.store, key).await),
+                    Some(key) => n(&kind.store, key).await,
                     None => None,
                 };
                 let there: Vec<u32> = [at_old, at_new].into_iter().flatten().collect();
@@ -129,11 +125,12 @@ async fn a_save_that_is_dropped_at_any_await_leaves_the_old_session_or_the_new_o
                     Ok(()) => {
                         let key = session.session_key();
                         let now = match &key {
-                            Some(key) => n(&open(&kind.store, key).await),
+                            Some(key) => n(&kind.store, key).await,
                             None => None,
                         };
                         assert_eq!(now, new, "{what}: again");
-                        let gone = key.as_ref() == Some(&old) || open(&kind.store, &old).await.is_empty();
+                        let gone = key.as_ref() == Some(&old)
+                            || Session::open(&kind.store, &old).await.unwrap().is_none();
                         assert!(gone, "{what}: again");
                     }
                 }
@@ -175,7 +172,7 @@ async fn a_request_that_is_dropped_at_any_await_leaves_the_old_session_or_the_ne
         let mut polls = 0;
         loop {
             polls += 1;
-            let session = Session::create(&kind.store);
+            let session = Session::new(&kind.store);
             session.insert("who", &polls).unwrap();
             session.insert("n", &1).unwrap();
             session.save().await.unwrap();
@@ -212,16 +209,13 @@ const SERVES: &str = "atomicity::a_process_that_is_killed_leaves_each_session_on
 fn a_process_that_is_killed_leaves_each_session_once() {
     if let Some(url) = process::asked_to_serve() {
         let site = Site::start(SessionSettings::default(), async move || {
-            PostgresStore::connect(&url, SecretKey::new(SECRET)).await.unwrap()
+            Store::connect(&url, SecretKey::new(SECRET)).await.unwrap()
         });
         return process::serve_until_orphaned(site.port(), || ());
     }
     let database = Database::fresh();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let store = PostgresStore::connect(database.url(), SecretKey::new(SECRET)).await.unwrap();
-        store.create_table().await.unwrap();
-    });
+    runtime.block_on(stores::by_url(database.url()));
     let rounds = if at_length() { 100 } else { 8 };
     let mut lives = Vec::new();
     for round in 0..rounds {

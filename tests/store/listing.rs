@@ -5,18 +5,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use actix_django_session::{
-    Error, PostgresStore, SecretKey, Session, SessionKey,
-    store::{AnyStore, Loaded, MemoryStore, Outcome, Seen, SessionData, SessionStore, Sweeper},
+    Error, SecretKey, Session, SessionKey, Store, Sweeper,
+    backend::{Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row},
 };
 
-use crate::support::{gate::Gated, postgres::Database};
+use crate::support::{gate::Gated, postgres::Database, stores};
 
-async fn session_of(store: &AnyStore, user: Option<&str>) -> SessionKey {
-    let session = Session::create(store);
+async fn session_of(store: &Store, user: Option<&str>) -> SessionKey {
+    let session = Session::new(store);
     session.insert("k", "v").unwrap();
     if let Some(user) = user {
         session.insert("_auth_user_id", user).unwrap();
@@ -27,7 +27,7 @@ async fn session_of(store: &AnyStore, user: Option<&str>) -> SessionKey {
 
 #[actix_web::test]
 async fn a_user_is_logged_out_everywhere() {
-    let store: AnyStore = MemoryStore::new().into();
+    let store = stores::memory();
     let (mine, other) = (session_of(&store, Some("7")).await, session_of(&store, Some("77")).await);
     let (here, anonymous) = (session_of(&store, Some("7")).await, session_of(&store, None).await);
     let mut found = store.sessions_of_user("7").await.unwrap();
@@ -46,29 +46,25 @@ async fn a_user_is_logged_out_everywhere() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_user_logged_out_everywhere_stays_logged_out() {
     let database = Database::fresh();
-    let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
-    store.create_table().await.unwrap();
-    let store: AnyStore = store.into();
+    let store = stores::by_url(database.url()).await;
     let key = session_of(&store, Some("7")).await;
-    let slow = Session::open(&store, &key).await.unwrap();
+    let slow = Session::open(&store, &key).await.unwrap().unwrap();
     slow.insert("late", &1).unwrap();
     assert_eq!(store.end_sessions_of_user("7", None).await.unwrap(), 1);
     assert!(slow.save().await.unwrap_err().is_interrupted());
     assert_eq!(database.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
 }
 
-/// What is in the table and is no session does not end the look at it.
+/// A row that is no session does not end the listing.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn rows_that_cannot_be_read_are_shown_as_such() {
     let database = Database::fresh();
-    let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
-    store.create_table().await.unwrap();
+    let store = stores::by_url(database.url()).await;
     database.query(
         "INSERT INTO django_session SELECT 'garbage' || n, 'garbage', now() + interval '1 hour' FROM generate_series(1000, 2999) n",
     );
     database.query("INSERT INTO django_session VALUES ('short', 'x', now()), ('with a blank', 'x', now())");
-    let store: AnyStore = store.into();
     let key = session_of(&store, None).await;
     let (mut sessions, mut readable, mut unreadable) = (store.sessions(), 0, 0);
     while let Some(session) = sessions.next().await.unwrap() {
@@ -92,45 +88,28 @@ struct Failing {
     calls: Arc<AtomicU32>,
 }
 
-impl SessionStore for Failing {
-    async fn load(&self, _: &SessionKey) -> Result<Loaded, Error> {
-        Ok(Loaded::Missing)
+impl Backend for Failing {
+    async fn get(&self, _: &SessionKey) -> Result<Option<Row>, Error> {
+        Ok(None)
     }
 
-    async fn create(&self, _: &SessionKey, _: &SessionData, _: SystemTime) -> Result<Outcome, Error> {
-        Ok(Outcome::KeyTaken)
+    async fn insert(&self, _: Insert<'_>) -> Result<Inserted, Error> {
+        Ok(Inserted::KeyTaken)
     }
 
-    async fn update(
-        &self,
-        _: &SessionKey,
-        _: &Seen,
-        _: &SessionData,
-        _: SystemTime,
-    ) -> Result<Outcome, Error> {
-        Ok(Outcome::Gone)
-    }
-
-    async fn rename(
-        &self,
-        _: &SessionKey,
-        _: &Seen,
-        _: &SessionKey,
-        _: &SessionData,
-        _: SystemTime,
-    ) -> Result<Outcome, Error> {
-        Ok(Outcome::Gone)
+    async fn replace(&self, _: Replace<'_>) -> Result<Replaced, Error> {
+        Ok(Replaced::Gone)
     }
 
     async fn delete(&self, _: &SessionKey) -> Result<bool, Error> {
         Ok(false)
     }
 
-    async fn exists(&self, _: &SessionKey) -> Result<bool, Error> {
-        Ok(false)
+    async fn list(&self, _: Option<Cursor>) -> Result<Page, Error> {
+        Ok(Page::new(Vec::new(), None))
     }
 
-    async fn clear_expired(&self) -> Result<u64, Error> {
+    async fn clear_expired(&self, _: u32) -> Result<u64, Error> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         if call < self.failures { Err(Error::store("the store is away")) } else { Ok(1) }
     }
@@ -149,7 +128,9 @@ async fn wait_for(calls: &AtomicU32, at_least: u32) {
 #[actix_web::test]
 async fn the_sweeper_survives_errors_and_stops_when_dropped() {
     let calls = Arc::new(AtomicU32::new(0));
-    let sweeper = Sweeper::start(Failing { failures: 3, calls: calls.clone() }, Duration::from_millis(5));
+    let failing = Failing { failures: 3, calls: calls.clone() };
+    let store = Store::new(failing, SecretKey::new("a secret"));
+    let sweeper = Sweeper::start(&store, Duration::from_millis(5));
     wait_for(&calls, 6).await;
     drop(sweeper);
     tokio::task::yield_now().await;
@@ -162,16 +143,15 @@ async fn the_sweeper_survives_errors_and_stops_when_dropped() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn sweepers_of_two_instances_clear_every_row_once() {
     let database = Database::fresh();
-    let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
-    store.create_table().await.unwrap();
-    let live = session_of(&store.clone().into(), None).await;
+    let store = stores::by_url(database.url()).await;
+    let live = session_of(&store, None).await;
     database.query(
         "INSERT INTO django_session SELECT 'expired' || n, 'x', now() - interval '1 hour' FROM generate_series(10000, 34999) n",
     );
-    let other = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
+    let other = stores::by_url(database.url()).await;
     let _sweepers = [
-        Sweeper::start(store.clone(), Duration::from_millis(20)),
-        Sweeper::start(other, Duration::from_millis(20)),
+        Sweeper::start(&store, Duration::from_millis(20)),
+        Sweeper::start(&other, Duration::from_millis(20)),
     ];
     for _ in 0..3000 {
         if database.query("SELECT count(*) FROM django_session")[0][0].as_deref() == Some("1") {
@@ -188,18 +168,17 @@ async fn sweepers_of_two_instances_clear_every_row_once() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_session_renamed_meanwhile_is_logged_out_too() {
     let database = Database::fresh();
-    let store = PostgresStore::connect(database.url(), SecretKey::new("a secret")).await.unwrap();
-    store.create_table().await.unwrap();
-    let gate = Gated::new(store.clone());
-    let gated: AnyStore = gate.clone().into();
+    let store = stores::by_url(database.url()).await;
+    let gate = Gated::new(Postgres::connect(database.url()).await.unwrap());
+    let gated = gate.store();
     let key = session_of(&gated, Some("7")).await;
-    gate.close("page");
+    gate.close("list");
     let ending = {
         let gated = gated.clone();
         actix_web::rt::spawn(async move { gated.end_sessions_of_user("7", None).await })
     };
     gate.reached().await;
-    let session = Session::open(&store, &key).await.unwrap();
+    let session = Session::open(&store, &key).await.unwrap().unwrap();
     session.cycle_key().unwrap();
     session.save().await.unwrap();
     gate.open();

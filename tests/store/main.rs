@@ -10,6 +10,7 @@ mod batches;
 mod cached;
 mod concurrency;
 mod conformance;
+mod dictionaries;
 mod file;
 mod listing;
 mod logout_races;

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use actix_django_session::{Session, SessionKey, store::AnyStore};
+use actix_django_session::{Session, SessionKey, Store};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::support::{at_length, stores};
@@ -121,9 +121,9 @@ fn explains(events: &[Event], done: u64, state: &State, seen: &mut HashSet<(u64,
 }
 
 /// Several clients who share the key of a session, each on a thread of a runtime.
-async fn history(store: &AnyStore, seed: u64) -> Vec<Event> {
+async fn history(store: &Store, seed: u64) -> Vec<Event> {
     let clock = Arc::new(AtomicU64::new(0));
-    let session = Session::create(store);
+    let session = Session::new(store);
     session.insert("a", &0).unwrap();
     session.save().await.unwrap();
     let current = Arc::new(Mutex::new(session.session_key().unwrap()));
@@ -151,24 +151,18 @@ async fn history(store: &AnyStore, seed: u64) -> Vec<Event> {
         let from = clock.fetch_add(1, SeqCst);
         let session = Session::open(store, &SessionKey::parse(&key).unwrap()).await.unwrap();
         let to = clock.fetch_add(1, SeqCst);
-        events.push(Event { from, to, key, what: What::Load(data(&session)) });
+        events.push(Event { from, to, key, what: What::Load(session.as_ref().map(data)) });
     }
     events
 }
 
-fn data(session: &Session) -> Option<Data> {
-    session.session_key()?;
-    let items = session.items::<i64>().unwrap();
-    Some(
-        items
-            .into_iter()
-            .map(|(key, value)| (*KEYS.iter().find(|known| **known == key).unwrap(), value))
-            .collect(),
-    )
+fn data(session: &Session) -> Data {
+    let items = session.items::<i64>().unwrap().into_iter();
+    items.map(|(key, value)| (*KEYS.iter().find(|known| **known == key).unwrap(), value)).collect()
 }
 
 async fn requests(
-    store: AnyStore,
+    store: Store,
     mut rng: StdRng,
     clock: Arc<AtomicU64>,
     current: Arc<Mutex<SessionKey>>,
@@ -180,11 +174,9 @@ async fn requests(
         let session = Session::open(&store, &key).await.unwrap();
         let to = clock.fetch_add(1, SeqCst);
         let key = key.as_str().to_owned();
-        let seen = data(&session);
+        let seen = session.as_ref().map(data);
         events.push(Event { from, to, key: key.clone(), what: What::Load(seen.clone()) });
-        if seen.is_none() {
-            continue;
-        }
+        let Some(session) = session else { continue };
         for _ in 0..rng.random_range(0..3) {
             tokio::task::yield_now().await;
         }

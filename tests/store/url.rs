@@ -1,21 +1,18 @@
 //! A store from a URL: what is in it counts, and what cannot be is refused by name.
 
-use actix_django_session::{
-    Error, SecretKey, Session,
-    store::{self, AnyStore},
-};
+use actix_django_session::{Error, SecretKey, Session, Store};
 
 use crate::support::{postgres::Database, proc::TempDir, redis::Redis};
 
-async fn open(url: &str) -> Result<AnyStore, Error> {
-    store::open(url, SecretKey::new("a secret")).await
+async fn open(url: &str) -> Result<Store, Error> {
+    Store::connect(url, SecretKey::new("a secret")).await
 }
 
-async fn works(store: &AnyStore) {
-    let session = Session::create(store);
+async fn works(store: &Store) {
+    let session = Session::new(store);
     session.insert("k", "v").unwrap();
     session.save().await.unwrap();
-    let again = Session::open(store, &session.session_key().unwrap()).await.unwrap();
+    let again = Session::open(store, &session.session_key().unwrap()).await.unwrap().unwrap();
     assert_eq!(again.get::<String>("k").unwrap().as_deref(), Some("v"));
 }
 
@@ -46,13 +43,13 @@ async fn a_memory_store_is_bounded() {
     let store = open("memory:?max_sessions=10").await.unwrap();
     let mut keys = Vec::new();
     for n in 0..30 {
-        let session = Session::create(&store);
+        let session = Session::new(&store);
         session.set_expiry(std::time::Duration::from_secs(1000 + n)).unwrap();
         session.save().await.unwrap();
         keys.push(session.session_key().unwrap());
     }
     for (n, key) in keys.iter().enumerate() {
-        assert_eq!(store.exists(key).await.unwrap(), n >= 20, "the one that ends first goes first");
+        assert_eq!(store.exists(key).await.unwrap(), n >= 20, "the one that expires first is evicted first");
     }
 }
 
@@ -72,7 +69,7 @@ async fn postgres_with_its_options() {
     let name = database
         .query("SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'mine%'");
     assert_eq!(name[0][0].as_deref(), Some("mine own"));
-    assert_eq!(store.patience(), std::time::Duration::from_millis(2500));
+    assert_eq!(store.save_timeout(), std::time::Duration::from_millis(2500));
 }
 
 #[actix_web::test]
@@ -95,14 +92,16 @@ async fn impossible_urls_are_errors_that_name_the_part() {
         ("sqlite://db.sqlite3?mode=ro", "\"mode\""),
         ("postgres://localhost/db?dead_line=3", "dead_line"),
         ("postgres://localhost/db?deadline=soon", "deadline"),
-        ("cached:redis://localhost", "has two in it"),
+        ("cached:redis://localhost", "contains two"),
         ("cached:postgres://localhost/a redis://localhost", "the first one is a redis one"),
         ("redis://localhost?prefix_=x", "prefix_"),
         ("redis://localhost?serializer=xml", "serializer"),
     ] {
-        let error = open(url).await.unwrap_err();
-        assert!(error.is_configuration(), "{url}: {error:?}");
-        assert!(error.to_string().contains(wants), "{url}: {error}");
+        let lazy = Store::connect_lazy(url, SecretKey::new("a secret"));
+        for error in [open(url).await.unwrap_err(), lazy.unwrap_err()] {
+            assert!(error.is_configuration(), "{url}: {error:?}");
+            assert!(error.to_string().contains(wants), "{url}: {error}");
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub mod proc;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod scripted;
+pub mod signing;
 pub mod site;
 pub mod stores;
 pub mod table;

@@ -31,7 +31,19 @@ fn secret() -> SecretKey {
 
 /// An empty store in this process's memory, whose values are JSON.
 pub fn memory() -> Store {
-    Store::new(Memory::new(), Codec::unsigned(JsonSerializer))
+    on(&Memory::new())
+}
+
+/// A store on this memory, for tests that look into it.
+pub fn on(memory: &Memory) -> Store {
+    Store::new(memory.clone(), Codec::unsigned(JsonSerializer))
+}
+
+/// The number of sessions in this memory.
+pub fn len(memory: &Memory) -> usize {
+    let text = format!("{memory:?}");
+    let number = text.strip_prefix("Memory(").and_then(|rest| rest.strip_suffix(" sessions)"));
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text}"))
 }
 
 /// The store of a URL, with its table.

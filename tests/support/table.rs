@@ -7,11 +7,9 @@ use std::{
 
 use actix_django_session::{SecretKey, Store, codec::Codec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
-use super::{postgres::Database, proc::TempDir, site::to_iso, stores::by_url};
+use super::{postgres::Database, proc::TempDir, signing, site::to_iso, stores::by_url};
 
 /// One row, with the text as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,11 +126,7 @@ pub fn sign(payload: &str, secret: &str) -> String {
 
 /// As [`sign`], for what stands in place of the payload.
 pub fn sign_body(body: &str, secret: &str) -> String {
-    let salt = "django.contrib.sessions.SessionStoresigner";
-    let key = Sha256::new().chain_update(salt).chain_update(secret).finalize();
-    let value = format!("{body}:1r31eq");
-    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&value);
-    format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    signing::sign(&format!("{body}:1r31eq"), signing::TABLES, secret)
 }
 
 /// The dictionary in a signed text, as JSON; none if it cannot be read.

@@ -45,7 +45,7 @@ pub const ALL: [Contender; 8] = [
         keeps: Keeps::Postgres,
         what: "by hand: actix-web, deadpool-postgres, no signature",
     },
-    Contender { name: OURS, keeps: Keeps::Postgres, what: "this crate: PostgresStore::connect" },
+    Contender { name: OURS, keeps: Keeps::Postgres, what: "this crate: Store::connect" },
     Contender { name: COARSE, keeps: Keeps::Postgres, what: "this crate with coarse_expiry(true)" },
     Contender {
         name: "actix-session-redis",

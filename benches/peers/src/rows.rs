@@ -1,6 +1,9 @@
 //! The tables, filled beforehand, and made so again between the turns.
 
-use actix_django_session::{SecretKey, SessionKey, codec::Codec, store::SessionData};
+use actix_django_session::{
+    SecretKey, SessionKey,
+    codec::{Codec, SessionData},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
@@ -41,7 +44,7 @@ pub fn fill(postgres: &Postgres, rows: usize) -> Result<()> {
         let (mut keys, mut texts) = (Vec::new(), Vec::new());
         for user in done..end {
             keys.push(SessionKey::generate().as_str().to_owned());
-            texts.push(codec.encode(&login(user)?)?);
+            texts.push(signed(&codec, user)?);
         }
         let rows = "unnest($1::text[], $2::text[]) AS new(key, text)";
         let sql = format!("INSERT INTO django_session SELECT key, text, '{FOREVER}' FROM {rows}");
@@ -64,7 +67,7 @@ pub fn fill(postgres: &Postgres, rows: usize) -> Result<()> {
 pub fn fill_greatly(postgres: &Postgres, rows: usize) -> Result<Vec<String>> {
     begin_anew(postgres, &["django_session", "floor_session"])?;
     let codec = Codec::new(SecretKey::new(content::SECRET));
-    let texts: Result<Vec<String>> = (0..SOME).map(|user| Ok(codec.encode(&login(user)?)?)).collect();
+    let texts: Result<Vec<String>> = (0..SOME).map(|user| signed(&codec, user)).collect();
     // As `encode(…, 'base64')` has it, but in one line.
     let plain: Result<Vec<String>> =
         (0..SOME).map(|user| Ok(STANDARD.encode(login(user)?.to_json()))).collect();
@@ -87,7 +90,7 @@ pub fn fill_greatly(postgres: &Postgres, rows: usize) -> Result<Vec<String>> {
 pub fn fill_with_expired(postgres: &Postgres, expired: usize, live: usize) -> Result<()> {
     begin_anew(postgres, &["django_session"])?;
     let codec = Codec::new(SecretKey::new(content::SECRET));
-    let texts: Result<Vec<String>> = (0..SOME).map(|user| Ok(codec.encode(&login(user)?)?)).collect();
+    let texts: Result<Vec<String>> = (0..SOME).map(|user| signed(&codec, user)).collect();
     // In the order in which they were made, which is nearly the one in which they end.
     let sql = format!(
         "INSERT INTO django_session SELECT {KEY}, ($1::text[])[1 + n % {SOME}], CASE WHEN n <= {expired} \
@@ -133,6 +136,10 @@ pub fn tidy(postgres: &Postgres) -> Result<()> {
         postgres.script(&format!("VACUUM {table}"))?;
     }
     Ok(())
+}
+
+fn signed(codec: &Codec, user: usize) -> Result<String> {
+    Ok(String::from_utf8(codec.encode(&login(user)?)?)?)
 }
 
 /// The session of somebody who has logged in on Django.

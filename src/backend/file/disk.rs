@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{sys, trouble::Trouble};
+use super::{error::FileError, sys};
 use crate::SessionKey;
 
-/// Between the name of a session's file and a random end, in the name of a file that is being written. Django's.
+/// Separates the session file's name from a random suffix, in the name of a file that is being written.
+/// Django's.
 const TEMPORARY: &str = "_out_";
+const SUFFIX_LENGTH: usize = 8;
 
-/// The random end's length.
-const RANDOM: usize = 8;
+/// The longest prefix: a file name has at most 255 bytes, and a key, the mark and a suffix follow.
+pub(super) const MAX_PREFIX: usize = 255 - 40 - TEMPORARY.len() - SUFFIX_LENGTH;
 
 /// Where the files are, and what their names begin with.
 #[derive(Clone, Debug)]
@@ -24,105 +26,107 @@ pub(super) struct Disk {
     pub(super) prefix: String,
     /// A file of more bytes is not read.
     pub(super) limit: u64,
-    /// Whether two files can be swapped here. Where that is not so, it is found out.
+    /// Whether to try to swap two files. If the file system cannot, another way is taken.
     pub(super) swaps: bool,
 }
 
-/// What a name in the directory says.
+/// The kind of a file, by its name.
 #[derive(Debug)]
-pub(super) enum Name {
+pub(super) enum FileName {
     Session(SessionKey),
     Temporary,
-    NotOurs,
+    Foreign,
 }
 
-/// A session's file as it was found.
+/// A session's file as it was read.
 #[derive(Debug)]
-pub(super) struct Content {
-    /// None if it is larger than the limit.
+pub(super) struct FileContent {
+    /// `None` if it is larger than the limit.
     pub(super) bytes: Option<Vec<u8>>,
-    pub(super) size: u64,
     pub(super) modified: SystemTime,
 }
 
-/// Whether a key can be a part of a file's name. Django's `VALID_KEY_CHARS`: no path can be made of these.
+/// Django's `VALID_KEY_CHARS`: no path can be made of these.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// Whether a key can be a part of a file's name.
 pub(super) fn can_be_named(key: &SessionKey) -> bool {
-    key.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    is_plain(key.as_str())
 }
 
 impl Disk {
-    /// The file of a session whose key [can be named](can_be_named).
+    /// The file of a session, if its key [can be named](can_be_named).
     pub(super) fn path(&self, key: &SessionKey) -> PathBuf {
         self.dir.join(format!("{}{}", self.prefix, key.as_str()))
     }
 
-    /// A name for a file that is being written.
+    /// A new name for a file that is being written.
     pub(super) fn temporary(&self, key: &str) -> PathBuf {
         let random = SessionKey::generate();
-        let random = &random.as_str()[..RANDOM];
-        self.dir.join(format!("{}{key}{TEMPORARY}{random}", self.prefix))
+        let suffix = &random.as_str()[..SUFFIX_LENGTH];
+        self.dir.join(format!("{}{key}{TEMPORARY}{suffix}", self.prefix))
     }
 
-    pub(super) fn name(&self, name: &str) -> Name {
-        let Some(rest) = name.strip_prefix(&self.prefix) else { return Name::NotOurs };
+    pub(super) fn parse_name(&self, name: &str) -> FileName {
+        let Some(rest) = name.strip_prefix(&self.prefix) else { return FileName::Foreign };
         if let Some(key) = SessionKey::parse(rest).filter(can_be_named) {
-            return Name::Session(key);
+            return FileName::Session(key);
         }
-        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         match rest.split_once(TEMPORARY) {
-            // Python's random ends have the underscore too.
-            Some((key, end)) if plain(key) && end.len() == RANDOM && plain(&end.replace('_', "")) => {
-                Name::Temporary
+            // Python's random suffixes also contain the underscore.
+            Some((key, suffix))
+                if is_plain(key) && suffix.len() == SUFFIX_LENGTH && is_plain(&suffix.replace('_', "")) =>
+            {
+                FileName::Temporary
             }
-            _ => Name::NotOurs,
+            _ => FileName::Foreign,
         }
     }
 
-    /// The session's file, if there is one. Errors if there is not even the directory: an answer of "no such session"
-    /// would log everybody out.
-    pub(super) fn open(&self, key: &SessionKey, to_lock: bool) -> Result<Option<File>, Trouble> {
-        let file = open(&self.path(key), to_lock)?;
+    /// Opens the session's file, if it exists. A key that no file can have is a miss. A missing directory is
+    /// an error: "no such session" would log everybody out.
+    pub(super) fn open(&self, key: &SessionKey, to_lock: bool) -> Result<Option<File>, FileError> {
+        let file = if can_be_named(key) { open(&self.path(key), to_lock)? } else { None };
         if file.is_none() {
             fs::metadata(&self.dir)?;
         }
         Ok(file)
     }
 
-    /// What is in the session's file, if there is one.
-    pub(super) fn read(&self, key: &SessionKey) -> Result<Option<Content>, Trouble> {
-        match self.open(key, false)? {
-            Some(file) => self.read_from(&file).map(Some),
-            None => Ok(None),
-        }
+    pub(super) fn read(&self, key: &SessionKey) -> Result<Option<FileContent>, FileError> {
+        let file = self.open(key, false)?;
+        file.map(|file| self.read_from(&file)).transpose()
     }
 
-    pub(super) fn read_from(&self, file: &File) -> Result<Content, Trouble> {
+    pub(super) fn read_from(&self, file: &File) -> Result<FileContent, FileError> {
         let metadata = file.metadata()?;
         let (size, modified) = (metadata.len(), metadata.modified()?);
-        let mut bytes = Vec::new();
-        if size <= self.limit {
-            bytes.reserve_exact(size as usize);
-            file.take(self.limit + 1).read_to_end(&mut bytes)?;
+        if size > self.limit {
+            return Ok(FileContent { bytes: None, modified });
         }
-        let size = size.max(bytes.len() as u64);
-        Ok(Content { bytes: (size <= self.limit).then_some(bytes), size, modified })
+        let mut bytes = Vec::new();
+        bytes.reserve_exact(size as usize);
+        file.take(self.limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(FileContent { bytes: Some(bytes).filter(|bytes| bytes.len() as u64 <= self.limit), modified })
     }
 
-    /// Locks the session's file, if there is one. Whoever changes or ends the session here holds this lock, and that
-    /// of the file that it puts in place; Django does not know of it.
-    pub(super) fn lock(&self, key: &SessionKey, until: Instant) -> Result<Option<File>, Trouble> {
+    /// Locks the session's file, if it exists. Every writer of this crate holds this lock, and that of the
+    /// new file that it puts in place; Django does not lock.
+    pub(super) fn lock(&self, key: &SessionKey, until: Instant) -> Result<Option<File>, FileError> {
         let path = self.path(key);
         loop {
             let Some(file) = self.open(key, true)? else { return Ok(None) };
             lock(&file, until)?;
-            // While this waited, another file may have been put in its place.
+            // Another writer may have put a new file in place before this one got the lock.
             if is_at(&file, &path)? == Some(true) {
                 return Ok(Some(file));
             }
         }
     }
 
-    /// Makes what was put in place, or taken away, survive a crash of the system.
+    /// Makes renames and removals survive a crash of the system.
     pub(super) fn sync(&self) -> io::Result<()> {
         match File::open(&self.dir)?.sync_all() {
             // Some network file systems cannot, and do not need to.
@@ -132,58 +136,58 @@ impl Disk {
     }
 }
 
-/// Opens a file, if it is there. Errors if that is no file.
-pub(super) fn open(path: &Path, to_lock: bool) -> Result<Option<File>, Trouble> {
+/// Opens a file, if it exists. Anything but a file is an error.
+pub(super) fn open(path: &Path, to_lock: bool) -> Result<Option<File>, FileError> {
     match sys::open(path, to_lock) {
         Ok(file) => {
             let kind = file.metadata()?.file_type();
-            if kind.is_file() { Ok(Some(file)) } else { Err(Trouble::NotAFile(sys::kind(kind))) }
+            if kind.is_file() { Ok(Some(file)) } else { Err(FileError::NotAFile(sys::kind(kind))) }
         }
         Err(error) if error.kind() == NotFound => Ok(None),
-        Err(error) => match fs::symlink_metadata(path).map(|there| there.file_type()) {
-            Ok(kind) if !kind.is_file() => Err(Trouble::NotAFile(sys::kind(kind))),
+        Err(error) => match fs::symlink_metadata(path).map(|found| found.file_type()) {
+            Ok(kind) if !kind.is_file() => Err(FileError::NotAFile(sys::kind(kind))),
             _ => Err(error.into()),
         },
     }
 }
 
-/// Waits for a lock, which no other process can make last longer than `until`.
-pub(super) fn lock(file: &File, until: Instant) -> Result<(), Trouble> {
+/// Waits for a lock, until the deadline.
+pub(super) fn lock(file: &File, until: Instant) -> Result<(), FileError> {
     let mut pause = Duration::from_micros(200);
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error.into()),
-            Err(TryLockError::WouldBlock) if Instant::now() >= until => return Err(Trouble::Locked),
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return Err(FileError::Locked),
             Err(TryLockError::WouldBlock) => thread::sleep(pause),
         }
         pause = (pause * 2).min(Duration::from_millis(5));
     }
 }
 
-/// Tells a file from every other that is there at the same time.
-pub(super) type Identity = (u64, u64);
+/// Device and inode: different from those of every other file that exists at the same time.
+pub(super) type FileId = (u64, u64);
 
-pub(super) fn identity(file: &File) -> io::Result<Identity> {
-    file.metadata().map(|metadata| sys::identity(&metadata))
+pub(super) fn id(file: &File) -> io::Result<FileId> {
+    file.metadata().map(|metadata| sys::id(&metadata))
 }
 
-/// What file has the name, if any.
-pub(super) fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+/// The file that has this name, if any.
+pub(super) fn id_at(path: &Path) -> io::Result<Option<FileId>> {
     match fs::symlink_metadata(path) {
-        Ok(there) => Ok(Some(sys::identity(&there))),
+        Ok(found) => Ok(Some(sys::id(&found))),
         Err(error) if error.kind() == NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Whether it is this file that has the name; None if nothing has.
+/// Whether this file has this name; `None` if no file has it.
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<Option<bool>> {
-    let Some(there) = identity_at(path)? else { return Ok(None) };
-    Ok(Some(there == identity(file)?))
+    let Some(found) = id_at(path)? else { return Ok(None) };
+    Ok(Some(found == id(file)?))
 }
 
-/// Removes a file; whether it was there.
+/// Removes a file and returns whether it existed.
 pub(super) fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,10 +1,18 @@
-//! What the files need of the system that `std` does not have: opening without following or waiting, and putting a
-//! file in place on a condition.
+//! System calls that `std` lacks: opening without following links or waiting, and conditional renames.
 
 #[cfg(not(unix))]
 pub(super) use self::other::*;
 #[cfg(unix)]
 pub(super) use self::unix::*;
+
+/// The condition of a rename, which errors otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RenameMode {
+    /// Both files exist, and swap their names.
+    Swap,
+    /// The new name is free.
+    NoReplace,
+}
 
 #[cfg(unix)]
 mod unix {
@@ -20,25 +28,28 @@ mod unix {
         io::Errno,
     };
 
-    /// Opens for reading, or for writing too, which locks need on NFS. A pipe is not waited for, a link not followed.
+    use super::RenameMode;
+
+    /// Opens for reading, or also for writing, which locks need on NFS. Neither waits for a pipe nor follows
+    /// a link.
     pub(crate) fn open(path: &Path, to_lock: bool) -> io::Result<File> {
         let access = if to_lock { OFlags::RDWR } else { OFlags::RDONLY };
         let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(openat(CWD, path, flags, Mode::empty())?.into())
     }
 
-    /// Creates a file that nobody else may read. Errors if anything is there.
+    /// Creates a file that only this user may read. Errors if the name is taken.
     pub(crate) fn create(path: &Path) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// Device and number.
-    pub(crate) fn identity(file: &Metadata) -> (u64, u64) {
+    /// Device and inode.
+    pub(crate) fn id(file: &Metadata) -> (u64, u64) {
         (file.dev(), file.ino())
     }
 
-    /// What is there instead of a file.
+    /// The kind of something that is no file, for messages.
     pub(crate) fn kind(what: FileType) -> &'static str {
         match what {
             _ if what.is_dir() => "a directory",
@@ -49,41 +60,29 @@ mod unix {
         }
     }
 
-    /// Whether this file system, or this system, cannot do what was asked at all.
+    /// Whether this system, or this file system, lacks the call.
     pub(crate) fn is_unsupported(error: &io::Error) -> bool {
         let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP];
         Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
     }
 
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    fn rename(from: &Path, to: &Path, flags: rustix::fs::RenameFlags) -> io::Result<()> {
-        Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
-    }
-
-    /// Swaps two files. Errors if one is not there.
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-        rename(one, other, rustix::fs::RenameFlags::EXCHANGE)
-    }
-
-    /// Renames a file. Errors if anything is there under the new name.
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-        rename(from, to, rustix::fs::RenameFlags::NOREPLACE)
+    pub(crate) fn rename(from: &Path, to: &Path, mode: RenameMode) -> io::Result<()> {
+        use rustix::fs::{RenameFlags, renameat_with};
+        let flags = match mode {
+            RenameMode::Swap => RenameFlags::EXCHANGE,
+            RenameMode::NoReplace => RenameFlags::NOREPLACE,
+        };
+        Ok(renameat_with(CWD, from, CWD, to, flags)?)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    pub(crate) fn exchange(_: &Path, _: &Path) -> io::Result<()> {
-        Err(Errno::NOSYS.into())
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    pub(crate) fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    pub(crate) fn rename(_: &Path, _: &Path, _: RenameMode) -> io::Result<()> {
         Err(Errno::NOSYS.into())
     }
 }
 
-/// Without POSIX files there is no file engine: opening one says so.
+/// Without POSIX files there is no file engine: opening a directory is an error.
 #[cfg(not(unix))]
 mod other {
     use std::{
@@ -100,7 +99,7 @@ mod other {
         Err(Unsupported.into())
     }
 
-    pub(crate) fn identity(_: &Metadata) -> (u64, u64) {
+    pub(crate) fn id(_: &Metadata) -> (u64, u64) {
         (0, 0)
     }
 
@@ -112,11 +111,7 @@ mod other {
         false
     }
 
-    pub(crate) fn exchange(_: &Path, _: &Path) -> io::Result<()> {
-        Err(Unsupported.into())
-    }
-
-    pub(crate) fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    pub(crate) fn rename(_: &Path, _: &Path, _: super::RenameMode) -> io::Result<()> {
         Err(Unsupported.into())
     }
 }

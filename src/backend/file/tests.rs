@@ -1,4 +1,4 @@
-//! What cannot be brought about from outside: a Django that saves or ends a session between two steps of ours.
+//! Races that cannot be forced from outside: Django saves or deletes a session between two steps of a save.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // only tests
 
@@ -9,18 +9,21 @@ use std::{
 };
 
 use super::{
-    FileStore,
-    disk::identity,
-    place::{Placed, Swap, Temporary},
-    sys,
-    trouble::Trouble,
+    Files, Semaphore,
+    disk::{Disk, id},
+    error::FileError,
+    replace::{Swapped, TemporaryFile},
+    sys::{self, RenameMode},
 };
-use crate::{SecretKey, SessionKey, store::conformance};
+use crate::{
+    SessionKey,
+    backend::{SiteSettings, conformance},
+};
 
-/// A directory with one session, and the moment in which an update of it has put its file in place.
+/// A directory with one session, in the middle of a save.
 struct Scene {
     dir: PathBuf,
-    store: FileStore,
+    files: Files,
     key: SessionKey,
 }
 
@@ -28,12 +31,23 @@ impl Scene {
     async fn new() -> Self {
         let dir = std::env::temp_dir().join(SessionKey::generate().as_str());
         fs::create_dir(&dir).unwrap();
-        let store = FileStore::open(&dir, SecretKey::new("a secret")).await.unwrap();
-        Self { dir, store, key: SessionKey::generate() }
+        let files = Files::open(&dir).await.unwrap();
+        Self { dir, files, key: SessionKey::generate() }
+    }
+
+    /// As on a file system that cannot swap two files.
+    fn without_swaps(mut self) -> Self {
+        let disk = Disk { swaps: false, ..self.disk().clone() };
+        self.files = Files::new(disk, &SiteSettings::default(), Semaphore::new(16).into()).unwrap();
+        self
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.files.0.files.disk
     }
 
     fn path(&self) -> PathBuf {
-        self.store.0.disk.path(&self.key)
+        self.disk().path(&self.key)
     }
 
     /// As Django saves: a new file, renamed over what is there.
@@ -43,22 +57,22 @@ impl Scene {
         fs::rename(new, self.path()).unwrap();
     }
 
-    fn ours(&self) -> Temporary {
+    fn ours(&self) -> TemporaryFile {
         let until = Instant::now() + Duration::from_secs(5);
-        self.store.0.disk.write(&self.key, "ours", Some(SystemTime::now()), until).unwrap()
+        self.disk().write(&self.key, b"ours", Some(SystemTime::now()), until).unwrap()
     }
 
     fn lock(&self) -> fs::File {
-        self.store.0.disk.lock(&self.key, Instant::now()).unwrap().unwrap()
+        self.disk().lock(&self.key, Instant::now()).unwrap().unwrap()
     }
 
-    fn look_at_what_came_out(&self, old: &fs::File, ours: &Temporary) -> Result<Placed, Trouble> {
-        let ids = Swap { old: identity(old).unwrap(), new: identity(&ours.file).unwrap() };
-        self.store.0.disk.look_at_what_came_out(&ids, &ours.path, &self.path())
+    fn verify_swap(&self, old: &fs::File, ours: &TemporaryFile) -> Result<Swapped, FileError> {
+        let ids = (id(old).unwrap(), id(&ours.file).unwrap());
+        self.disk().verify_swap(ids, &ours.path, &self.path())
     }
 
-    /// What is there under the session's name in the end, and that it is all that is there.
-    fn end(self) -> Option<String> {
+    /// The session's file in the end, which is the only file.
+    fn last(self) -> Option<String> {
         let there = fs::read_to_string(self.path()).ok();
         assert_eq!(fs::read_dir(&self.dir).unwrap().count(), usize::from(there.is_some()));
         fs::remove_dir_all(&self.dir).unwrap();
@@ -67,73 +81,73 @@ impl Scene {
 }
 
 #[actix_web::test]
-async fn what_django_saved_before_the_swap_is_put_back() {
+async fn a_save_of_django_before_the_swap_is_put_back() {
     let scene = Scene::new().await;
     scene.django_saves("old");
     let (old, ours) = (scene.lock(), scene.ours());
     scene.django_saves("django's");
-    sys::exchange(&ours.path, &scene.path()).unwrap();
-    let placed = scene.look_at_what_came_out(&old, &ours);
-    assert!(matches!(placed, Ok(Placed::Changed)), "{placed:?}");
+    sys::rename(&ours.path, &scene.path(), RenameMode::Swap).unwrap();
+    let swapped = scene.verify_swap(&old, &ours);
+    assert!(matches!(swapped, Ok(Swapped::Changed)), "{swapped:?}");
     drop(ours);
-    assert_eq!(scene.end().as_deref(), Some("django's"));
+    assert_eq!(scene.last().as_deref(), Some("django's"));
 }
 
 #[actix_web::test]
-async fn what_django_saved_after_the_swap_too_stays_where_it_is() {
+async fn a_second_save_of_django_after_the_swap_stays() {
     let scene = Scene::new().await;
     scene.django_saves("old");
     let (old, ours) = (scene.lock(), scene.ours());
     scene.django_saves("django's");
-    sys::exchange(&ours.path, &scene.path()).unwrap();
+    sys::rename(&ours.path, &scene.path(), RenameMode::Swap).unwrap();
     scene.django_saves("django's second");
-    let placed = scene.look_at_what_came_out(&old, &ours);
-    assert!(matches!(placed, Ok(Placed::Changed)), "{placed:?}");
+    let swapped = scene.verify_swap(&old, &ours);
+    assert!(matches!(swapped, Ok(Swapped::Changed)), "{swapped:?}");
     drop(ours);
-    assert_eq!(scene.end().as_deref(), Some("django's second"));
+    assert_eq!(scene.last().as_deref(), Some("django's second"));
 }
 
 #[actix_web::test]
-async fn what_django_ended_stays_ended() {
+async fn a_session_that_django_deleted_stays_deleted() {
     for saved_before in [false, true] {
         let scene = Scene::new().await;
         scene.django_saves("old");
         let (old, mut ours) = (scene.lock(), scene.ours());
-        let placed = if saved_before {
+        let swapped = if saved_before {
             scene.django_saves("django's");
-            sys::exchange(&ours.path, &scene.path()).unwrap();
+            sys::rename(&ours.path, &scene.path(), RenameMode::Swap).unwrap();
             fs::remove_file(scene.path()).unwrap();
-            scene.look_at_what_came_out(&old, &ours)
+            scene.verify_swap(&old, &ours)
         } else {
             fs::remove_file(scene.path()).unwrap();
-            scene.store.0.disk.put_over(&mut ours, &old, &scene.key)
+            scene.disk().replace(&mut ours, &old, &scene.key)
         };
-        assert!(matches!(placed, Ok(Placed::Gone)), "{placed:?}");
+        assert!(matches!(swapped, Ok(Swapped::Gone)), "{swapped:?}");
         drop(ours);
-        assert_eq!(scene.end(), None);
+        assert_eq!(scene.last(), None);
     }
 }
 
 #[actix_web::test]
-async fn a_rename_that_django_overtakes_leaves_django_s() {
+async fn a_rename_that_django_overtakes_changes_nothing() {
     for swaps in [true, false] {
-        let mut scene = Scene::new().await;
-        scene.store = scene.store.change(|inner| inner.disk.swaps = swaps);
+        let scene = Scene::new().await;
+        let scene = if swaps { scene } else { scene.without_swaps() };
         scene.django_saves("old");
         let (old, mut ours, new_key) = (scene.lock(), scene.ours(), SessionKey::generate());
         scene.django_saves("django's");
-        let placed = scene.store.0.disk.put_beside(&mut ours, &new_key, &old, &scene.key);
-        assert!(matches!(placed, Ok(Placed::Changed)), "{placed:?}");
+        let swapped = scene.disk().rename(&mut ours, &new_key, &old, &scene.key);
+        assert!(matches!(swapped, Ok(Swapped::Changed)), "{swapped:?}");
         drop(ours);
-        assert_eq!(scene.end().as_deref(), Some("django's"));
+        assert_eq!(scene.last().as_deref(), Some("django's"));
     }
 }
 
 #[actix_web::test]
-async fn what_django_saved_before_a_rename_took_it_away_is_put_back() {
+async fn a_save_of_django_before_a_rename_is_put_back() {
     for saved_again in [false, true] {
         let scene = Scene::new().await;
-        let (disk, aside) = (&scene.store.0.disk, scene.store.0.disk.temporary(scene.key.as_str()));
+        let (disk, aside) = (scene.disk(), scene.disk().temporary(scene.key.as_str()));
         scene.django_saves("old");
         let old = scene.lock();
         scene.django_saves("django's");
@@ -141,16 +155,38 @@ async fn what_django_saved_before_a_rename_took_it_away_is_put_back() {
         if saved_again {
             scene.django_saves("django's second");
         }
-        let placed = disk.look_at_what_is_aside(&old, &aside, &scene.path());
-        assert!(matches!(placed, Ok(Placed::Changed)), "{placed:?}");
-        assert_eq!(scene.end().as_deref(), Some(if saved_again { "django's second" } else { "django's" }));
+        let swapped = disk.verify_removal(&old, &aside, &scene.path());
+        assert!(matches!(swapped, Ok(Swapped::Changed)), "{swapped:?}");
+        assert_eq!(scene.last().as_deref(), Some(if saved_again { "django's second" } else { "django's" }));
     }
 }
 
-/// As on a file system that cannot swap two files.
+#[actix_web::test]
+async fn a_touch_that_django_overtakes_is_refused() {
+    for deleted in [false, true] {
+        let scene = Scene::new().await;
+        scene.django_saves("old");
+        let old = scene.lock();
+        if deleted {
+            fs::remove_file(scene.path()).unwrap();
+        } else {
+            scene.django_saves("django's");
+        }
+        match scene.disk().touch(&old, &scene.key, Some(SystemTime::UNIX_EPOCH)).unwrap() {
+            Swapped::Gone => assert!(deleted),
+            Swapped::Changed => {
+                let modified = fs::metadata(scene.path()).unwrap().modified().unwrap();
+                assert!(!deleted && modified > SystemTime::UNIX_EPOCH);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(scene.last().as_deref(), if deleted { None } else { Some("django's") });
+    }
+}
+
 #[actix_web::test]
 async fn the_contract_is_kept_without_swapping_files() {
-    let scene = Scene::new().await;
-    conformance::check(scene.store.clone().change(|inner| inner.disk.swaps = false)).await;
-    assert_eq!(scene.end(), None);
+    let scene = Scene::new().await.without_swaps();
+    conformance::check(scene.files.clone()).await;
+    assert_eq!(scene.last(), None);
 }

@@ -30,7 +30,7 @@ const QUEUE: usize = 16 * 1024;
 
 /// An operation that can be done for one request, or for many in one statement.
 pub(super) trait BatchOp: Send + Sync + 'static {
-    /// The operation in words, for error texts: "cannot …".
+    /// A verb phrase for error texts: "cannot …".
     const ACTION: &'static str;
 
     type Request: Send + Sync + 'static;

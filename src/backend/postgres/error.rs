@@ -100,7 +100,7 @@ pub(super) fn unexpected_columns(error: DriverError) -> Error {
     Error::store_caused_by("the table of sessions has other columns than Django's", error)
 }
 
-const POOLER: &str = "a pooler (PgBouncer?) in transaction mode is before the database: add \
+const POOLER: &str = "a pooler (PgBouncer?) in transaction mode stands before the database: add \
      pgbouncer=true to the URL, or call Postgres::pgbouncer(true)";
 
 fn advice(action: &str, error: &DriverError) -> &'static str {

@@ -31,7 +31,7 @@ use self::{
     table::TableName,
     url::{TIMEOUT, Url},
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{
     Error, SessionKey,
     codec::datetime::{from_micros, micros},
@@ -70,9 +70,12 @@ impl Postgres {
     /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
     /// | `deadline` | 5 | seconds, see [`timeout`](Self::timeout) |
     /// | `pgbouncer` | `false` | see [`pgbouncer`](Self::pgbouncer) |
-    /// | `sslmode` | `prefer` | as in libpq: `disable`, `allow` (here the same as `prefer`), `prefer`, `require`, `verify-ca`, `verify-full`. TLS needs the feature `tls` |
-    /// | `sslrootcert` | `system` | a PEM file with the authorities to trust; or `system` for those of this machine, only with `verify-full` |
-    /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key, if the server requires one |
+    /// | `sslmode` | `prefer` | as in libpq; `allow` is the same as `prefer` here |
+    /// | `sslrootcert` | `system` | a PEM file with the authorities to trust |
+    /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key |
+    ///
+    /// TLS needs the feature `tls`. `sslrootcert=system`, the authorities of this machine, is for
+    /// `verify-full` alone.
     ///
     /// Of several hosts (`postgres://one,two/database`) the first one that accepts is used, and after a
     /// failure the next one. With `target_session_attrs=read-write` it is the primary, wherever that is.
@@ -125,18 +128,21 @@ impl Postgres {
         Self::with_source(Source::Shared(pool), &TableName::default())
     }
 
-    /// Makes a connection as [`connect`](Self::connect) does, but for any statement. For the program
-    /// `django-session`.
+    /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the
+    /// quoted name of the table. `None` behind PgBouncer, where settings would stay for the next client. For
+    /// the program `django-session`.
     #[cfg(feature = "cli")]
     #[doc(hidden)]
-    pub async fn client(url: &str) -> Result<tokio_postgres::Client, Error> {
+    pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
         const ACTION: &str = "connect to the database";
-        let Url { hosts, timeout, .. } = Url::parse(url)?;
+        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        if pgbouncer {
+            return Ok(None);
+        }
         let connector = connect::Connector::new(Arc::new(hosts), timeout, false);
         match tokio::time::timeout(timeout, connector.connect()).await {
-            Ok(connected) => {
-                connected.map(|(client, _)| client).map_err(|error| error::explain(ACTION, error))
-            }
+            Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
+            Ok(Err(error)) => Err(error::explain(ACTION, error)),
             Err(_) => {
                 Err(Error::store(format!("cannot {ACTION}: the database did not answer within {timeout:?}")))
             }
@@ -144,7 +150,7 @@ impl Postgres {
     }
 
     fn with_source(source: Source, table: &TableName) -> Self {
-        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&Site::default()));
+        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&SiteSettings::default()));
         Self::new(PostgresSettings { source, timeout: TIMEOUT, pgbouncer: false, sql, max_value_bytes })
     }
 
@@ -251,7 +257,7 @@ impl Backend for Postgres {
             if n + 1 == PAGE_ROWS || row.try_get(3).map_err(unexpected_columns)? {
                 next = Some(Cursor::new(key));
             }
-            // A table may hold anything, also keys that no session can have.
+            // A table may contain anything. A text that cannot be a key names no session.
             entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
         }
         Ok(Page::new(entries, next))
@@ -285,11 +291,11 @@ impl Backend for Postgres {
         self.run("create the table of sessions", &self.sql().create_table, &[]).await.map(drop)
     }
 
-    fn timeout(&self) -> Duration {
+    fn save_timeout(&self) -> Duration {
         self.runtimes.settings.timeout
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         let max = max_value_bytes(site);
         let same = max == self.runtimes.settings.max_value_bytes;
         Ok((!same).then(|| self.with(|settings| settings.max_value_bytes = max)))
@@ -303,7 +309,7 @@ impl fmt::Debug for Postgres {
 }
 
 /// PostgreSQL has no longer values than an `i32` says.
-fn max_value_bytes(site: &Site) -> i32 {
+fn max_value_bytes(site: &SiteSettings) -> i32 {
     i32::try_from(site.max_value_bytes).unwrap_or(i32::MAX)
 }
 

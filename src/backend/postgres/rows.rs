@@ -22,8 +22,8 @@ const LARGE: i32 = 64 * 1024;
 pub(super) fn text(value: Bytes) -> Result<String, Error> {
     String::from_utf8(value.into()).map_err(|_| {
         Error::value(
-            "the value is not UTF-8, and the table holds text: give the store a SecretKey or Codec::new, not \
-             Codec::unsigned",
+            "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing \
+             Codec, not Codec::unsigned",
         )
     })
 }
@@ -36,7 +36,7 @@ pub(super) struct SessionRows {
     pub(super) max_value_bytes: i32,
 }
 
-/// The row after a write.
+/// The content of a row once a write is applied.
 pub(super) type After<'a> = (&'a SessionKey, &'a str, SystemTime);
 
 /// The result of a write of one row.

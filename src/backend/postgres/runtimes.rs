@@ -1,4 +1,4 @@
-//! The connections and batchers of each runtime.
+//! Connections and batchers, which each runtime has of its own.
 
 use std::{
     collections::HashMap,

@@ -103,7 +103,7 @@ impl Connections {
                     repeated = may_be_applied(&error);
                     since = reopened;
                 } else if wait_for_lock && is_locked(&error) {
-                    // A lock_timeout of the application's may be so short that nothing waits for it.
+                    // lock_timeout may be so short that it does not wait at all.
                     tokio::time::sleep(LOCK_PAUSE).await;
                 } else {
                     return Err(StatementError::new(action, error, repeated));

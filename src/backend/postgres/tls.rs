@@ -35,7 +35,7 @@ impl SslLevel {
             "verify-full" => Self::VerifyFull,
             _ => {
                 return Err(Error::configuration(
-                    "the URL's parameter sslmode is one of disable, allow, prefer, require, verify-ca and \
+                    "the URL's parameter sslmode is disable, allow, prefer, require, verify-ca or \
                      verify-full",
                 ));
             }
@@ -106,8 +106,9 @@ impl Transport {
         let named = [&files.roots, &files.certificate, &files.key].into_iter().any(Option::is_some);
         if level.driver() == SslMode::Require || named {
             return Err(Error::configuration(
-                "the database URL needs TLS, which is not built in: add the feature tls of \
-                 actix-django-session, or use Postgres::from_pool with a TLS connector of your own",
+                "the database URL asks for TLS, which is not built in: add the feature tls of \
+                 actix-django-session, or make a deadpool pool with a TLS connector of your own and use \
+                 Postgres::from_pool",
             ));
         }
         Ok(Self::Plain)

@@ -1,289 +1,221 @@
-//! Who is asked: the server that has a key, over a connection that is there or made anew, within a deadline.
+//! Sends calls to the server that has the key, over an open or a new connection, within a timeout.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex as Lock, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use redis::{Pipeline, ServerErrorKind, Value};
-use tokio::{
-    runtime::{Handle, Id},
-    sync::Mutex,
-};
+use redis::{ServerErrorKind, Value};
+use tokio::runtime::Handle;
 
 use super::{
-    error::Failure,
-    owners::Known,
-    request::{Place, Request},
-    server::{Address, Connection},
-    slots::{Owners, slot},
-    url::{Kind, Target},
+    call::{Call, Reply, Route},
+    connection::Connection,
+    error::CallError,
+    pool::ConnectionPool,
+    slots::slot,
+    stream::Address,
+    topology::{SlotMap, Topology},
+    url::{Layout, RedisConfig},
 };
 
-/// How often a key is followed through a cluster that is being changed.
-const HOPS: usize = 16;
+/// How many redirections one call follows through a cluster that is being changed.
+const MAX_REDIRECTIONS: usize = 16;
 
-/// Before a cluster is asked again about a key that it is moving.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause before a call is repeated for a key that a cluster is moving.
+const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(20);
 
-/// Connections to one server or many.
+/// A call that is dropped sooner proves nothing about the server.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// A client of one server or many.
 pub(super) struct Client {
-    pub(super) target: Target,
-    /// A connection belongs to the runtime that drives it; each worker of actix is one.
-    connections: Lock<HashMap<(Id, Address), Shared>>,
-    pub(super) known: Lock<Known>,
-    /// Held by who asks for the owners; the others wait for what he hears.
-    pub(super) asking: Mutex<()>,
+    pool: ConnectionPool,
+    topology: Topology,
 }
 
-/// A connection, or none yet; locked while it is made.
-type Shared = Arc<Mutex<Option<Connection>>>;
-
-/// The server that is being asked, and over what.
-type InUse = (Address, Option<Connection>);
-
-/// Somebody waits for an answer, and may leave before the deadline: because he has one of his own, or because a visitor left.
-struct Waiting<'a> {
+/// A call in flight. Its caller may drop it before the timeout: the caller has a shorter one, or a visitor
+/// left.
+struct InFlight<'a> {
     client: &'a Client,
-    in_use: Lock<Option<InUse>>,
+    current: Mutex<Option<Attempt>>,
     since: Instant,
 }
 
-/// Who leaves sooner says nothing about the server.
-const SLOW: Duration = Duration::from_millis(200);
+/// The server that the call was sent to, and the connection if there is one yet.
+type Attempt = (Address, Option<Connection>);
 
-impl Waiting<'_> {
-    fn take(&self) -> Option<InUse> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl InFlight<'_> {
+    fn set(&self, attempt: Option<Attempt>) -> Option<Attempt> {
+        std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), attempt)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some((server, connection)) = self.take()
+        if let Some((server, connection)) = self.set(None)
             && self.since.elapsed() >= SLOW
         {
-            self.client.despair(&server, connection.as_ref());
+            self.client.mark_failed(&server, connection.as_ref());
         }
     }
-}
-
-/// What Redis said, none of it a refusal.
-pub(super) struct Answer {
-    pub(super) values: Vec<Value>,
-    /// Sent twice, since the answer to the first was lost: it may have been carried out before.
-    pub(super) repeated: bool,
 }
 
 impl Client {
-    pub(super) fn new(target: Target) -> Self {
-        let owners = match (&target.kind, target.servers.first()) {
-            (Kind::Server, Some(server)) => Some(Arc::new(Owners::one(server.clone()))),
-            _ => None,
-        };
-        let known = Lock::new(Known { owners, suspects: Vec::new() });
-        Self { target, connections: Lock::default(), known, asking: Mutex::default() }
+    pub(super) fn new(config: RedisConfig) -> Self {
+        Self { pool: ConnectionPool::new(config), topology: Topology::default() }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        self.target.kind == Kind::Cluster
+        self.pool.config.layout == Layout::Cluster
     }
 
-    /// Asks within the deadline; again if the connection was lost, or the key is elsewhere.
-    pub(super) async fn ask(&self, deadline: Duration, request: Request) -> Result<Answer, Failure> {
-        let waiting = Waiting { client: self, in_use: Lock::default(), since: Instant::now() };
-        let answer = within(deadline, self.attempts(request, deadline, &waiting.in_use)).await;
-        let in_use = waiting.take();
-        let (Err(Failure::TooLate(..)), Some((server, connection))) = (&answer, in_use) else {
-            return answer;
+    /// Returns the owners of all slots, refreshed.
+    pub(super) async fn slot_map(&self, timeout: Duration) -> Result<Arc<SlotMap>, CallError> {
+        within(timeout, self.topology.slot_map(&self.pool, timeout)).await
+    }
+
+    /// Makes a call within the timeout. Repeats it if the connection was lost or another server has the key.
+    pub(super) async fn call(&self, timeout: Duration, call: Call) -> Result<Reply, CallError> {
+        let in_flight = InFlight { client: self, current: Mutex::default(), since: Instant::now() };
+        let result = within(timeout, self.attempts(call, timeout, &in_flight)).await;
+        let attempt = in_flight.set(None);
+        let (Err(CallError::TimedOut(..)), Some((server, connection))) = (&result, attempt) else {
+            return result;
         };
-        self.despair(&server, connection.as_ref());
+        self.mark_failed(&server, connection.as_ref());
         Err(match connection {
-            Some(_) => Failure::TooLate(Some(server), deadline),
-            None if self.target.tls.is_some() => Failure::NoTls(server, deadline),
-            None => Failure::TooLate(Some(server), deadline),
+            None if self.pool.config.tls.is_some() => CallError::TlsTimedOut(server, timeout),
+            _ => CallError::TimedOut(Some(server), timeout),
         })
-    }
-
-    /// It may never answer again, and the next one would wait for that.
-    fn despair(&self, server: &Address, connection: Option<&Connection>) {
-        self.suspect(server);
-        if let Some(connection) = connection {
-            connection.give_up();
-        }
     }
 
     async fn attempts(
         &self,
-        request: Request,
-        deadline: Duration,
-        in_use: &Lock<Option<InUse>>,
-    ) -> Result<Answer, Failure> {
-        let (mut commands, mut with_script) = (request.commands, request.with_script);
-        let (mut repeated, mut doubted, mut hops) = (false, false, 0);
-        let mut elsewhere = None;
+        call: Call,
+        timeout: Duration,
+        in_flight: &InFlight<'_>,
+    ) -> Result<Reply, CallError> {
+        let Call { mut pipeline, route, mut with_source } = call;
+        let (mut repeated, mut rerouted, mut redirections) = (false, false, 0);
+        let mut redirection = None;
         loop {
-            let redirected = elsewhere.take();
-            let asking = matches!(redirected, Some((_, true)));
-            let server = match (&request.place, redirected) {
-                (_, Some((server, _))) => server,
-                (Place::Server(server), None) => server.clone(),
-                (Place::Key(key), None) => self.owner(slot(key), deadline).await?,
-            };
-            let now = |connection| {
-                *in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some((server.clone(), connection));
-            };
-            now(None);
-            let connection = match self.connection(&server).await {
-                Ok(connection) => connection,
-                Err(failure) => {
-                    // Once more if somebody else has taken its place.
-                    self.suspect(&server);
-                    let away = matches!(failure, Failure::Away(..) | Failure::Lost(..));
-                    if away && !doubted && self.target.kind != Kind::Server {
-                        doubted = true;
-                        continue;
-                    }
-                    return Err(failure);
+            let (server, asking) = match (&route, redirection.take()) {
+                (_, Some(redirection)) => redirection,
+                (Route::Server(server), None) => (server.clone(), false),
+                (Route::Key(name), None) => {
+                    (self.topology.owner(&self.pool, slot(name), timeout).await?, false)
                 }
             };
-            now(Some(connection.clone()));
-            let values = match send(&connection, &server, &commands, asking).await {
+            in_flight.set(Some((server.clone(), None)));
+            let connection = match self.pool.get(&server).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.mark_stale(&server);
+                    // Once more: another server may have taken over.
+                    let unreachable = matches!(error, CallError::Unreachable(..) | CallError::Lost(..));
+                    if unreachable && !rerouted && self.has_failover() {
+                        rerouted = true;
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            in_flight.set(Some((server.clone(), Some(connection.clone()))));
+            let values = match connection.send(&server, &pipeline, asking).await {
                 Ok(values) => values,
-                Err(failure) => {
-                    self.suspect(&server);
-                    if repeated || !matches!(failure, Failure::Lost(..)) {
-                        return Err(failure);
+                Err(error) => {
+                    self.mark_stale(&server);
+                    if repeated || !matches!(error, CallError::Lost(..)) {
+                        return Err(error);
                     }
                     repeated = true;
                     continue;
                 }
             };
-            let refusal = values.iter().find_map(|value| match value {
+            let rejection = values.iter().find_map(|value| match value {
                 Value::ServerError(error) => Some(error),
                 _ => None,
             });
-            let Some(refusal) = refusal else { return Ok(Answer { values, repeated }) };
-            let kind = refusal.kind();
-            match kind {
-                Some(ServerErrorKind::NoScript) if with_script.is_some() => {
-                    commands = with_script.take().unwrap_or_default();
-                    elsewhere = asking.then_some((server, true));
+            let Some(rejection) = rejection else { return Ok(Reply { values, repeated }) };
+            match rejection.kind() {
+                Some(ServerErrorKind::NoScript) if with_source.is_some() => {
+                    pipeline = with_source.take().unwrap_or_default();
+                    redirection = asking.then_some((server, true));
                     continue;
                 }
-                Some(ServerErrorKind::Moved | ServerErrorKind::Ask)
-                    if self.is_cluster() && matches!(request.place, Place::Key(_)) =>
+                Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask))
+                    if self.is_cluster() && matches!(route, Route::Key(_)) =>
                 {
-                    if let Some(next) = refusal.details().and_then(|text| redirection(text, &server)) {
-                        hops += 1;
-                        if hops > HOPS {
-                            return Err(Failure::Other("the cluster sends us in circles".to_owned()));
+                    if let Some(target) = rejection.details().and_then(|text| redirected(text, &server)) {
+                        redirections += 1;
+                        if redirections > MAX_REDIRECTIONS {
+                            let text = "the servers of the cluster redirect to each other";
+                            return Err(CallError::Other(text.to_owned()));
                         }
-                        if kind == Some(ServerErrorKind::Moved) {
-                            self.suspect(&server);
+                        if kind == ServerErrorKind::Moved {
+                            self.mark_stale(&server);
                         }
-                        elsewhere = Some((next, kind == Some(ServerErrorKind::Ask)));
+                        redirection = Some((target, kind == ServerErrorKind::Ask));
                         continue;
                     }
                 }
-                // Until it has been moved, or the deadline is over.
+                // Until the keys have been moved, or the timeout is over.
                 Some(ServerErrorKind::TryAgain) if self.is_cluster() => {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(TRY_AGAIN_PAUSE).await;
                     continue;
                 }
-                // A master that is one no more.
-                Some(ServerErrorKind::ReadOnly) if self.target.kind != Kind::Server => {
-                    self.suspect(&server);
-                    connection.give_up();
-                    if !doubted {
-                        doubted = true;
+                // This server was the master and is not any more.
+                Some(ServerErrorKind::ReadOnly) if self.has_failover() => {
+                    self.mark_failed(&server, Some(&connection));
+                    if !rerouted {
+                        rerouted = true;
                         continue;
                     }
                 }
                 _ => {}
             }
-            return Err(Failure::Refused(refusal.into()));
+            return Err(CallError::Rejected(rejection.into()));
         }
     }
 
-    /// One that is there, or a new one. Others who want the same wait for it, each within its own deadline.
-    pub(super) async fn connection(&self, server: &Address) -> Result<Connection, Failure> {
-        let Ok(runtime) = Handle::try_current() else {
-            return Err(Failure::Other("Redis needs a tokio runtime".to_owned()));
-        };
-        let place = {
-            let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = (runtime.id(), server.clone());
-            if !all.contains_key(&key) {
-                // Those of runtimes that have ended, and of servers that are no longer used.
-                all.retain(|_, place| {
-                    let usable =
-                        |place: &Option<Connection>| place.as_ref().is_some_and(Connection::is_usable);
-                    place.try_lock().map_or(true, |place| usable(&place))
-                });
-            }
-            all.entry(key).or_default().clone()
-        };
-        let mut place = place.lock().await;
-        if let Some(connection) = place.as_ref().filter(|connection| connection.is_usable()) {
-            return Ok(connection.clone());
-        }
-        *place = None;
-        let connection = Connection::open(&self.target, server, true).await?;
-        *place = Some(connection.clone());
-        Ok(connection)
+    fn has_failover(&self) -> bool {
+        self.pool.config.layout != Layout::Server
     }
 
-    /// Nobody new is to use a connection to this server.
-    pub(super) fn give_up(&self, server: &Address) {
-        let all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = all.iter().filter(|((_, other), _)| other == server).map(|(_, place)| place);
-        for place in places {
-            if let Ok(Some(connection)) = place.try_lock().as_deref() {
-                connection.give_up();
-            }
+    fn mark_stale(&self, server: &Address) {
+        self.topology.mark_stale(&self.pool.config, server);
+    }
+
+    /// The connection may never answer again: the next call takes another one.
+    fn mark_failed(&self, server: &Address, connection: Option<&Connection>) {
+        self.mark_stale(server);
+        if let Some(connection) = connection {
+            connection.retire();
         }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.target.fmt(f)
+        self.pool.fmt(f)
     }
 }
 
-pub(super) async fn within<T>(
-    deadline: Duration,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
     if Handle::try_current().is_err() {
-        return Err(Failure::Other("Redis needs a tokio runtime".to_owned()));
+        return Err(CallError::Other("Redis needs a tokio runtime".to_owned()));
     }
-    tokio::time::timeout(deadline, work).await.unwrap_or(Err(Failure::TooLate(None, deadline)))
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(CallError::TimedOut(None, timeout)))
 }
 
-/// With the word that a server wants to hear which has a key already that is still another's.
-async fn send(
-    connection: &Connection,
-    server: &Address,
-    pipeline: &Pipeline,
-    asking: bool,
-) -> Result<Vec<Value>, Failure> {
-    if !asking {
-        return connection.send(server, pipeline).await;
-    }
-    let mut asked = Pipeline::new();
-    for command in pipeline.cmd_iter() {
-        let _ = asked.cmd("ASKING").add_command(command.clone());
-    }
-    let values = connection.send(server, &asked).await?;
-    Ok(values.into_iter().skip(1).step_by(2).collect())
-}
-
-/// `3999 127.0.0.1:6381`
-fn redirection(text: &str, asked: &Address) -> Option<Address> {
+/// The server that a MOVED or ASK names: `3999 127.0.0.1:6381`.
+fn redirected(text: &str, source: &Address) -> Option<Address> {
     let (host, port) = text.split_ascii_whitespace().nth(1)?.rsplit_once(':')?;
-    Some(Address::relative(host, port.parse().ok()?, asked))
+    Some(Address::relative(host, port.parse().ok()?, source))
 }

@@ -1,291 +1,325 @@
-//! Redis as a cache, with the names that Django gives: one server, a cluster, or what sentinels watch over.
+//! Sessions in Redis, under Django's names: one server, a cluster, or a master that sentinels watch.
 
+mod call;
 mod client;
+mod connection;
 mod error;
-mod owners;
-mod request;
-mod server;
+mod names;
+mod pool;
+mod scan;
 mod slots;
+mod stream;
 mod tls;
+mod topology;
 mod url;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, slice, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use redis::Value;
 
 use self::{
-    client::{Answer, Client},
-    error::Failure,
-    request::{RENAME, REPLACE, Request, entry_of, milliseconds, pattern, replaced},
-    slots::slot,
-    url::Settings,
+    call::{Call, Reply, milliseconds, replaced, row_of},
+    client::Client,
+    error::CallError,
+    names::KeyNames,
+    scan::{Position, scan},
+    slots::{key_in_slot, slot},
+    url::RedisUrl,
 };
-use super::{Cache, Entry, Replaced};
-use crate::Error;
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
+use crate::{Error, SessionKey};
 
-/// A cache in Redis (or Valkey, KeyDB, …), shared with Django sites. Django's `RedisCache`, and django-redis.
+/// Alone, and in front of a database: where the database can answer instead, waiting is worth less.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT_IN_FRONT: Duration = Duration::from_millis(500);
+
+/// How many values are read at the same time for a page, and how many bytes a page may have.
+const PAGE_READS: usize = 32;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Sessions in Redis (or Valkey, KeyDB, …), shared with Django sites. Django's `RedisCache`, and
+/// django-redis.
 ///
-/// One connection for each thread that serves requests carries all of its operations; one that is lost is replaced.
-/// Every operation is one round trip. Replacing and renaming are scripts, so that nobody comes between
-/// looking and writing. Clones share connections.
+/// Alone it is Django's `cache` engine: as fast as Redis, and gone when Redis forgets them. In front of a
+/// database ([`Store::cached`](crate::Store::cached)) it is `cached_db`. Values are not signed, as in Django:
+/// whoever can write to this Redis can impersonate any user.
+///
+/// One connection for each thread that serves requests carries all calls; a lost one is replaced. Every call
+/// is one round trip. [`replace`](Backend::replace) is a script, so that it is atomic. Clones share
+/// connections.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), actix_django_session::Error> {
-/// use actix_django_session::store::RedisCache;
+/// use actix_django_session::{Store, backend::Redis, codec::{Codec, PickleSerializer}};
 ///
-/// let cache = RedisCache::connect("redis://:password@localhost:6379/1?prefix=site").await?;
+/// let redis = Redis::connect("redis://:password@localhost:6379/1?prefix=site").await?;
+/// let store = Store::new(redis, Codec::unsigned(PickleSerializer::new()));
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct RedisCache {
+pub struct Redis {
     client: Arc<Client>,
-    prefix: Arc<str>,
-    version: u32,
-    /// What all names begin with, made of the two.
-    front: Arc<str>,
-    deadline: Duration,
+    names: KeyNames,
+    timeout: Option<Duration>,
+    max_value_bytes: usize,
 }
 
-impl RedisCache {
+impl Redis {
     /// Connects to the Redis that the URL names:
     ///
     /// | URL | |
     /// |---|---|
-    /// | `redis://user:password@host:6379/0` | one server; all but the host may be left out |
+    /// | `redis://user:password@host:6379/0` | one server; everything but the host may be left out |
     /// | `redis+unix:///run/redis.sock` | one server on this machine |
     /// | `redis+cluster://host:6379,host:6379` | a Redis Cluster, of which these are some servers |
     /// | `redis+sentinel://host:26379,host:26379/master/0` | the master that these sentinels watch |
     /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, with the feature `tls` |
     ///
-    /// Parameters behind a `?`: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
-    /// database; `deadline` in seconds; `ca`, a file of the certificates to trust with TLS, if they are not those of this
-    /// machine. Characters of user and password other than letters, digits and `-._~` are written as `%XX`.
+    /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
+    /// database; `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust
+    /// with TLS instead of those of this machine. Characters of user and password other than letters, digits
+    /// and `-._~` are written as `%XX`.
     ///
-    /// Errors if the URL cannot be right or Redis does not answer.
+    /// Errors if the URL cannot be right, if Redis does not answer, or if the user lacks a right.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let Settings { target, prefix, version, deadline } = url::parse(url)?;
-        let client = Arc::new(Client::new(target));
-        let front = front(&prefix, version);
-        let cache = Self { client, prefix: prefix.into(), version, front, deadline };
-        cache.check().await?;
-        Ok(cache)
+        let redis = Self::connect_lazy(url)?;
+        redis.ping().await?;
+        Ok(redis)
+    }
+
+    /// The same without any I/O: the first call connects. Errors if the URL cannot be right.
+    ///
+    /// ```
+    /// use actix_django_session::backend::Redis;
+    ///
+    /// assert!(Redis::connect_lazy("redis://cache.example/1?prefix=site").is_ok());
+    /// assert!(Redis::connect_lazy("redis://cache.example/one").unwrap_err().is_configuration());
+    /// ```
+    pub fn connect_lazy(url: &str) -> Result<Self, Error> {
+        let RedisUrl { config, prefix, version, timeout } = url::parse(url)?;
+        let names = KeyNames { key_prefix: prefix.into(), version, in_front: false };
+        let max_value_bytes = SiteSettings::default().max_value_bytes;
+        Ok(Self { client: Arc::new(Client::new(config)), names, timeout, max_value_bytes })
     }
 
     /// Django's `KEY_PREFIX`. Default: empty.
     #[must_use]
     pub fn key_prefix(mut self, prefix: &str) -> Self {
-        self.prefix = prefix.into();
-        self.front = front(prefix, self.version);
+        self.names.key_prefix = prefix.into();
         self
     }
 
-    /// Django's `VERSION`, a part of every name. Default: 1.
+    /// Django's `VERSION`, a part of every name in Redis. Default: 1.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
-        self.version = version;
-        self.front = front(&self.prefix, version);
+        self.names.version = version;
         self
     }
 
-    /// How long one operation may take, from waiting for a connection to the answer. Default: 5 seconds.
-    /// After that it is an error that answers 503.
+    /// How long one call may take, from the wait for a connection to the reply. Afterwards it is an error
+    /// that answers 503. Default: 5 seconds; in front of a database 500 ms.
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
-    fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.front)
+    pub(crate) async fn ping(&self) -> Result<(), Error> {
+        self.check().await
     }
 
-    async fn ask(&self, what: &'static str, request: Request) -> Result<Answer, Error> {
-        self.client.ask(self.deadline, request).await.map_err(|failure| failure.explain(what))
+    async fn call(&self, action: &str, call: Call) -> Result<Reply, Error> {
+        let called = self.client.call(Backend::save_timeout(self), call).await;
+        called.map_err(|error| error.explain(action))
     }
 
-    async fn one(&self, what: &'static str, request: Request) -> Result<(Value, bool), Error> {
-        let Answer { mut values, repeated } = self.ask(what, request).await?;
-        values.pop().filter(|_| values.is_empty()).map(|value| (value, repeated)).ok_or_else(|| odd(what))
+    /// Makes a call of one command. Returns its reply, and whether it was sent twice.
+    async fn call_one(&self, action: &str, call: Call) -> Result<(Value, bool), Error> {
+        let Reply { mut values, repeated } = self.call(action, call).await?;
+        values.pop().map(|value| (value, repeated)).ok_or_else(|| unexpected(action))
     }
 
-    /// Whether it holds what an attempt stored whose answer was lost.
-    async fn holds(&self, name: &str, value: &[u8]) -> Result<bool, Error> {
-        Ok(self.get(name).await?.is_some_and(|entry| *entry.value == *value))
+    async fn read(&self, action: &str, name: &str) -> Result<Option<Row>, Error> {
+        let row = row_of(self.call(action, Call::get(name)).await?.values);
+        Ok(row.ok_or_else(|| unexpected(action))?.map(|row| self.bounded(row)))
+    }
+
+    fn bounded(&self, row: Row) -> Row {
+        let too_large = row.value.as_ref().is_some_and(|value| value.len() > self.max_value_bytes);
+        if too_large { Row::too_large(row.expires) } else { row }
+    }
+
+    /// Whether `key` has this value now, as after a change whose reply was lost.
+    async fn holds(&self, key: &SessionKey, value: &[u8]) -> Result<bool, Error> {
+        let row = self.get(key).await?;
+        Ok(row.and_then(|row| row.value).is_some_and(|now| now == value))
+    }
+
+    /// Reads the values of a page; `None` if they are too many bytes.
+    async fn rows(&self, names: &[String], max_bytes: usize) -> Result<Option<Vec<PageEntry>>, Error> {
+        let (mut entries, mut bytes) = (Vec::with_capacity(names.len()), 0);
+        for names in names.chunks(PAGE_READS) {
+            let names = names.iter().filter_map(|name| Some((name, self.names.key(name)?)));
+            let rows = names.map(async |(name, key)| {
+                let row = self.read(scan::ACTION, name).await;
+                row.map(|row| (key, row))
+            });
+            for (key, row) in try_join_all(rows).await? {
+                let Some(row) = row else { continue }; // it has expired meanwhile
+                bytes += row.value.as_ref().map_or(0, |value| value.len());
+                entries.push((key, Ok(row)));
+            }
+            if bytes > max_bytes {
+                return Ok(None);
+            }
+        }
+        Ok(Some(entries))
     }
 }
 
-/// Django's key function.
-fn front(prefix: &str, version: u32) -> Arc<str> {
-    format!("{prefix}:{version}:").into()
-}
+type PageEntry = (SessionKey, Result<Row, Error>);
 
-impl Cache for RedisCache {
-    async fn get(&self, name: &str) -> Result<Option<Entry>, Error> {
-        const WHAT: &str = "read from the cache";
-        let answer = self.ask(WHAT, Request::get(&self.key(name))).await?;
-        entry_of(answer.values).ok_or_else(|| odd(WHAT))
-    }
-
-    async fn add(&self, name: &str, value: &[u8], expires: SystemTime) -> Result<bool, Error> {
-        const WHAT: &str = "write to the cache";
-        let (key, left) = (self.key(name), milliseconds(expires));
-        if left == 0 {
-            let (there, _) = self.one(WHAT, Request::about(&key, "EXISTS", &[])).await?;
-            return Ok(there == Value::Int(0));
-        }
-        let left = left.to_string();
-        let request = Request::about(&key, "SET", &[value, b"PX", left.as_bytes(), b"NX"]);
-        match self.one(WHAT, request).await? {
-            (Value::Okay, _) => Ok(true),
-            (Value::Nil, false) => Ok(false),
-            (Value::Nil, true) => self.holds(name, value).await,
-            _ => Err(odd(WHAT)),
+impl Backend for Redis {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        match self.names.name(key) {
+            Some(name) => self.read("read from Redis", &name).await,
+            None => Ok(None),
         }
     }
 
-    async fn replace(
-        &self,
-        name: &str,
-        seen: &[u8],
-        value: &[u8],
-        expires: SystemTime,
-    ) -> Result<Replaced, Error> {
-        const WHAT: &str = "write to the cache";
-        let left = milliseconds(expires);
-        let request =
-            Request::script(REPLACE, &[&self.key(name)], &[seen, value, left.to_string().as_bytes()]);
-        let Answer { values, repeated } = self.ask(WHAT, request).await?;
-        match replaced(values).ok_or_else(|| odd(WHAT))? {
-            // It was the first attempt that did it.
-            Replaced::Changed(there) if repeated && *there.value == *value => Ok(Replaced::Done),
-            Replaced::Gone if repeated && left == 0 => Ok(Replaced::Done),
-            other => Ok(other),
+    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        const ACTION: &str = "write to Redis";
+        let (name, time) = (self.names.own_name(new.key)?, milliseconds(new.expires));
+        if time == 0 {
+            // Nothing to store: Redis would delete it at once.
+            let (count, _) = self.call_one(ACTION, Call::on_key("EXISTS", &name, &[])).await?;
+            return Ok(if count == Value::Int(0) { Inserted::Done } else { Inserted::KeyTaken });
+        }
+        let time = time.to_string();
+        let set = Call::on_key("SET", &name, &[&new.value, b"PX", time.as_bytes(), b"NX"]);
+        match self.call_one(ACTION, set).await? {
+            (Value::Okay, _) => Ok(Inserted::Done),
+            // After a lost reply the value may be our own.
+            (Value::Nil, true) if self.holds(new.key, &new.value).await? => Ok(Inserted::Done),
+            (Value::Nil, _) => Ok(Inserted::KeyTaken),
+            _ => Err(unexpected(ACTION)),
         }
     }
 
-    async fn rename(
-        &self,
-        name: &str,
-        seen: &[u8],
-        new_name: &str,
-        value: &[u8],
-        expires: SystemTime,
-    ) -> Result<Replaced, Error> {
-        const WHAT: &str = "rename in the cache";
-        if name == new_name {
-            return self.replace(name, seen, value, expires).await;
+    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        const ACTION: &str = "write to Redis";
+        let Replace { key, expected, new_key, value, expires } = change;
+        let new_key = new_key.filter(|new_key| *new_key != key);
+        let Some(name) = self.names.name(key) else { return Ok(Replaced::Gone) };
+        let mut names = vec![name];
+        if let Some(new_key) = new_key {
+            names.push(self.names.own_name(new_key)?);
         }
-        let left = milliseconds(expires);
-        let keys: &[&str] = &[&self.key(name), &self.key(new_name)];
-        let request = Request::script(RENAME, keys, &[seen, value, left.to_string().as_bytes()]);
-        let Answer { values, repeated } = self.ask(WHAT, request).await?;
-        match replaced(values).ok_or_else(|| odd(WHAT))? {
-            // It was the first attempt that did it.
-            Replaced::Gone if repeated && (left == 0 || self.holds(new_name, value).await?) => {
+        let time = milliseconds(expires);
+        let milliseconds = time.to_string();
+        let mut arguments = vec![&expected[..], milliseconds.as_bytes()];
+        arguments.extend(value.as_deref());
+        let Reply { values, repeated } = self.call(ACTION, Call::replace(&names, &arguments)).await?;
+        let replaced = replaced(values).ok_or_else(|| unexpected(ACTION))?;
+        let value = value.as_ref().unwrap_or(&expected);
+        // If the reply to the first attempt was lost, the second one may see what the first one has done.
+        match (replaced, new_key) {
+            (Replaced::Gone, _) if repeated && time == 0 => Ok(Replaced::Done),
+            (Replaced::Gone, Some(new_key)) if repeated && self.holds(new_key, value).await? => {
                 Ok(Replaced::Done)
             }
-            other => Ok(other),
-        }
-    }
-
-    async fn delete(&self, name: &str) -> Result<bool, Error> {
-        const WHAT: &str = "delete from the cache";
-        match self.one(WHAT, Request::about(&self.key(name), "DEL", &[])).await? {
-            (Value::Int(count), _) => Ok(count > 0),
-            _ => Err(odd(WHAT)),
-        }
-    }
-
-    fn is_near(&self, name: &str, new_name: &str) -> bool {
-        !self.client.is_cluster() || slot(self.key(name).as_bytes()) == slot(self.key(new_name).as_bytes())
-    }
-
-    /// The cursor says which server, where in it, and what the servers were when it began.
-    async fn names(
-        &self,
-        prefix: &str,
-        cursor: Option<&str>,
-    ) -> Result<(Vec<String>, Option<String>), Error> {
-        const WHAT: &str = "list the names in the cache";
-        let owners = self.client.owners(self.deadline).await.map_err(|failure| failure.explain(WHAT))?;
-        let fingerprint = owners.fingerprint();
-        let (index, at) = match cursor {
-            None => (0, 0),
-            Some(cursor) => {
-                let (index, at, before) = parse_cursor(cursor).ok_or_else(|| {
-                    Error::store(format!("cannot {WHAT}: the cursor is none that an earlier call gave"))
-                })?;
-                if before != fingerprint {
-                    return Err(Error::store(format!(
-                        "cannot {WHAT}: the servers of Redis changed meanwhile, so that some could be missed; begin again"
-                    )));
-                }
-                (index, at)
+            (Replaced::Conflict(row), None) if repeated && row.value.as_ref() == Some(value) => {
+                Ok(Replaced::Done)
             }
-        };
-        let servers = owners.all();
-        let Some(server) = servers.get(index) else { return Ok((Vec::new(), None)) };
-        let (at, pattern) = (at.to_string(), pattern(&self.key(prefix)));
-        let scan: &[&[u8]] = &[b"SCAN", at.as_bytes(), b"MATCH", pattern.as_bytes(), b"COUNT", b"500"];
-        let (answer, _) = self.one(WHAT, Request::to(server.clone(), scan)).await?;
-        let (at, keys): (u64, Vec<Vec<u8>>) = redis::from_redis_value(answer).map_err(|_| odd(WHAT))?;
-        // A name of ours is text.
-        let keys = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
-        let names = keys.filter_map(|key| key.strip_prefix(&*self.front).map(str::to_owned)).collect();
-        let next = match at {
-            0 => (index + 1 < servers.len()).then_some((index + 1, 0)),
-            at => Some((index, at)),
-        };
-        Ok((names, next.map(|(index, at)| format!("{index}.{at}.{fingerprint}"))))
+            (Replaced::Conflict(row), _) => Ok(Replaced::Conflict(self.bounded(row))),
+            (other, _) => Ok(other),
+        }
     }
 
-    /// Every server answers, and lets us delete and run scripts.
-    async fn check(&self) -> Result<(), Error> {
-        const WHAT: &str = "use Redis as a cache";
-        let owners = self.client.owners(self.deadline).await.map_err(|failure| failure.explain(WHAT))?;
-        for server in owners.all() {
-            let _ = self.one(WHAT, Request::to(server, &[b"PING"])).await?;
+    async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
+        const ACTION: &str = "delete from Redis";
+        let Some(name) = self.names.name(key) else { return Ok(false) };
+        match self.call_one(ACTION, Call::on_key("DEL", &name, &[])).await? {
+            (Value::Int(count), _) => Ok(count > 0),
+            _ => Err(unexpected(ACTION)),
         }
-        // No session has this name, since its key would be empty.
-        let key = self.key("django.contrib.sessions.cache");
-        let delete = Request::about(&key, "DEL", &[]);
-        for request in [delete, Request::script(REPLACE, &[&key], &[b"", b"", b"0"])] {
-            match self.client.ask(self.deadline, request).await {
-                // A user who has other names only may do the same with them.
-                Err(Failure::Refused(refusal)) if refusal.is_about_a_key() => {}
-                other => drop(other.map_err(|failure| failure.explain(WHAT))?),
+    }
+
+    /// One page is one reply to `SCAN`, never a part of one. If its values have more than 4 MiB, the same
+    /// page is read again with fewer keys, down to the fewest that Redis can return.
+    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+        let (prefix, timeout) = (self.names.prefix(), Backend::save_timeout(self));
+        let mut position = Position::new(after.as_ref())?;
+        loop {
+            let scanned = scan(&self.client, timeout, &prefix, position).await;
+            let (names, next) = scanned.map_err(|error| error.explain(scan::ACTION))?;
+            let smaller = position.smaller().filter(|_| names.len() > 1);
+            let max_bytes = smaller.map_or(usize::MAX, |_| PAGE_BYTES);
+            match (self.rows(&names, max_bytes).await?, smaller) {
+                (None, Some(smaller)) => position = smaller,
+                (entries, _) => {
+                    return Ok(Page::new(entries.unwrap_or_default(), next.map(Position::cursor)));
+                }
+            }
+        }
+    }
+
+    /// Nothing to do: Redis deletes expired values by itself.
+    async fn clear_expired(&self, _: u32) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    /// Errors unless every server answers, and lets the user delete keys and run scripts.
+    async fn check(&self) -> Result<(), Error> {
+        const ACTION: &str = "use Redis for sessions";
+        let timeout = Backend::save_timeout(self);
+        let slots = self.client.slot_map(timeout).await.map_err(|error| error.explain(ACTION))?;
+        for server in slots.servers() {
+            let _ = self.call_one(ACTION, Call::to_server(server, &[b"PING"])).await?;
+        }
+        // No session has this name: its key would be empty.
+        let name = self.names.prefix();
+        let replace = Call::replace(slice::from_ref(&name), &[b"", b"0"]);
+        for call in [Call::on_key("DEL", &name, &[]), replace] {
+            match self.client.call(timeout, call).await {
+                // The user may use the command, but not on this key.
+                Err(CallError::Rejected(rejection)) if rejection.is_about_a_key() => {}
+                other => drop(other.map_err(|error| error.explain(ACTION))?),
             }
         }
         Ok(())
     }
 
-    fn deadline(&self) -> Duration {
-        self.deadline
+    /// In a Redis Cluster, a key in the slot of the old one: only there can a script rename.
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        match old.filter(|_| self.client.is_cluster()).and_then(|old| self.names.name(old)) {
+            Some(name) => key_in_slot(&self.names.prefix(), slot(name.as_bytes())),
+            None => SessionKey::generate(),
+        }
+    }
+
+    fn save_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(if self.names.in_front { TIMEOUT_IN_FRONT } else { TIMEOUT })
+    }
+
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
+        let names = KeyNames { in_front: site.in_front, ..self.names.clone() };
+        Ok(Some(Self { names, max_value_bytes: site.max_value_bytes, ..self.clone() }))
     }
 }
 
-fn parse_cursor(cursor: &str) -> Option<(usize, u64, u64)> {
-    let mut parts = cursor.split('.');
-    let all = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(all)
+/// A reply that the command does not have.
+fn unexpected(action: &str) -> Error {
+    Error::store(format!("cannot {action}: the server sent an unexpected reply; is this Redis?"))
 }
 
-/// An answer that the command does not have.
-fn odd(what: &str) -> Error {
-    Error::store(format!("cannot {what}: Redis gave an answer that it has never given; is it Redis?"))
-}
-
-impl fmt::Debug for RedisCache {
+impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisCache")
+        f.debug_struct("Redis")
             .field("client", &self.client)
-            .field("key_prefix", &self.prefix)
-            .field("version", &self.version)
-            .field("deadline", &self.deadline)
-            .finish()
+            .field("names", &self.names)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }

@@ -1,105 +1,79 @@
-//! Which server has a key: slots and their owners.
+//! The slots of a Redis Cluster: which one a key has, and new keys for a slot.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use crate::SessionKey;
 
-use redis::Value;
+pub(super) const SLOTS: u16 = 16_384;
 
-use super::server::Address;
+/// CRC-16/XMODEM, as Redis uses it.
+const POLYNOMIAL: u16 = 0x1021;
 
-const SLOTS: u16 = 16_384;
-
-/// The slot of a key in a Redis Cluster: of all of it, or of what stands between its first braces.
-pub(super) fn slot(key: &[u8]) -> u16 {
-    crc16(tag(key)) % SLOTS
+/// Returns the slot of a Redis key, which is that of its hash tag (`{…}`) if it has one.
+pub(super) fn slot(name: &[u8]) -> u16 {
+    crc16(hash_tag(name).unwrap_or(name)) % SLOTS
 }
 
-fn tag(key: &[u8]) -> &[u8] {
-    let inside = key.iter().position(|&byte| byte == b'{').and_then(|open| {
-        let rest = &key[open + 1..];
-        rest.iter().position(|&byte| byte == b'}').map(|close| &rest[..close])
-    });
-    inside.filter(|tag| !tag.is_empty()).unwrap_or(key)
+fn hash_tag(name: &[u8]) -> Option<&[u8]> {
+    let open = name.iter().position(|&byte| byte == b'{')? + 1;
+    let length = name[open..].iter().position(|&byte| byte == b'}')?;
+    Some(&name[open..open + length]).filter(|tag| !tag.is_empty())
 }
 
-/// CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (0..8).fold(
-            crc ^ u16::from(byte) << 8,
-            |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-            },
-        )
-    })
+    bytes.iter().fold(0, |crc, &byte| shift(crc ^ u16::from(byte) << 8))
 }
 
-/// The owners of all slots at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owners(Vec<(u16, u16, Address)>);
+/// Eight steps of the CRC.
+fn shift(crc: u16) -> u16 {
+    (0..8).fold(crc, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ POLYNOMIAL })
+}
 
-impl Owners {
-    /// One that has everything.
-    pub(super) fn one(server: Address) -> Self {
-        Self(vec![(0, SLOTS - 1, server)])
+/// Undoes sixteen steps of the CRC. The polynomial is odd, so the last bit tells whether a step has applied
+/// it.
+fn unshift(crc: u16) -> u16 {
+    (0..16).fold(crc, |crc, _| if crc & 1 == 0 { crc >> 1 } else { (crc ^ POLYNOMIAL) >> 1 | 0x8000 })
+}
+
+/// Generates a key whose name in Redis, `prefix` and the key, has this slot.
+///
+/// Thirty characters are random and the last two are computed. That fits one time in fifteen on average,
+/// since they must be of a-z and 0-9. All keys of the slot remain possible: no key is likelier than one in
+/// 2^151.
+pub(super) fn key_in_slot(prefix: &str, slot: u16) -> SessionKey {
+    if hash_tag(prefix.as_bytes()).is_some() {
+        return SessionKey::generate(); // whose slot is that of the tag, whatever the key
     }
-
-    /// From the answer to `CLUSTER SLOTS`: `[[start, end, [host, port, …], replica…]…]`. None if it is not of that form.
-    pub(super) fn parse(answer: &Value, asked: &Address) -> Option<Self> {
-        let mut ranges = Vec::new();
-        for range in array(answer)? {
-            let [Value::Int(start), Value::Int(end), owner, ..] = array(range)? else { return None };
-            let [host, Value::Int(port), ..] = array(owner)? else { return None };
-            let host = match host {
-                Value::BulkString(host) => str::from_utf8(host).ok()?,
-                _ => "",
-            };
-            let owner = Address::relative(host, u16::try_from(*port).ok()?, asked);
-            ranges.push((u16::try_from(*start).ok()?, u16::try_from(*end).ok()?, owner));
+    loop {
+        let key = SessionKey::generate();
+        let Some((head, _)) = key.as_str().split_at_checked(30) else { return key };
+        let crc = crc16(&[prefix.as_bytes(), head.as_bytes()].concat());
+        // The slot is the lower 14 bits of the CRC; the upper two are free. Two bytes decide all sixteen.
+        for upper in 0..4 {
+            let last = (crc ^ unshift(upper << 14 | slot)).to_be_bytes();
+            if last.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+                return SessionKey::from_text(&format!(
+                    "{head}{}{}",
+                    char::from(last[0]),
+                    char::from(last[1])
+                ));
+            }
         }
-        ranges.sort_by_key(|(start, ..)| *start);
-        Some(Self(ranges))
-    }
-
-    /// None if nobody has the slot.
-    pub(super) fn of(&self, slot: u16) -> Option<&Address> {
-        self.0.iter().find(|(start, end, _)| (*start..=*end).contains(&slot)).map(|(.., owner)| owner)
-    }
-
-    /// Each of them once, in an order that stays.
-    pub(super) fn all(&self) -> Vec<Address> {
-        let mut all: Vec<_> = self.0.iter().map(|(.., owner)| owner.clone()).collect();
-        all.sort();
-        all.dedup();
-        all
-    }
-
-    /// The same for the same owners of the same slots.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
-fn array(value: &Value) -> Option<&[Value]> {
-    match value {
-        Value::Array(values) => Some(values),
-        _ => None,
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn slots_are_those_of_redis() {
         // From `CLUSTER KEYSLOT`.
-        for (key, expected) in
+        for (name, expected) in
             [("", 0), ("123456789", 12_739), ("foo", 12_182), ("{foo}bar", 12_182), ("a{foo}{bar}", 12_182)]
         {
-            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+            assert_eq!(slot(name.as_bytes()), expected, "{name}");
         }
         assert_eq!(slot(b"{}foo"), crc16(b"{}foo") % SLOTS);
         assert_eq!(slot(b"{foo"), crc16(b"{foo") % SLOTS);
@@ -107,24 +81,35 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_has_no_owners() {
-        let asked = Address::Tcp("h".to_owned(), 1);
-        for nonsense in [
-            Value::Nil,
-            Value::Array(vec![Value::Nil]),
-            Value::Array(vec![Value::Array(vec![Value::Int(1), Value::Int(-2), Value::Nil])]),
-            Value::Array(vec![Value::Array(vec![
-                Value::Int(-1),
-                Value::Int(1),
-                Value::Array(vec![Value::Nil, Value::Int(99_999)]),
-            ])]),
-        ] {
-            assert_eq!(Owners::parse(&nonsense, &asked), None);
+    fn steps_of_the_crc_can_be_undone() {
+        assert!((0..=u16::MAX).all(|crc| unshift(shift(shift(crc))) == crc));
+    }
+
+    #[test]
+    fn new_keys_have_the_slot_and_are_random() {
+        let prefix = ":1:django.contrib.sessions.cache";
+        let wanted = slot(format!("{prefix}{}", SessionKey::generate().as_str()).as_bytes());
+        let keys: HashSet<_> = (0..10_000).map(|_| key_in_slot(prefix, wanted)).collect();
+        assert_eq!(keys.len(), 10_000);
+        let mut characters = vec![HashSet::new(); 32];
+        for key in &keys {
+            let key = key.as_str();
+            assert_eq!(slot(format!("{prefix}{key}").as_bytes()), wanted);
+            assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+            key.chars().zip(&mut characters).for_each(|(character, all)| drop(all.insert(character)));
         }
-        let owner = Value::Array(vec![Value::Nil, Value::Int(7)]);
-        let answer = Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(9), owner])]);
-        let owners = Owners::parse(&answer, &asked).unwrap();
-        assert_eq!(owners.of(9), Some(&Address::Tcp("h".to_owned(), 7)));
-        assert_eq!(owners.of(10), None);
+        assert!(characters.iter().all(|all| all.len() == 36), "every character occurs at every position");
+    }
+
+    #[test]
+    fn every_slot_and_every_prefix_has_new_keys() {
+        let name = |prefix: &str, wanted| format!("{prefix}{}", key_in_slot(prefix, wanted).as_str());
+        for wanted in (0..SLOTS).step_by(13) {
+            assert_eq!(slot(name("site:1:", wanted).as_bytes()), wanted);
+        }
+        for open in ["{", "a{b:1:", "{}:1:", "}{:1:"] {
+            assert_eq!(slot(name(open, 77).as_bytes()), 77, "{open}");
+        }
+        assert_eq!(slot(name("{site}:1:", 77).as_bytes()), slot(b"site"), "the tag decides");
     }
 }

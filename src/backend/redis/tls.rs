@@ -1,58 +1,42 @@
 //! TLS to Redis, with rustls, if the feature `tls` is built in.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use tokio::net::TcpStream;
 
-use super::server::Stream;
+use super::stream::ByteStream;
 use crate::Error;
 
 #[cfg(feature = "tls")]
-pub(super) use self::with_rustls::Tls;
+pub(super) struct TlsClient(tokio_rustls::TlsConnector);
 
-/// There is none.
-#[cfg(not(feature = "tls"))]
-pub(super) enum Tls {}
-
-#[cfg(not(feature = "tls"))]
-impl Tls {
-    pub(super) fn new(_: Option<&Path>) -> Result<Self, Error> {
-        Err(Error::configuration(
-            "rediss:// needs TLS, which is not built in: add the feature tls of actix-django-session",
-        ))
+#[cfg(feature = "tls")]
+impl TlsClient {
+    /// Trusts the certificates in the file, or those that this machine trusts.
+    pub(super) fn new(ca: Option<&Path>) -> Result<Self, Error> {
+        use crate::backend::tls::{Check, Files, client};
+        let files = Files { roots: ca.map(|file| ("ca", file)), identity: None };
+        Ok(Self(std::sync::Arc::new(client(Check::Name, &files)?).into()))
     }
 
-    #[allow(clippy::unused_async)] // as with the feature
-    pub(super) async fn connect(&self, _: &str, _: TcpStream) -> std::io::Result<Box<dyn Stream>> {
-        match *self {}
+    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<Box<dyn ByteStream>> {
+        let name = tokio_rustls::rustls::pki_types::ServerName::try_from(host.to_owned());
+        Ok(Box::new(self.0.connect(name.map_err(io::Error::other)?, stream).await?))
     }
 }
 
-#[cfg(feature = "tls")]
-mod with_rustls {
-    use std::sync::Arc;
+/// Without the feature there is no value of this type.
+#[cfg(not(feature = "tls"))]
+pub(super) enum TlsClient {}
 
-    use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+#[cfg(not(feature = "tls"))]
+impl TlsClient {
+    pub(super) fn new(_: Option<&Path>) -> Result<Self, Error> {
+        Err(Error::configuration("rediss:// needs TLS: add the feature tls of actix-django-session"))
+    }
 
-    use super::{Error, Path, Stream, TcpStream};
-    use crate::store::tls::{Check, Files, client};
-
-    pub(in super::super) struct Tls(TlsConnector);
-
-    impl Tls {
-        /// Trusts the certificates in the file, or those that this machine trusts.
-        pub(in super::super) fn new(ca: Option<&Path>) -> Result<Self, Error> {
-            let files = Files { roots: ca.map(|file| ("ca", file)), identity: None };
-            Ok(Self(Arc::new(client(Check::Name, &files)?).into()))
-        }
-
-        pub(in super::super) async fn connect(
-            &self,
-            host: &str,
-            stream: TcpStream,
-        ) -> std::io::Result<Box<dyn Stream>> {
-            let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-            Ok(Box::new(self.0.connect(name, stream).await?))
-        }
+    #[allow(clippy::unused_async)] // as with the feature
+    pub(super) async fn connect(&self, _: &str, _: TcpStream) -> io::Result<Box<dyn ByteStream>> {
+        match *self {}
     }
 }

@@ -1,50 +1,51 @@
-//! What a URL says about Redis: which servers, who we are to them, and how names are made.
+//! The URL of a Redis: servers, login, and how keys are named.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use super::{server::Address, tls::Tls};
-use crate::Error;
+use super::{stream::Address, tls::TlsClient};
+use crate::{Error, backend::parameters::Parameters};
 
-/// What may stand behind the `?`.
-pub(crate) const PARAMETERS: &[&str] = &["ca", "db", "deadline", "prefix", "version"];
+const PARAMETERS: &[&str] = &["ca", "db", "deadline", "prefix", "version"];
 
 const FORMS: &str = "a Redis URL has the form redis://user:password@host:port/db, rediss://… (TLS), \
      redis+unix:///path, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master";
 
 /// Everything that a URL says.
 #[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) target: Target,
+pub(super) struct RedisUrl {
+    pub(super) config: RedisConfig,
     pub(super) prefix: String,
     pub(super) version: u32,
-    pub(super) deadline: Duration,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// Where to connect, and as whom.
-pub(super) struct Target {
-    pub(super) kind: Kind,
-    /// The server, or those of a cluster to ask first, or the sentinels.
+#[derive(Default)]
+pub(super) struct RedisConfig {
+    pub(super) layout: Layout,
+    /// The server, or some servers of the cluster, or the sentinels.
     pub(super) servers: Vec<Address>,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<TlsClient>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) db: u32,
 }
 
 /// How the server of a key is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Layout {
+    #[default]
     Server,
     Cluster,
-    /// The name that the sentinels have for the master.
+    /// With the name that the sentinels have for the master.
     Sentinel(String),
 }
 
 /// Without user and password.
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Target")
-            .field("kind", &self.kind)
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("layout", &self.layout)
             .field("servers", &self.servers)
             .field("tls", &self.tls.is_some())
             .field("db", &self.db)
@@ -52,106 +53,115 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Nothing of the URL is repeated in an error but names of parameters: any other part may be a password.
-pub(super) fn parse(url: &str) -> Result<Settings, Error> {
+/// Errors repeat nothing of the URL but names of parameters: any other part may be a password.
+pub(super) fn parse(url: &str) -> Result<RedisUrl, Error> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::configuration(FORMS))?;
-    let (with_tls, kind) = match scheme {
-        "redis" => (false, Kind::Server),
-        "rediss" => (true, Kind::Server),
-        "redis+unix" | "unix" => return parse_unix(rest),
-        "redis+cluster" => (false, Kind::Cluster),
-        "rediss+cluster" => (true, Kind::Cluster),
-        "redis+sentinel" => (false, Kind::Sentinel(String::new())),
-        "rediss+sentinel" => (true, Kind::Sentinel(String::new())),
+    let (with_tls, layout) = match scheme {
+        "redis" | "redis+unix" | "unix" => (false, Layout::Server),
+        "rediss" => (true, Layout::Server),
+        "redis+cluster" => (false, Layout::Cluster),
+        "rediss+cluster" => (true, Layout::Cluster),
+        "redis+sentinel" => (false, Layout::Sentinel(String::new())),
+        "rediss+sentinel" => (true, Layout::Sentinel(String::new())),
         _ => return Err(Error::configuration(FORMS)),
     };
-    let (place, query) = split_query(rest)?;
-    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-    let (credentials, hosts) = split_credentials(authority)?;
-    if path.contains('@') {
-        return Err(encode_it());
+    let (place, mut parameters) = Parameters::of(rest);
+    if rest.contains('#') || rest[place.len()..].contains('@') {
+        return Err(misplaced());
     }
-    let port = if matches!(kind, Kind::Sentinel(_)) { 26_379 } else { 6379 };
-    let servers = hosts.split(',').map(|host| server(host, port)).collect::<Result<Vec<_>, _>>()?;
-    if kind == Kind::Server && servers.len() > 1 {
-        return Err(Error::configuration(
-            "the URL names several servers: write redis+cluster:// or redis+sentinel://, or name one",
-        ));
-    }
-    let parameters = Parameters::parse(query)?;
-    let (kind, path) = match kind {
-        Kind::Sentinel(_) => {
-            let (master, path) = path.split_once('/').unwrap_or((path, ""));
-            if master.is_empty() {
-                return Err(Error::configuration(
-                    "a Sentinel URL ends with the name of the master: redis+sentinel://host:port,host:port/mymaster",
-                ));
-            }
-            (Kind::Sentinel(decode(master)?), path)
-        }
-        other => (other, path),
+    let (mut config, path) = match scheme.ends_with("unix") {
+        true => (unix(place)?, ""),
+        false => network(place, layout)?,
     };
-    let db = database(path.strip_suffix('/').unwrap_or(path), &parameters)?;
-    if kind == Kind::Cluster && db != 0 {
+    config.db = match (path, parameters.take("db")?) {
+        ("", db) => db.unwrap_or(0),
+        (_, Some(_)) => {
+            return Err(Error::configuration("the Redis URL names a database twice: in its path and as db"));
+        }
+        (path, None) => path.parse().map_err(|_| {
+            let text = "the database in the Redis URL is no number: write redis://host:6379/0 or ?db=0";
+            Error::configuration(text)
+        })?,
+    };
+    if config.layout == Layout::Cluster && config.db != 0 {
         return Err(Error::configuration("a Redis Cluster has only database 0: leave the number out"));
     }
-    let tls = match (with_tls, &parameters.ca) {
-        (true, ca) => Some(Tls::new(ca.as_deref())?),
-        (false, None) => None,
-        (false, Some(_)) => {
+    let ca: Option<PathBuf> = parameters.take("ca")?;
+    if ca.is_some() && !with_tls {
+        return Err(Error::configuration("the parameter ca is for TLS: write rediss:// instead of redis://"));
+    }
+    // Django's defaults for `KEY_PREFIX` and `VERSION`.
+    let (prefix, version) =
+        (parameters.take("prefix")?.unwrap_or_default(), parameters.take("version")?.unwrap_or(1));
+    let timeout = parameters.seconds("deadline")?;
+    parameters.end("Redis", PARAMETERS)?;
+    config.tls = with_tls.then(|| TlsClient::new(ca.as_deref())).transpose()?;
+    Ok(RedisUrl { config, prefix, version, timeout })
+}
+
+/// Reads `user:password@host:port,host:port/path`. Returns what of the path names a database.
+fn network(place: &str, layout: Layout) -> Result<(RedisConfig, &str), Error> {
+    let (authority, mut path) = place.split_once('/').unwrap_or((place, ""));
+    let ((user, password), hosts) = credentials(authority)?;
+    if path.contains('@') {
+        return Err(misplaced());
+    }
+    let port = if matches!(layout, Layout::Sentinel(_)) { 26_379 } else { 6379 };
+    let servers = hosts.split(',').map(|host| server(host, port)).collect::<Result<Vec<_>, _>>()?;
+    let layout = match layout {
+        Layout::Server if servers.len() > 1 => {
             return Err(Error::configuration(
-                "the parameter ca is for TLS: write rediss:// instead of redis://",
+                "the URL names several servers: write redis+cluster:// or redis+sentinel://, or name one",
             ));
         }
+        Layout::Sentinel(_) => {
+            let (master, rest) = path.split_once('/').unwrap_or((path, ""));
+            if master.is_empty() {
+                return Err(Error::configuration(
+                    "a Sentinel URL ends with the name of the master: \
+                     redis+sentinel://host:port,host:port/mymaster",
+                ));
+            }
+            path = rest;
+            Layout::Sentinel(decode(master)?)
+        }
+        other => other,
     };
-    let (user, password) = credentials;
-    parameters.settings(Target { kind, servers, tls, user, password, db })
+    let config = RedisConfig { layout, servers, user, password, ..RedisConfig::default() };
+    Ok((config, path.strip_suffix('/').unwrap_or(path)))
 }
 
-fn parse_unix(rest: &str) -> Result<Settings, Error> {
-    let (place, query) = split_query(rest)?;
+/// Reads `user:password@/path`.
+fn unix(place: &str) -> Result<RedisConfig, Error> {
     let start = place.find('/').ok_or_else(|| Error::configuration(FORMS))?;
     let (authority, path) = place.split_at(start);
-    let ((user, password), host) = split_credentials(authority)?;
+    let ((user, password), host) = credentials(authority)?;
     if path.contains('@') || !host.is_empty() || path.len() < 2 {
         return Err(Error::configuration(
-            "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write other \
-             characters than letters, digits and -._~ of user and password as %XX",
+            "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write \
+             characters of user and password other than letters, digits and -._~ as %XX",
         ));
     }
-    let parameters = Parameters::parse(query)?;
-    if parameters.ca.is_some() {
-        return Err(Error::configuration("the parameter ca is for rediss://: a Unix socket needs no TLS"));
-    }
     let servers = vec![Address::Unix(PathBuf::from(decode(path)?))];
-    let db = database("", &parameters)?;
-    parameters.settings(Target { kind: Kind::Server, servers, tls: None, user, password, db })
+    Ok(RedisConfig { servers, user, password, ..RedisConfig::default() })
 }
 
-fn split_query(rest: &str) -> Result<(&str, &str), Error> {
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if rest.contains('#') || query.contains('@') {
-        return Err(encode_it());
-    }
-    Ok((place, query))
-}
-
-/// A password with a `/`, say, that would be cut in two.
-fn encode_it() -> Error {
+/// For a password with a `/`, say, which would be cut in two.
+fn misplaced() -> Error {
     Error::configuration(
-        "the Redis URL has an @ or # in a place where none can be: write characters of user and password other \
-         than letters, digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
+        "the Redis URL has an @ or # where none can be: write characters of user and password other than \
+         letters, digits and -._~ as %XX (@ as %40, / as %2F, # as %23, ? as %3F)",
     )
 }
 
-type Credentials = (Option<String>, Option<String>);
+type UserAndPassword = (Option<String>, Option<String>);
 
-fn split_credentials(authority: &str) -> Result<(Credentials, &str), Error> {
+fn credentials(authority: &str) -> Result<(UserAndPassword, &str), Error> {
     let Some((credentials, hosts)) = authority.split_once('@') else {
         return Ok(((None, None), authority));
     };
     if hosts.contains('@') {
-        return Err(encode_it());
+        return Err(misplaced());
     }
     let (user, password) = credentials.split_once(':').ok_or_else(|| {
         Error::configuration("the Redis URL has a user and no password: write user:password@ or :password@")
@@ -166,100 +176,112 @@ fn server(host: &str, default_port: u16) -> Result<Address, Error> {
         Some((name, port)) => (name, port.strip_prefix(':')),
         None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
     };
-    let port = match port {
-        None => default_port,
-        Some(port) => port.parse().map_err(|_| {
-            Error::configuration(
-                "the Redis URL has a port that is no number from 1 to 65535; IPv6 is [::1]:6379",
-            )
-        })?,
-    };
+    let port = port.map_or(Ok(default_port), str::parse).map_err(|_| {
+        Error::configuration("the Redis URL has a port that is no number from 1 to 65535; IPv6 is [::1]:6379")
+    })?;
     if name.is_empty() || port == 0 {
         return Err(Error::configuration(FORMS));
     }
     Ok(Address::Tcp(decode(name)?, port))
 }
 
-fn database(path: &str, parameters: &Parameters) -> Result<u32, Error> {
-    let wrong = || {
-        Error::configuration("the database in the Redis URL is no number: write redis://host:6379/0 or ?db=0")
-    };
-    match (path, parameters.db) {
-        ("", db) => Ok(db.unwrap_or(0)),
-        (_, Some(_)) => {
-            Err(Error::configuration("the Redis URL names a database twice: in its path and as db"))
-        }
-        (path, None) => path.parse().map_err(|_| wrong()),
-    }
-}
-
-#[derive(Default)]
-struct Parameters {
-    ca: Option<PathBuf>,
-    db: Option<u32>,
-    deadline: Option<Duration>,
-    prefix: Option<String>,
-    version: Option<u32>,
-}
-
-impl Parameters {
-    fn parse(query: &str) -> Result<Self, Error> {
-        let mut all = Self::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
-            let number = || {
-                value.parse().map_err(|_| {
-                    Error::configuration(format!("the parameter {name} of the Redis URL is no whole number"))
-                })
-            };
-            let before = match name.as_str() {
-                "ca" => all.ca.replace(PathBuf::from(value)).is_some(),
-                "db" => all.db.replace(number()?).is_some(),
-                "deadline" => all.deadline.replace(seconds(&value)?).is_some(),
-                "prefix" => all.prefix.replace(value).is_some(),
-                "version" => all.version.replace(number()?).is_some(),
-                unknown => {
-                    let known = PARAMETERS.join(", ");
-                    return Err(Error::configuration(format!(
-                        "the Redis URL has an unknown parameter {unknown}: the known ones are {known}"
-                    )));
-                }
-            };
-            if before {
-                return Err(Error::configuration(format!("the Redis URL has the parameter {name} twice")));
-            }
-        }
-        Ok(all)
-    }
-
-    /// With Django's defaults for `KEY_PREFIX` and `VERSION`.
-    fn settings(self, target: Target) -> Result<Settings, Error> {
-        Ok(Settings {
-            target,
-            prefix: self.prefix.unwrap_or_default(),
-            version: self.version.unwrap_or(1),
-            deadline: self.deadline.unwrap_or(Duration::from_secs(5)),
-        })
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, Error> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| {
-        Error::configuration(
-            "the parameter deadline of the Redis URL is a number of seconds above 0, like 5 or 0.5",
-        )
-    })
-}
-
-/// `%XX` to what it stands for. A plus is a plus.
+/// Decodes `%XX`. A plus stays a plus.
 fn decode(text: &str) -> Result<String, Error> {
     let text = percent_encoding::percent_decode_str(text).decode_utf8();
-    let text = text.map_err(|_| Error::configuration("the Redis URL has %XX that are no UTF-8"))?;
-    Ok(text.into_owned())
+    text.map(Into::into).map_err(|_| Error::configuration("the Redis URL has %XX that are not UTF-8"))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn servers(url: &str) -> (Layout, Vec<String>, u32) {
+        let config = parse(url).unwrap().config;
+        (config.layout, config.servers.iter().map(ToString::to_string).collect(), config.db)
+    }
+
+    fn one(server: &str, db: u32) -> (Layout, Vec<String>, u32) {
+        (Layout::Server, vec![server.to_owned()], db)
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(servers("redis://h"), one("h:6379", 0));
+        assert_eq!(servers("redis://h:1234/"), one("h:1234", 0));
+        assert_eq!(servers("redis://[::1]:1234/5"), one("[::1]:1234", 5));
+        assert_eq!(servers("redis://[::1]?db=5"), one("[::1]:6379", 5));
+        assert_eq!(servers("redis+unix:///run/redis.sock?db=2"), one("/run/redis.sock", 2));
+        let both = vec!["a:1".to_owned(), "b:26379".to_owned()];
+        assert_eq!(servers("redis+sentinel://a:1,b/main/3"), (Layout::Sentinel("main".to_owned()), both, 3));
+        let both = vec!["a:1".to_owned(), "b:6379".to_owned()];
+        assert_eq!(servers("redis+cluster://a:1,b"), (Layout::Cluster, both, 0));
+    }
+
+    #[test]
+    fn credentials() {
+        let of = |url: &str| {
+            let config = parse(url).unwrap().config;
+            (config.user.unwrap_or_default(), config.password.unwrap_or_default())
+        };
+        assert_eq!(of("redis://h"), (String::new(), String::new()));
+        assert_eq!(of("redis://:p@h"), (String::new(), "p".to_owned()));
+        assert_eq!(of("redis://u:p%40%2f:x@h"), ("u".to_owned(), "p@/:x".to_owned()));
+        assert_eq!(of("redis+unix://u:p@/path"), ("u".to_owned(), "p".to_owned()));
+        assert_eq!(of("redis+cluster://u:p@a,b"), ("u".to_owned(), "p".to_owned()));
+    }
+
+    #[test]
+    fn parameters() {
+        let url = parse("redis://h?prefix=a%3Ab+c&version=7&deadline=0.25").unwrap();
+        assert_eq!(
+            (url.prefix.as_str(), url.version, url.timeout),
+            ("a:b+c", 7, Some(Duration::from_millis(250)))
+        );
+        let url = parse("redis://h").unwrap();
+        assert_eq!((url.prefix.as_str(), url.version), ("", 1));
+    }
+
+    #[test]
+    fn mistakes_are_named_and_no_password_is_repeated() {
+        for (url, says) in [
+            ("", "has the form"),
+            ("localhost", "has the form"),
+            ("http://secret@h", "has the form"),
+            ("redis://", "has the form"),
+            ("redis://:secret@", "has the form"),
+            ("redis://:secret@h:port", "port"),
+            ("redis://:secret@h:99999", "port"),
+            ("redis://:secret", "port"),
+            ("redis://::1", "port"),
+            ("redis://secret@h", "no password"),
+            ("redis://:secr/et@h", "%2F"),
+            ("redis://:secr?et=x@h", "%3F"),
+            ("redis://:secr@et@h", "%40"),
+            ("redis://:secr#et@h", "%23"),
+            ("redis://:%ffsecret@h", "UTF-8"),
+            ("redis://:secr?et=x%40h", "port"),
+            ("redis://:secret@h/secret", "no number"),
+            ("redis://:secret@h/1?db=1", "twice"),
+            ("redis://:secret@h?db=1&db=1", "parameter db twice"),
+            ("redis://:secret@h?db=secret", "parameter db cannot be that"),
+            ("redis://:secret@h?deadline=0", "deadline"),
+            ("redis://:secret@h?deadline=-1", "deadline"),
+            ("redis://:secret@h?deadline=1e300", "deadline"),
+            ("redis://:secret@h?deadline=secret", "deadline"),
+            ("redis://:secret@h?perfix=a", "\"perfix\": it may have ca, db, deadline, prefix, version"),
+            ("redis://:secret@h?ca=/secret", "rediss://"),
+            ("redis://:secret@a,b", "several"),
+            ("redis+cluster://:secret@a/1", "only database 0"),
+            ("redis+sentinel://:secret@a", "name of the master"),
+            ("redis+unix://:secret@h/path", "redis+unix:///path"),
+            ("redis+unix://:secret", "has the form"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.is_configuration(), "{url}: {error}");
+            let text = error.with_causes();
+            assert!(text.contains(says), "{url}: {text}");
+            assert!(!text.contains("secr") && !text.contains("et="), "{url}: {text}");
+        }
+    }
+}

@@ -8,11 +8,11 @@ use clap_complete::Shell;
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  failed: the database is away, a line could not be decoded, …; standard error says what
+    1  failed: the database is away, a line could not be decoded, …; standard error says why
     2  the command line is wrong
     3  doctor found problems
     4  there is no such session
-  130  ended by Ctrl-C, 143 by SIGTERM
+  130  stopped by Ctrl-C, 143 by SIGTERM
 
 Examples:
   export DATABASE_URL=postgres://app@db.example/site SECRET_KEY=…
@@ -20,71 +20,71 @@ Examples:
   django-session clearsessions --pause 0.1
   django-session revoke --user 42
 
-Standard output has what was asked for, standard error has messages. Session keys are shortened, and
-secrets are never shown.";
+Standard output has the result, standard error the messages. Session keys are shortened, and secrets are
+never shown. Only `encode` needs a secret key; without one, signatures are not checked.";
 
-/// Looks after Django's sessions: clears expired ones, finds what is wrong, shows, lists and ends sessions.
+/// Clears, checks, shows, lists and revokes the sessions of Django sites.
 ///
-/// Works on the sessions of Django sites and of actix-django-session alike: a django_session table in PostgreSQL, and
-/// whatever else the program was built for (SQLite, Redis, files). `django-session help COMMAND` says more of each.
+/// Works on the sessions of Django sites and of actix-django-session alike: a django_session table in
+/// PostgreSQL, and what else the program was built for (SQLite, Redis, files). `django-session help COMMAND`
+/// explains each command.
 #[derive(Debug, Parser)]
 #[command(name = "django-session", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(crate) site: SiteArgs,
+    pub(crate) context: ContextArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-// No `env` of clap: what is in the environment must not be shown, and an empty variable is none.
+// Not clap's `env`: help must not show the environment, and an empty variable counts as unset.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The site")]
-pub(crate) struct SiteArgs {
-    /// Where the sessions are, otherwise from DATABASE_URL.
+pub(crate) struct ContextArgs {
+    /// Where the sessions are. Default: the variable DATABASE_URL.
     ///
-    /// postgres://user:password@host:port/database (with ?table=… and ?schema=… if the table is not django_session on
-    /// the search_path), sqlite:///var/db.sqlite3, redis://host/0, file:///var/sessions, or cached:redis://… postgres://…
+    /// postgres://user:password@host:port/database (with ?table=… and ?schema=… if the table is not
+    /// django_session on the search_path), sqlite:///var/db.sqlite3, redis://host/0, file:///var/sessions, or
+    /// cached:redis://… postgres://…
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) database_url: Option<String>,
 
-    /// Django's SECRET_KEY, otherwise from SECRET_KEY.
+    /// Django's SECRET_KEY. Default: the variable SECRET_KEY.
     ///
-    /// An argument is seen by all users of the machine: prefer the variable, or --secret-key-file.
+    /// All users of the machine can see arguments: prefer the variable, or --secret-key-file.
     #[arg(long, global = true, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) secret_key: Option<String>,
 
-    /// A file with nothing but the SECRET_KEY; one newline at its end is dropped.
+    /// A file that contains the SECRET_KEY and nothing else; one newline at its end is dropped.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "secret_key")]
     pub(crate) secret_key_file: Option<PathBuf>,
 
-    /// A former SECRET_KEY that still opens sessions; may be given again. Otherwise from SECRET_KEY_FALLBACKS, with
-    /// commas between.
+    /// A former SECRET_KEY that still verifies sessions; may be repeated. Default: the variable
+    /// SECRET_KEY_FALLBACKS, separated by commas.
     #[arg(long = "fallback", global = true, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) fallbacks: Vec<String>,
 
-    /// Name of the site's engine class, if it is not SessionStore: Django salts signatures with it.
+    /// Name of the site's engine class, if it is not SessionStore: Django's signatures are salted with it.
     #[arg(long, global = true, value_name = "CLASS")]
     pub(crate) salt_class: Option<String>,
 
-    /// How long one statement may take, if the URL does not say (deadline=…).
+    /// Timeout of one statement, if the URL has no deadline=….
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = positive)]
     pub(crate) deadline: Duration,
 
-    /// Show session keys whole. Whoever knows one can be that visitor.
+    /// Show whole session keys. Whoever knows one can impersonate the visitor.
     #[arg(long, global = true)]
     pub(crate) full_keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Delete expired sessions, a batch at a time.
+    /// Delete expired sessions in batches.
     ///
-    /// Django's command of that name is one statement in one transaction: all or nothing. Here no transaction is
-    /// longer than a batch, rows that somebody else holds are passed by, and so it may run on many hosts at once and
-    /// beside a busy site; it takes longer. Ended at any moment, it has done what it has done: run it again to go on.
-    /// Ctrl-C ends it after the running batch, a second one at once.
-    ///
-    /// Needs no secret key, but for sessions in files.
+    /// Django's command of that name is one statement in one transaction: all or nothing. Here each batch is
+    /// a transaction of its own, and locked rows are skipped. So it may run on many hosts at once, beside a
+    /// busy site; it takes longer. Whatever stops it, finished batches stay deleted: run it again to
+    /// continue. Ctrl-C stops it after the current batch, a second Ctrl-C at once.
     #[command(after_long_help = "\
 Examples:
   django-session clearsessions
@@ -94,11 +94,11 @@ Examples:
   django-session clearsessions --dry-run                        # only count them")]
     Clearsessions(ClearArgs),
 
-    /// Find what is wrong with the table, its indexes, rights, clock, upkeep and secrets.
+    /// Check the table, its indexes, rights, clock, upkeep and secrets.
     ///
-    /// Looks and changes nothing. Each finding is ok, a warning or a problem, with what to do about it. Tries the secret key
-    /// and each fallback on a sample of the sessions, and tells how many each opens, which Django wrote them, and why
-    /// the others do not open.
+    /// Reads and changes nothing. Each finding is ok, a warning or a problem, with what to do about it. Tries
+    /// the secret key and each fallback on a sample of the sessions: how many each verifies, which Django
+    /// wrote them, and why others cannot be read.
     ///
     /// Exit code 3 if there is a problem; warnings alone are 0.
     #[command(after_long_help = "\
@@ -108,7 +108,7 @@ Examples:
   django-session doctor --json | jq '.findings[] | select(.level != \"ok\")'")]
     Doctor(DoctorArgs),
 
-    /// Show one session: its data, user, end, size, and which secret opened it.
+    /// Show one session: its data, user, expiry, size, and which secret signed it.
     ///
     /// In PostgreSQL expired sessions are shown too. Exit code 4 if there is none, 1 if it cannot be read.
     #[command(after_long_help = "\
@@ -127,43 +127,45 @@ Examples:
   django-session list --expired | wc -l")]
     List(ListArgs),
 
-    /// End sessions: those with these keys, all of a user, or all.
+    /// Delete sessions: by their keys, those of a user, or all.
     ///
-    /// Whoever has one is logged out by the next request. Prints how many were ended. Exit code 4 if a key is not
-    /// there, 1 if sessions cannot be read that could be the user's.
+    /// Their visitors are logged out by the next request. Prints how many were deleted. Exit code 4 if there
+    /// is no session with a key. Exit code 1 if live sessions of the user are left, or sessions that cannot
+    /// be read and could be the user's.
     #[command(group = ArgGroup::new("which").required(true).args(["keys", "user", "all"]))]
     #[command(after_long_help = "\
 Examples:
-  django-session revoke --user 42                                # logged out everywhere
-  django-session revoke - < leaked-keys.txt                      # a key a line
+  django-session revoke --user 42                                # log a user out everywhere
+  django-session revoke - < leaked-keys.txt                      # one key per line
   django-session revoke --all --yes")]
     Revoke(RevokeArgs),
 
-    /// Turn JSON objects, one a line, into the text that Django stores.
+    /// Encode JSON objects, one per line, as the text that Django stores.
     #[command(after_long_help = "\
 Examples:
   echo '{\"_auth_user_id\": \"42\"}' | django-session encode
   django-session encode --salt-class MyStore --serializer pickle < sessions.jsonl
 
-A line that is no JSON object is reported with its number and the others are encoded all the same:
+A line that is not a JSON object is reported with its number, and the other lines are still encoded:
 exit code 1.")]
     Encode(EncodeArgs),
 
-    /// Turn text that Django stored, one a line, into JSON.
+    /// Decode text that Django stored, one per line, as JSON.
     ///
-    /// Reads the formats of every Django, JSON and pickled, with the secret key and its fallbacks. Nothing that is
-    /// pickled is ever run: an object that has no JSON is there by the name of its class.
+    /// Reads the formats of every Django, JSON and pickled. Signatures are checked with the secret key and
+    /// its fallbacks, if there are any. Pickles are never executed: an object that has no JSON is shown as
+    /// its class name.
     #[command(after_long_help = "\
 Examples:
   psql -Atc 'SELECT session_data FROM django_session' | django-session decode | jq ._auth_user_id
 
-A line that cannot be decoded is reported with its number and the others are decoded all the same:
+A line that cannot be decoded is reported with its number, and the other lines are still decoded:
 exit code 1.")]
     Decode,
 
     /// Create the table django_session and its indexes, as Django's migration does.
     ///
-    /// A table that is there stays as it is. Needs no secret key. A Django site that comes later accepts it with
+    /// An existing table is left as it is. A Django site that comes later accepts it with
     /// `manage.py migrate --fake-initial`.
     #[command(after_long_help = "\
 Examples:
@@ -171,9 +173,9 @@ Examples:
   django-session createtable --database-url 'postgres://app@db.example/site?schema=accounts'")]
     Createtable,
 
-    /// Count: live and expired sessions, when they end or ended, their sizes, users and anonymous visitors.
+    /// Count sessions: live and expired ones by expiry date, their sizes, users and anonymous visitors.
     ///
-    /// Tables of millions are estimated from a sample.
+    /// Numbers and sizes are exact. Users are counted in a sample of the live sessions.
     #[command(after_long_help = "\
 Examples:
   django-session stats
@@ -196,14 +198,14 @@ pub(crate) struct ClearArgs {
     /// Sessions deleted by one statement.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
-    /// Wait so long between batches; may have a fraction.
+    /// Pause between two batches; may have a fraction.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) pause: Duration,
-    /// Delete at most so many.
+    /// Delete at most this many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// Also VACUUM the table, after each million and at the end: until then every query finds its way through what
-    /// was deleted. Only in PostgreSQL, and only as the table's owner.
+    /// Also VACUUM the table, after each million and at the end: until then queries step over what was
+    /// deleted. Only in PostgreSQL, and only as the table's owner.
     #[arg(long)]
     pub(crate) vacuum: bool,
     /// Only count what would be deleted.
@@ -236,37 +238,37 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// Only those in which this user is logged in.
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
     pub(crate) user: Option<String>,
-    /// The expired ones that nobody has cleared, instead of the live ones.
+    /// Expired sessions that have not been cleared, instead of the live ones.
     #[arg(long)]
     pub(crate) expired: bool,
-    /// At most so many.
+    /// At most this many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// A JSON object a line.
+    /// One JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
-    /// Keys of sessions; `-` reads them from standard input, one a line.
-    #[arg(value_name = "KEY")]
+    /// Keys of sessions; `-` reads them from standard input, one per line.
+    #[arg(value_name = "KEY", value_parser = not_blank)]
     pub(crate) keys: Vec<String>,
-    /// All sessions of the user with this id (the primary key, not the name).
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    /// All live sessions of the user with this id (the primary key, not the name).
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
     pub(crate) user: Option<String>,
-    /// All sessions of all users, expired ones too. Asks first.
+    /// All sessions of all users, expired ones too. Asks for confirmation.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum SerializerName {
     /// Django's JSONSerializer.
     Json,
     /// PickleSerializer of Django 4.2 and older.
@@ -276,18 +278,26 @@ pub(crate) enum Format {
 #[derive(Debug, clap::Args)]
 pub(crate) struct EncodeArgs {
     /// The site's SESSION_SERIALIZER.
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    pub(crate) serializer: Format,
+    #[arg(long, value_enum, default_value_t = SerializerName::Json)]
+    pub(crate) serializer: SerializerName,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatsArgs {
-    /// Live sessions that are opened to see whether somebody is logged in.
+    /// Live sessions that are read to count users.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) sample: u32,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Refuses what an unset shell variable leaves.
+fn not_blank(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty: is a shell variable unset?".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -307,7 +317,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_makes_sense() {
+    fn the_command_line_is_consistent() {
         super::Args::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! `clearsessions`: deletes what has expired, a batch at a time.
+//! `clearsessions`: deletes expired sessions in batches.
 
 use std::{
     sync::{
@@ -8,143 +8,125 @@ use std::{
     time::Duration,
 };
 
-use actix_django_session::store::AnyStore;
+use actix_django_session::Store;
+use indicatif::HumanCount;
 
 use crate::{
     args::ClearArgs,
+    context::Context,
     database::Database,
-    exit::{Exit, Failure},
+    error::{CliError, Result, Status},
     interrupt::Interrupt,
-    output::{Out, complain, count, counted, span, tell},
+    output::{Output, counted, error, info, span},
     progress::Progress,
-    site::Site,
 };
 
 /// Sessions cleared between two VACUUMs.
 const VACUUM_EVERY: u64 = 1_000_000;
 
-/// How long counting may take before the planner's estimate has to do.
+/// How long to count beforehand; after that the progress has no total.
 const COUNTING: Duration = Duration::from_secs(3);
 
-pub(crate) async fn run(site: &Site, args: &ClearArgs, out: &mut Out) -> Result<Exit, Failure> {
-    if site.needs_secret_to_clear()? {
-        return Err(Failure::text(
-            "a session file says itself when it ends: give the secret key, to read it",
-        ));
-    }
-    let store = site.store_without_secret().await?;
-    let database = site.database().await?;
+pub(crate) async fn run(context: &Context, args: &ClearArgs, out: &mut Output) -> Result {
+    let store = context.store().await?;
+    let database = context.database().await?;
+    let up_to_limit = |number: u64| args.limit.map_or(number, |limit| limit.min(number));
     if args.dry_run {
-        let expired = expired(site, &store, database.as_ref()).await?;
-        let wanted = args.limit.map_or(expired, |limit| limit.min(expired));
-        out.line(format_args!("would clear {}", counted(wanted, "expired session")))?;
-        return Ok(Exit::Done);
+        let expired = up_to_limit(count_expired(context, &store, database.as_ref()).await?);
+        out.line(format_args!("would clear {}", counted(expired, "expired session")))?;
+        return Ok(Status::Success);
     }
     let total = match &database {
-        Some(database) => Some(about(database).await?),
+        Some(database) => database.count(&Database::expired(), COUNTING).await?.map(up_to_limit),
         None => None,
     };
-    let total = total.map(|total| args.limit.map_or(total, |limit| limit.min(total)));
     let vacuum = database.filter(|_| args.vacuum);
     if args.vacuum && vacuum.is_none() {
-        return Err(Failure::text("--vacuum is for PostgreSQL: leave it out"));
+        return Err(CliError::new("--vacuum is for PostgreSQL: leave it out"));
     }
     clear(&store, args, total, vacuum, out).await
 }
 
 async fn clear(
-    store: &AnyStore,
+    store: &Store,
     args: &ClearArgs,
     total: Option<u64>,
     vacuum: Option<Database>,
-    out: &mut Out,
-) -> Result<Exit, Failure> {
+    out: &mut Output,
+) -> Result {
     let done = Arc::new(AtomicU64::new(0));
-    let mut interrupt = Interrupt::listen(done.clone())?;
+    let mut interrupt = Interrupt::listen(done.clone());
     let mut progress = Progress::new(total);
-    let (mut cleared, mut vacuumed, mut after) = (0, 0, None);
-    let end = loop {
+    let (mut cleared, mut vacuumed) = (0, 0);
+    let result = loop {
         let left = args.limit.map_or(u64::MAX, |limit| limit.saturating_sub(cleared));
         let batch = u32::try_from(left).unwrap_or(u32::MAX).min(args.batch);
         if batch == 0 {
-            break Ok(Exit::Done);
+            break Ok(Status::Success);
         }
-        match store.clear_some(batch, after).await {
-            Ok(some) => {
-                cleared += some.sessions;
-                after = some.until;
-                done.store(cleared, Ordering::Relaxed);
-                progress.at(cleared);
-                if some.sessions < u64::from(batch) {
-                    break Ok(Exit::Done);
-                }
-                if let Some(database) = &vacuum
-                    && cleared - vacuumed >= VACUUM_EVERY
-                {
-                    vacuumed = cleared;
-                    take_away(database).await;
-                }
-            }
+        let deleted = match store.clear_batch(batch).await {
+            Ok(deleted) => deleted,
             Err(error) => break Err(error),
+        };
+        cleared += deleted;
+        done.store(cleared, Ordering::Relaxed);
+        progress.set(cleared);
+        if deleted < u64::from(batch) {
+            break Ok(Status::Success);
+        }
+        if let Some(database) = vacuum.as_ref().filter(|_| cleared - vacuumed >= VACUUM_EVERY) {
+            vacuumed = cleared;
+            run_vacuum(database).await;
         }
         interrupt.pause(args.pause).await;
-        if let Some(exit) = interrupt.asked() {
-            break Ok(exit);
+        if let Some(status) = interrupt.received() {
+            break Ok(status);
         }
     };
-    if let (Some(database), Ok(Exit::Done)) = (&vacuum, &end)
+    if let (Some(database), Ok(Status::Success)) = (&vacuum, &result)
         && cleared > vacuumed
     {
-        take_away(database).await;
+        run_vacuum(database).await;
     }
-    let took = progress.end();
-    out.line(format_args!("cleared {} in {}", counted(cleared, "expired session"), span(took)))?;
+    let took = span(progress.finish());
+    out.line(format_args!("cleared {} in {took}", counted(cleared, "expired session")))?;
     out.flush()?;
-    match end {
-        Ok(Exit::Done) if args.limit == Some(cleared) => {
-            tell("this was the --limit; there may be more");
-            Ok(Exit::Done)
+    match result {
+        Ok(Status::Success) if args.limit == Some(cleared) => {
+            info("stopped at --limit; there may be more");
+            Ok(Status::Success)
         }
-        Ok(exit) => {
-            if exit != Exit::Done {
-                tell("ended before it was done: run it again to go on");
+        Ok(status) => {
+            if status != Status::Success {
+                info("stopped early: run it again to continue");
             }
-            Ok(exit)
+            Ok(status)
         }
-        Err(error) => Err(Failure::text(format!(
-            "{}; after {} had been cleared. Run it again to go on, with a smaller --batch or a longer --deadline if it \
-             took too long",
+        Err(error) => Err(CliError::new(format!(
+            "{}; {} had been cleared before. Run it again to continue, with a smaller --batch or a longer --deadline \
+             if it took too long",
             error.with_causes(),
-            count(cleared)
+            HumanCount(cleared)
         ))),
     }
 }
 
-/// That it fails is told, and changes nothing about what was cleared.
-async fn take_away(database: &Database) {
+/// A failure is reported, and changes nothing about what was cleared.
+async fn run_vacuum(database: &Database) {
     match database.vacuum().await {
-        Ok(true) => {}
-        Ok(false) => complain("no VACUUM: only the table's owner may; autovacuum will come"),
-        Err(Failure::Text(why)) => complain(&format!("no VACUUM: {why}")),
-        Err(Failure::Pipe) => {}
+        Ok(true) | Err(CliError::BrokenPipe) => {}
+        Ok(false) => error("no VACUUM: only the table's owner may run it; autovacuum will"),
+        Err(CliError::Failed(why) | CliError::Usage(why)) => error(&format!("no VACUUM: {why}")),
     }
 }
 
-/// What is to be cleared, for the progress: exact where that is quick.
-async fn about(database: &Database) -> Result<u64, Failure> {
-    let condition = Database::expired();
-    match database.counted(&condition, COUNTING).await? {
-        Some(counted) => Ok(counted),
-        None => database.expected(&condition).await,
-    }
-}
-
-/// The number of expired sessions, however long it takes to count them.
-async fn expired(site: &Site, store: &AnyStore, database: Option<&Database>) -> Result<u64, Failure> {
+/// The exact number of expired sessions, however long counting takes.
+async fn count_expired(context: &Context, store: &Store, database: Option<&Database>) -> Result<u64> {
     if let Some(database) = database {
-        let counted = database.counted(&Database::expired(), site.deadline).await?;
-        return counted.ok_or_else(|| {
-            Failure::text(format!("counting took longer than {:?}: give a longer --deadline", site.deadline))
+        let count = database.count(&Database::expired(), context.deadline).await?;
+        return count.ok_or_else(|| {
+            let text = format!("counting took longer than {:?}: give a longer --deadline", context.deadline);
+            CliError::new(text)
         });
     }
     let (mut sessions, mut expired) = (store.sessions(), 0);

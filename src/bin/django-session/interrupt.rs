@@ -1,8 +1,9 @@
-//! Ctrl-C: the first asks for an end after what is being done, the second is one.
+//! Ctrl-C and SIGTERM: the first stops after the current batch, the second at once.
 
 use std::{
     future::Future,
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,94 +15,58 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use crate::{
-    exit::{Exit, Failure},
-    output::{counted, tell},
+    error::Status,
+    output::{counted, info},
 };
 
-/// Hears Ctrl-C and SIGTERM from when it is made.
-pub(crate) struct Interrupt {
-    asked: watch::Receiver<Option<Exit>>,
-}
+/// Listens for signals from its creation on.
+pub(crate) struct Interrupt(watch::Receiver<Option<Status>>);
 
 impl Interrupt {
-    /// `done` is what a second Ctrl-C tells.
-    pub(crate) fn listen(done: Arc<AtomicU64>) -> Result<Self, Failure> {
-        let (tell_it, asked) = watch::channel(None);
-        let mut signals =
-            Signals::new().map_err(|error| Failure::text(format!("cannot listen for signals: {error}")))?;
+    /// `cleared` is reported by a second signal.
+    pub(crate) fn listen(cleared: Arc<AtomicU64>) -> Self {
+        let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
-            let exit = signals.next().await;
-            tell_it.send_replace(Some(exit));
-            tell("\nending after the running batch; once more ends at once");
-            let exit = signals.next().await;
-            let done = counted(done.load(Ordering::Relaxed), "expired session");
-            tell(&format!("\nended: cleared {done}, and maybe the running batch"));
-            std::process::exit(exit as i32);
+            // Where signals cannot be caught, the first one ends the process.
+            let Ok(status) = signal().await else { return std::future::pending().await };
+            sender.send_replace(Some(status));
+            info("\nstopping after the current batch; interrupt again to stop now");
+            let Ok(status) = signal().await else { return std::future::pending().await };
+            let cleared = counted(cleared.load(Ordering::Relaxed), "expired session");
+            info(&format!("\nstopped: cleared {cleared}, and possibly the current batch"));
+            std::process::exit(status as i32);
         });
-        Ok(Self { asked })
+        Self(receiver)
     }
 
-    /// How to end, if that was asked for.
-    pub(crate) fn asked(&self) -> Option<Exit> {
-        *self.asked.borrow()
+    /// The exit status, if a signal has come.
+    pub(crate) fn received(&self) -> Option<Status> {
+        *self.0.borrow()
     }
 
-    /// Waits, but not if an end is asked for.
+    /// Waits, but no longer than until a signal comes.
     pub(crate) async fn pause(&mut self, duration: Duration) {
-        if duration.is_zero() {
-            return;
+        if !duration.is_zero() {
+            // The sender lives as long as the process, so this never errs.
+            either(tokio::time::sleep(duration), self.0.wait_for(Option::is_some)).await;
         }
-        let asked = async {
-            // An error if nobody can ask any more, which is no reason to stop waiting.
-            if self.asked.wait_for(Option::is_some).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        either(tokio::time::sleep(duration), asked).await;
     }
 }
 
-async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> Either<A, B> {
-    match select(std::pin::pin!(a), std::pin::pin!(b)).await {
-        Either::Left((a, _)) => Either::Left(a),
-        Either::Right((b, _)) => Either::Right(b),
-    }
+/// Waits for the first of two; whether it is `a`.
+async fn either<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> bool {
+    matches!(select(pin!(a), pin!(b)).await, Either::Left(_))
 }
 
-#[cfg(unix)]
-struct Signals {
-    int: tokio::signal::unix::Signal,
-    term: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> io::Result<Self> {
+/// Waits for Ctrl-C or, on Unix, SIGTERM.
+async fn signal() -> io::Result<Status> {
+    #[cfg(unix)]
+    {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+        let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let interrupted = either(int.recv(), term.recv()).await;
+        Ok(if interrupted { Status::Interrupted } else { Status::Terminated })
     }
-
-    async fn next(&mut self) -> Exit {
-        match either(self.int.recv(), self.term.recv()).await {
-            Either::Left(_) => Exit::Interrupted,
-            Either::Right(_) => Exit::Terminated,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) -> Exit {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        Exit::Interrupted
-    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map(|()| Status::Interrupted)
 }

@@ -1,18 +1,20 @@
-//! A session's JSON for people and for programs, otherwise as it was stored.
+//! A session as JSON in one line or indented, with every number and string as it was stored.
+//!
+//! `serde_json` would not do: Python also writes `NaN`, integers of any length and lone surrogates.
 
-use actix_django_session::store::SessionData;
+use actix_django_session::codec::SessionData;
 
-/// The dictionary in one line. What only Python knows is there as text: `"<datetime.timedelta>"`.
+/// The dictionary in one line. An object that has no JSON is shown as its class: `"<datetime.timedelta>"`.
 pub(crate) fn line(data: &SessionData) -> String {
     let items = data.items();
-    if !items.iter().any(|(_, value)| is_pythons(value)) {
+    if !items.iter().any(|(_, value)| is_object(value)) {
         return one_line(&data.to_json());
     }
     let items = items.iter().map(|(key, value)| format!("{}:{}", quoted(key), one_line(&json_of(value))));
     format!("{{{}}}", items.collect::<Vec<_>>().join(","))
 }
 
-/// The dictionary in many lines, as `json.dumps(…, indent=2)`.
+/// The dictionary as `json.dumps(…, indent=2)` writes it.
 pub(crate) fn pretty(data: &SessionData) -> String {
     let items = data.items();
     if items.is_empty() {
@@ -23,20 +25,20 @@ pub(crate) fn pretty(data: &SessionData) -> String {
     format!("{{\n{}\n}}", items.collect::<Vec<_>>().join(",\n"))
 }
 
-/// No JSON, since it stands for an object: `<its class>`.
-fn is_pythons(value: &str) -> bool {
+/// Whether the value is `<its class>`, for an object that has no JSON.
+fn is_object(value: &str) -> bool {
     value.starts_with('<')
 }
 
 fn json_of(value: &str) -> String {
-    if is_pythons(value) { quoted(value) } else { value.to_owned() }
+    if is_object(value) { quoted(value) } else { value.to_owned() }
 }
 
 fn quoted(text: &str) -> String {
     one_line(&serde_json::Value::from(text).to_string())
 }
 
-/// Control characters are blanks between values, and escaped within a string.
+/// Without control characters: they become blanks between values, and escapes in strings.
 fn one_line(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     walk(json, |c, in_string| push(&mut out, c, in_string));
@@ -79,7 +81,7 @@ fn indented(json: &str, depth: usize) -> String {
     out
 }
 
-/// Each character, and whether it is of a string, its quotes included.
+/// Visits each character, and whether it belongs to a string (quotes included).
 fn walk(json: &str, mut visit: impl FnMut(char, bool)) {
     let (mut inside, mut escaped) = (false, false);
     for c in json.chars() {
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_line_and_keeps_what_it_can() {
+    fn a_line_is_one_line_and_keeps_values_as_they_are() {
         let text = r#"{"a":12345678901234567890123,"b":NaN,"c":[1.0, "x\"y"],"a":2}"#;
         assert_eq!(line(&data(text)), text);
         assert_eq!(
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn pretty_is_as_python_has_it() {
+    fn pretty_is_what_python_writes() {
         assert_eq!(pretty(&data("{}")), "{}");
         let json = r#"{"a": {"b": [], "c": [1,[2,{}]], "d": "{[,]}\\"}, "e": [{"f": -0.0}]}"#;
         let python = "{\n  \"a\": {\n    \"b\": [],\n    \"c\": [\n      1,\n      [\n        2,\n        {}\n      ]\n    ],\n    \

@@ -1,23 +1,21 @@
-//! `django-session`: looks after the sessions of a site, whoever wrote them.
+//! `django-session`: clears, checks, shows, lists and revokes the sessions of a site, whoever wrote them.
 
 mod args;
 mod clear;
+mod context;
 mod database;
 mod doctor;
-mod encode;
-mod exit;
+mod error;
 mod interrupt;
 mod json;
-mod list;
 mod output;
 mod progress;
 mod reader;
 mod revoke;
-mod shape;
 mod show;
-mod site;
 mod stats;
-mod table;
+mod text;
+mod text_format;
 
 use std::process::ExitCode;
 
@@ -28,9 +26,9 @@ use clap::{
 
 use self::{
     args::{Args, Command},
-    exit::{Exit, Failure},
-    output::{Out, complain, shortened},
-    site::Site,
+    context::Context,
+    error::{CliError, Result, Status},
+    output::{Output, error, shortened},
 };
 
 fn main() -> ExitCode {
@@ -40,55 +38,66 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("cannot start: {error}"));
-            return Exit::Failed.into();
+        Err(cause) => {
+            error(&format!("cannot start: {cause}"));
+            return Status::Failed.into();
         }
     };
-    let mut out = Out::new();
-    let done = runtime.block_on(run(args, &mut out)).and_then(|exit| {
+    let mut out = Output::new();
+    let done = runtime.block_on(run(args, &mut out)).and_then(|status| {
         out.flush()?;
-        Ok(exit)
+        Ok(status)
     });
-    // A statement that nobody waits for any more must not hold up the end.
+    // An abandoned statement must not delay the exit.
     runtime.shutdown_background();
-    match done {
-        Ok(exit) => exit.into(),
-        Err(Failure::Pipe) => Exit::Done.into(),
-        Err(Failure::Text(text)) => {
-            let _ = out.flush(); // what was found before it failed
-            complain(&text);
-            Exit::Failed.into()
-        }
-    }
+    let (text, status) = match done {
+        Ok(status) => return status.into(),
+        Err(CliError::BrokenPipe) => return Status::Success.into(),
+        Err(CliError::Failed(text)) => (text, Status::Failed),
+        Err(CliError::Usage(text)) => (text, Status::Usage),
+    };
+    let _ = out.flush(); // what was found before the error
+    error(&text);
+    status.into()
 }
 
-async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
-    let site = Site::new(&args.site)?;
-    let full_keys = args.site.full_keys;
+async fn run(args: Args, out: &mut Output) -> Result {
+    let context = Context::new(&args.context)?;
     match args.command {
-        Command::Clearsessions(args) => clear::run(&site, &args, out).await,
-        Command::Doctor(args) => doctor::run(&site, &args, out).await,
-        Command::Show(args) => show::run(&site, &args, full_keys, out).await,
-        Command::List(args) => list::run(&site, &args, full_keys, out).await,
-        Command::Revoke(args) => revoke::run(&site, &args, full_keys, out).await,
-        Command::Encode(args) => encode::encode(&site, &args, out),
-        Command::Decode => encode::decode(&site, out),
-        Command::Createtable => table::run(&site, out).await,
-        Command::Stats(args) => stats::run(&site, &args, out).await,
+        Command::Clearsessions(args) => clear::run(&context, &args, out).await,
+        Command::Doctor(args) => doctor::run(&context, &args, out).await,
+        Command::Show(args) => show::show(&context, &args, out).await,
+        Command::List(args) => show::list(&context, &args, out).await,
+        Command::Revoke(args) => revoke::run(&context, &args, out).await,
+        Command::Encode(args) => text::encode(&context, &args, out),
+        Command::Decode => text::decode(&context, out),
+        Command::Createtable => create_table(&context, out).await,
+        Command::Stats(args) => stats::run(&context, &args, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "django-session", &mut script);
             out.bytes(&script)?;
-            Ok(Exit::Done)
+            Ok(Status::Success)
         }
     }
 }
 
-/// Help and version, or what is wrong with the command line: without what could be a key or a secret.
+async fn create_table(context: &Context, out: &mut Output) -> Result {
+    if !context.has_table()? {
+        return Err(CliError::new(
+            "only PostgreSQL and SQLite have a table of sessions: give its URL, postgres://… or sqlite://…",
+        ));
+    }
+    context.store().await?.create_table().await?;
+    out.line("the table of sessions exists, with its indexes")?;
+    Ok(Status::Success)
+}
+
+/// Prints the help, the version or a usage error, without anything that could be a key or a secret.
 fn usage(mut error: clap::Error) -> ExitCode {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         if let Some(ContextValue::String(text)) = error.get(kind)
+            && !text.is_empty()
             && !text.contains([' ', '<'])
             && !text.starts_with("--")
         {
@@ -96,6 +105,6 @@ fn usage(mut error: clap::Error) -> ExitCode {
             error.insert(kind, ContextValue::String(short));
         }
     }
-    let _ = error.print(); // to a reader who has gone, perhaps
-    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+    let _ = error.print(); // the reader may have gone
+    if error.use_stderr() { Status::Usage.into() } else { Status::Success.into() }
 }

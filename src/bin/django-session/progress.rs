@@ -1,21 +1,21 @@
-//! How far a long work is: a bar on a terminal, a line now and then elsewhere. On standard error.
+//! Progress of a long command on standard error: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::{
     io::{self, IsTerminal as _},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::{count, span, tell};
+use crate::output::{info, span};
 
-/// Between two lines, where there is no terminal.
-const EVERY: Duration = Duration::from_secs(5);
+/// Time between two lines.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) struct Progress {
-    /// What there is to do, if that is known.
+    /// The expected number, if it is known.
     total: Option<u64>,
-    begun: Instant,
+    started: Instant,
     shown: Instant,
     bar: Option<ProgressBar>,
 }
@@ -24,42 +24,40 @@ impl Progress {
     pub(crate) fn new(total: Option<u64>) -> Self {
         let now = Instant::now();
         let bar = io::stderr().is_terminal().then(|| bar(total));
-        Self { total, begun: now, shown: now, bar }
+        Self { total, started: now, shown: now, bar }
     }
 
-    pub(crate) fn at(&mut self, done: u64) {
+    pub(crate) fn set(&mut self, done: u64) {
         if let Some(bar) = &self.bar {
-            // The total is from before, and may have been an estimate.
+            // The total was counted before; more may have expired since.
             if self.total.is_some_and(|total| total < done) {
                 bar.set_length(done);
             }
-            return bar.set_position(done);
+            bar.set_position(done);
+        } else if self.shown.elapsed() >= INTERVAL {
+            self.shown = Instant::now();
+            info(&self.line(done));
         }
-        if self.shown.elapsed() < EVERY {
-            return;
-        }
-        self.shown = Instant::now();
-        tell(&self.line(done));
     }
 
-    /// Leaves what was shown last and tells how long it took.
-    pub(crate) fn end(self) -> Duration {
+    /// Leaves the bar as it is and returns the time it took.
+    pub(crate) fn finish(self) -> Duration {
         if let Some(bar) = &self.bar {
             bar.abandon();
         }
-        self.begun.elapsed()
+        self.started.elapsed()
     }
 
     fn line(&self, done: u64) -> String {
-        let rate = done as f64 / self.begun.elapsed().as_secs_f64();
-        let left = self.total.map(|total| total.saturating_sub(done));
-        match left.filter(|_| rate > 0.0) {
-            Some(left) => {
+        let rate = done as f64 / self.started.elapsed().as_secs_f64();
+        let (count, per_second) = (HumanCount(done), HumanCount(rate as u64));
+        match self.total.map(|total| total.saturating_sub(done)) {
+            Some(left) if rate > 0.0 => {
                 let time = Duration::try_from_secs_f64(left as f64 / rate).unwrap_or(Duration::MAX);
-                let (total, rate) = (count(left + done), count(rate as u64));
-                format!("cleared {} of {total}, {rate}/s, about {} left", count(done), span(time))
+                let (total, time) = (HumanCount(left + done), span(time));
+                format!("cleared {count} of {total}, {per_second}/s, about {time} left")
             }
-            None => format!("cleared {}, {}/s", count(done), count(rate as u64)),
+            _ => format!("cleared {count}, {per_second}/s"),
         }
     }
 }
@@ -70,7 +68,7 @@ fn bar(total: Option<u64>) -> ProgressBar {
         Some(_) => "{bar:30} {human_pos} of {human_len}, {per_sec}, {eta} left",
         None => "{spinner} {human_pos} cleared, {per_sec}, {elapsed}",
     };
-    // The template is one of the two above; the default style is as good.
+    // Both templates are valid; the default style would do as well.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

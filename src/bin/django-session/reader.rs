@@ -1,4 +1,4 @@
-//! Opens stored texts of any Django, and tells what they are.
+//! Decodes texts of any Django, and tells which secret signed them.
 
 use std::sync::{
     Arc,
@@ -7,104 +7,115 @@ use std::sync::{
 
 use actix_django_session::{
     Error,
-    codec::{Codec, JsonSerializer, PickleSerializer, Serializer},
-    store::SessionData,
+    codec::{Codec, JsonSerializer, PickleSerializer, Serializer, SessionData},
 };
 
-use crate::shape::Shape;
+use crate::text_format::TextFormat;
 
 /// Reads JSON and pickles alike, and remembers which it was.
 #[derive(Clone, Default)]
-pub(crate) struct Either {
+pub(crate) struct AnySerializer {
     pickled: Arc<AtomicBool>,
 }
 
-impl Serializer for Either {
+impl Serializer for AnySerializer {
     fn dumps(&self, data: &SessionData) -> Result<Vec<u8>, Error> {
         JsonSerializer.dumps(data)
     }
 
     fn loads(&self, bytes: Vec<u8>, max_bytes: usize) -> Result<SessionData, Error> {
-        // What a dictionary's pickle can begin with, and JSON cannot.
+        // The pickle of a dictionary begins with one of these, and JSON with none.
         let pickled = matches!(bytes.first(), Some(0x80 | b'(' | b'}'));
         self.pickled.store(pickled, Ordering::Relaxed);
-        if pickled {
-            PickleSerializer::new().loads(bytes, max_bytes)
-        } else {
-            JsonSerializer.loads(bytes, max_bytes)
+        match pickled {
+            true => PickleSerializer::new().loads(bytes, max_bytes),
+            false => JsonSerializer.loads(bytes, max_bytes),
         }
     }
 }
 
-/// A text that a secret opens.
+/// A text that could be decoded.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    /// 0 is the secret key, 1 the first fallback.
-    pub(crate) secret: usize,
-    /// Signed with SHA-1, as before Django 3.1.
-    pub(crate) legacy: bool,
+pub(crate) struct Decoded {
+    /// 0 is the secret key, 1 the first fallback; `None` if no signature was checked.
+    pub(crate) secret: Option<usize>,
     pub(crate) pickled: bool,
     pub(crate) data: SessionData,
 }
 
-/// Why a text does not open.
-#[derive(Debug)]
-pub(crate) enum Closed {
-    /// No secret made its signature.
-    OtherSecret(Error),
-    TooLarge(Error),
-    /// Signed by us, but no dictionary is in it.
-    Broken(Error),
-    /// No Django writes such a text.
-    Foreign,
+impl Decoded {
+    pub(crate) fn serializer(&self) -> &'static str {
+        if self.pickled { "pickle" } else { "JSON" }
+    }
 }
 
-impl Closed {
+/// Why a text could not be decoded.
+#[derive(Debug)]
+pub(crate) enum DecodeError {
+    /// No given secret made its signature.
+    OtherSecret(Error),
+    TooLarge(Error),
+    /// The signature is right, but the text contains no dictionary.
+    Broken(Error),
+    /// No Django writes such a text.
+    UnknownFormat,
+}
+
+impl DecodeError {
     pub(crate) fn text(&self) -> String {
         match self {
             Self::OtherSecret(error) | Self::TooLarge(error) | Self::Broken(error) => error.with_causes(),
-            Self::Foreign => "this is no text of a session".to_owned(),
+            Self::UnknownFormat => "this is not the text of a session".to_owned(),
         }
     }
 }
 
 /// Tries one secret after the other.
-pub(crate) struct Reader {
+#[derive(Default)]
+pub(crate) struct TextReader {
     codecs: Vec<Codec>,
-    either: Either,
+    serializer: AnySerializer,
+    unverified: bool,
 }
 
-impl Reader {
-    /// Each codec has one secret.
-    pub(crate) fn new(codecs: Vec<Codec>) -> Self {
-        let either = Either::default();
-        let codecs = codecs.into_iter().map(|codec| codec.serializer(either.clone())).collect();
-        Self { codecs, either }
+impl TextReader {
+    /// Each codec has one secret. With none, signatures are not checked.
+    pub(crate) fn new(mut codecs: Vec<Codec>) -> Self {
+        let (serializer, unverified) = (AnySerializer::default(), codecs.is_empty());
+        if unverified {
+            codecs.push(Codec::unverified());
+        }
+        let codecs =
+            codecs.into_iter().map(|codec| codec.read_legacy(true).serializer(serializer.clone())).collect();
+        Self { codecs, serializer, unverified }
     }
 
     pub(crate) fn secrets(&self) -> usize {
-        self.codecs.len()
+        if self.unverified { 0 } else { self.codecs.len() }
     }
 
-    pub(crate) fn open(&self, text: &str) -> Result<Opened, Closed> {
-        let mut refused = None;
+    pub(crate) fn decode(&self, text: &str) -> Result<Decoded, DecodeError> {
+        if text.is_empty() {
+            // As in a store: Django creates the file of a session before it writes it.
+            return Ok(Decoded { secret: None, pickled: false, data: SessionData::default() });
+        }
+        let mut bad_signature = None;
         for (secret, codec) in self.codecs.iter().enumerate() {
-            for legacy in [false, true] {
-                let decoded = codec.clone().read_legacy(legacy).decode(text);
-                match decoded {
-                    Ok(data) => {
-                        let pickled = self.either.pickled.load(Ordering::Relaxed);
-                        return Ok(Opened { secret, legacy, pickled, data });
-                    }
-                    Err(error) if error.is_bad_signature() => refused = Some(error),
-                    Err(error) if error.is_too_large() => return Err(Closed::TooLarge(error)),
-                    Err(error) => return Err(Closed::Broken(error)),
+            // An unverified codec reads pickles without the serializer.
+            self.serializer.pickled.store(true, Ordering::Relaxed);
+            match codec.decode(text) {
+                Ok(data) => {
+                    let pickled = self.serializer.pickled.load(Ordering::Relaxed);
+                    return Ok(Decoded { secret: (!self.unverified).then_some(secret), pickled, data });
                 }
+                Err(error) if error.is_bad_signature() => bad_signature = Some(error),
+                Err(error) if error.is_too_large() => return Err(DecodeError::TooLarge(error)),
+                Err(error) => return Err(DecodeError::Broken(error)),
             }
         }
-        Err(match refused {
-            Some(error) if Shape::of(text) != Shape::Foreign => Closed::OtherSecret(error),
-            _ => Closed::Foreign,
+        Err(match bad_signature {
+            Some(error) if TextFormat::of(text) != TextFormat::Unknown => DecodeError::OtherSecret(error),
+            _ => DecodeError::UnknownFormat,
         })
     }
 }

@@ -1,166 +1,202 @@
-//! `show`: all about one session.
+//! `show` and `list`: one session in full, or all in a line each.
 
 use std::{io::Read as _, time::SystemTime};
 
-use actix_django_session::store::{AnyStore, Listed, Loaded, SessionData};
+use actix_django_session::{SessionKey, Store, codec::SessionData};
+use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
 use crate::{
-    args::ShowArgs,
+    args::{ListArgs, ShowArgs},
+    context::Context,
     database::Database,
-    exit::{Exit, Failure},
+    error::{CliError, Result, Status},
     json::{line, pretty},
-    output::{Out, bytes, complain, date, from_now, iso, printable, shown},
-    reader::{Opened, secret_name},
-    shape::Shape,
-    site::Site,
+    output::{Output, date, error, from_now, iso, printable},
+    reader::{Decoded, secret_name},
+    text_format::{TextFormat, is_compressed},
 };
 
-/// A session as it was found.
-struct Found {
+/// A session as `show` prints it.
+struct ShownSession {
+    key: String,
     expires: SystemTime,
-    /// What is stored, if that is text.
-    text: Option<String>,
+    /// Length of the stored value.
     size: Option<usize>,
-    /// What the store has read itself.
+    /// The stored value, if it is text that Django writes.
+    text: Option<String>,
+    /// The text as it was decoded.
+    decoded: Option<Decoded>,
     data: Result<SessionData, String>,
 }
 
-pub(crate) async fn run(
-    site: &Site,
-    args: &ShowArgs,
-    full_keys: bool,
-    out: &mut Out,
-) -> Result<Exit, Failure> {
-    let reader = site.reader()?;
+pub(crate) async fn show(context: &Context, args: &ShowArgs, out: &mut Output) -> Result {
     let key = match args.key.as_str() {
-        "-" => from_stdin()?,
+        "-" => read_key()?,
         key => key.to_owned(),
     };
-    let store = site.store().await?;
-    let database = if site.has_cache() { None } else { site.database().await? };
-    let found = match &database {
-        Some(database) => row(database, &key).await?,
-        None => load(&store, &key).await?,
+    let store = context.store().await?;
+    context.note_unchecked_signatures();
+    let found = match context.database().await? {
+        Some(database) => from_table(&database, &key).await?,
+        None => from_store(&store, &key).await?,
     };
-    let Some(mut found) = found else {
-        complain(&format!("there is no session {}", shown(&key, full_keys)));
-        return Ok(Exit::NotFound);
+    let key = context.key(&key);
+    let Some(mut session) = found else {
+        error(&format!("there is no session {key}"));
+        return Ok(Status::NotFound);
     };
-    let mut opened = None;
-    if let Some(text) = &found.text {
-        match reader.open(text) {
-            Ok(it) => {
-                found.data = Ok(it.data.clone());
-                opened = Some(it);
+    session.key = key;
+    if let Some(text) = session.text.as_ref().filter(|_| context.is_signed()) {
+        match context.reader().decode(text) {
+            Ok(decoded) => {
+                session.data = Ok(decoded.data.clone());
+                session.decoded = Some(decoded);
             }
-            Err(closed) => found.data = found.data.map_err(|_| closed.text()),
+            Err(error) => session.data = Err(error.text()),
         }
     }
-    let key = shown(&key, full_keys);
     match args {
         ShowArgs { raw: true, .. } => {
-            if let Ok(data) = &found.data {
+            if let Ok(data) = &session.data {
                 out.line(line(data))?;
             }
         }
-        ShowArgs { json: true, .. } => out.line(as_json(&key, &found, opened.as_ref()))?,
-        _ => plain(&key, &found, opened.as_ref(), out)?,
+        ShowArgs { json: true, .. } => out.line(session.json(context.signature_checked()))?,
+        _ => session.print(out)?,
     }
-    match found.data {
-        Ok(_) => Ok(Exit::Done),
-        Err(why) => Err(Failure::text(format!("the session {key} cannot be read: {why}"))),
+    match session.data {
+        Ok(_) => Ok(Status::Success),
+        Err(why) => Err(CliError::new(format!("the session {} cannot be read: {why}", session.key))),
     }
 }
 
-fn plain(key: &str, found: &Found, opened: Option<&Opened>, out: &mut Out) -> Result<(), Failure> {
-    let shape = found.text.as_deref().map(Shape::of);
-    out.line(format_args!("key      {key}"))?;
-    if let Ok(data) = &found.data {
-        let user = user(found, data).map_or("anonymous".to_owned(), |user| printable(&user));
-        out.line(format_args!("user     {user}"))?;
+impl ShownSession {
+    fn print(&self, out: &mut Output) -> Result<()> {
+        out.line(format_args!("key      {}", self.key))?;
+        if let Ok(data) = &self.data {
+            let user = user_id(data).map_or("anonymous".to_owned(), |user| printable(&user));
+            out.line(format_args!("user     {user}"))?;
+        }
+        let expired = if self.is_expired() { ", expired" } else { "" };
+        out.line(format_args!("expires  {}, {}{expired}", date(self.expires), from_now(self.expires)))?;
+        if let Some(size) = self.size {
+            let compressed = if self.is_compressed() == Some(true) { ", compressed" } else { "" };
+            out.line(format_args!("stored   {}{compressed}", DecimalBytes(size as u64)))?;
+        }
+        if let (Some(decoded), Some(text)) = (&self.decoded, &self.text) {
+            let secret = decoded.secret.map(secret_name);
+            out.line(format_args!(
+                "signed   by {}",
+                secret.as_deref().unwrap_or("an unknown secret, not checked")
+            ))?;
+            let django = TextFormat::of(text).written_by();
+            out.line(format_args!("format   {}, {django}", decoded.serializer()))?;
+        }
+        if let Ok(data) = &self.data {
+            out.line(format_args!("\n{}", pretty(data)))?;
+        }
+        Ok(())
     }
-    let expired = if found.expires <= SystemTime::now() { ", expired" } else { "" };
-    out.line(format_args!("expires  {}, {}{expired}", date(found.expires), from_now(found.expires)))?;
-    if let Some(size) = found.size {
-        let how = if shape == Some(Shape::Compressed) { ", compressed" } else { "" };
-        out.line(format_args!("stored   {}{how}", bytes(size as u64)))?;
+
+    fn json(&self, signature_checked: Option<bool>) -> String {
+        let decoded = self.decoded.as_ref();
+        let format = decoded.and(self.text.as_deref()).map(|text| TextFormat::of(text).written_by());
+        let all: [(&str, Value); 10] = [
+            ("key", self.key.as_str().into()),
+            ("expires", iso(self.expires).into()),
+            ("expired", self.is_expired().into()),
+            ("user", self.data.as_ref().ok().and_then(user_id).into()),
+            ("stored_bytes", self.size.into()),
+            ("compressed", self.is_compressed().into()),
+            ("signature_checked", signature_checked.into()),
+            ("signed_by", decoded.and_then(|decoded| decoded.secret).map(secret_name).into()),
+            ("serializer", decoded.map(Decoded::serializer).into()),
+            ("format", format.into()),
+        ];
+        // The data verbatim: `Value` does not hold every number.
+        let fields: String = all.iter().map(|(name, value)| format!("\"{name}\":{value},")).collect();
+        let data = self.data.as_ref().map_or("null".to_owned(), line);
+        format!("{{{fields}\"data\":{data}}}")
     }
-    if let (Some(opened), Some(shape)) = (opened, shape) {
-        out.line(format_args!("opened   by {}", secret_name(opened.secret)))?;
-        out.line(format_args!("format   {}, {}", serializer(opened), shape.django(opened.legacy)))?;
+
+    fn is_expired(&self) -> bool {
+        self.expires <= SystemTime::now()
     }
-    if let Ok(data) = &found.data {
-        out.line(format_args!("\n{}", pretty(data)))?;
+
+    fn is_compressed(&self) -> Option<bool> {
+        self.text.as_deref().map(is_compressed)
     }
-    Ok(())
 }
 
-fn as_json(key: &str, found: &Found, opened: Option<&Opened>) -> String {
-    let mut all =
-        json!({"key": key, "expires": iso(found.expires), "expired": found.expires <= SystemTime::now()});
-    let shape = found.text.as_deref().map(Shape::of);
-    let user = found.data.as_ref().ok().and_then(|data| user(found, data));
-    let more: [(&str, Value); 6] = [
-        ("user", user.into()),
-        ("stored_bytes", found.size.into()),
-        ("compressed", shape.map(|shape| shape == Shape::Compressed).into()),
-        ("opened_by", opened.map(|opened| secret_name(opened.secret)).into()),
-        ("serializer", opened.map(serializer).into()),
-        ("format", opened.zip(shape).map(|(opened, shape)| shape.django(opened.legacy)).into()),
-    ];
-    for (name, value) in more {
-        all[name] = value;
-    }
-    // The data as they are: a number that no `Value` holds is a number all the same.
-    let all = all.to_string();
-    let data = found.data.as_ref().map_or("null".to_owned(), line);
-    format!("{},\"data\":{data}}}", all.strip_suffix('}').unwrap_or_default())
-}
-
-fn serializer(opened: &Opened) -> &'static str {
-    if opened.pickled { "pickle" } else { "JSON" }
-}
-
-fn user(found: &Found, data: &SessionData) -> Option<String> {
-    // The way of the library is that of a listed session.
-    let key = actix_django_session::SessionKey::generate();
-    Listed { key, expires: found.expires, data: Ok(data.clone()) }.user_id()
+/// The user who is logged in by Django's login.
+pub(crate) fn user_id(data: &SessionData) -> Option<String> {
+    serde_json::from_str(data.get_json("_auth_user_id")?).ok()
 }
 
 /// The row, expired or not.
-async fn row(database: &Database, key: &str) -> Result<Option<Found>, Failure> {
+async fn from_table(database: &Database, key: &str) -> Result<Option<ShownSession>> {
     if key.contains('\0') {
-        return Ok(None); // which no text in PostgreSQL does
+        return Ok(None); // PostgreSQL's text has no NUL
     }
     let sql = format!("SELECT session_data, expire_date FROM {} WHERE session_key = $1", database.table);
     let rows = database.rows(&sql, &[&key]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let text: String = row.try_get(0).map_err(crate::database::explain)?;
-    let expires = row.try_get(1).map_err(crate::database::explain)?;
-    Ok(Some(Found { expires, size: Some(text.len()), text: Some(text), data: Err(String::new()) }))
+    let (text, expires): (String, SystemTime) = (row.try_get(0)?, row.try_get(1)?);
+    let (size, data) = (Some(text.len()), Err(String::new()));
+    Ok(Some(ShownSession { key: String::new(), expires, size, text: Some(text), decoded: None, data }))
 }
 
-async fn load(store: &AnyStore, key: &str) -> Result<Option<Found>, Failure> {
-    let Some(key) = store.parse_key(key) else { return Ok(None) };
-    Ok(match store.load(&key).await? {
-        Loaded::Found(record) => {
-            let text = record.seen.as_str();
-            let text = (Shape::of(text) != Shape::Foreign).then(|| text.to_owned());
-            let size = Some(record.seen.as_bytes().len()).filter(|size| *size > 0);
-            Some(Found { expires: record.expires, text, size, data: Ok(record.data) })
-        }
-        Loaded::Unreadable(error) => {
-            return Err(Failure::text(format!("it cannot be read: {}", error.with_causes())));
-        }
-        _ if store.exists(&key).await? => return Err(Failure::text("it is there, and has expired")),
-        _ => None,
-    })
+async fn from_store(store: &Store, key: &str) -> Result<Option<ShownSession>> {
+    let Some(key) = SessionKey::parse(key) else { return Ok(None) };
+    let Some(entry) = store.entry(&key).await? else {
+        return match store.exists(&key).await? {
+            true => Err(CliError::new("the session has expired, and only PostgreSQL shows expired ones")),
+            false => Ok(None),
+        };
+    };
+    let text = entry.value.as_deref().and_then(|value| str::from_utf8(value).ok());
+    let text = text.filter(|text| TextFormat::of(text) != TextFormat::Unknown).map(str::to_owned);
+    let (size, data) =
+        (entry.value.map(|value| value.len()), entry.data.map_err(|error| error.with_causes()));
+    Ok(Some(ShownSession { key: String::new(), expires: entry.expires, size, text, decoded: None, data }))
 }
 
-fn from_stdin() -> Result<String, Failure> {
+fn read_key() -> Result<String> {
     let mut text = String::new();
     let read = std::io::stdin().take(10_000).read_to_string(&mut text);
-    read.map_err(|error| Failure::text(format!("cannot read the key from standard input: {error}")))?;
+    read.map_err(CliError::cannot_read("the key from standard input"))?;
     Ok(text.trim().to_owned())
+}
+
+pub(crate) async fn list(context: &Context, args: &ListArgs, out: &mut Output) -> Result {
+    let mut sessions = context.store().await?.sessions();
+    context.note_unchecked_signatures();
+    let mut listed = 0;
+    while args.limit.is_none_or(|limit| listed < limit) {
+        let Some(session) = sessions.next().await? else { break };
+        let user = session.user_id();
+        if session.is_expired() != args.expired || (args.user.is_some() && args.user != user) {
+            continue;
+        }
+        listed += 1;
+        let key = context.key(session.key.as_str());
+        let why = session.data.as_ref().err().map(|error| error.to_string());
+        if args.json {
+            let (expires, checked) = (iso(session.expires), context.signature_checked());
+            out.line(json!({
+                "key": key, "user": user, "expires": expires, "unreadable": why, "signature_checked": checked,
+            }))?;
+            continue;
+        }
+        let user = match (&user, &why) {
+            (Some(user), _) => format!("user {}", printable(user)),
+            (None, None) => "anonymous".to_owned(),
+            (None, Some(_)) => "unreadable".to_owned(),
+        };
+        let (date, from_now) = (date(session.expires), from_now(session.expires));
+        let why = why.map(|why| format!("  {why}")).unwrap_or_default();
+        out.line(format_args!("{key}  {user:<20}  {date}  {from_now}{why}"))?;
+    }
+    Ok(Status::Success)
 }

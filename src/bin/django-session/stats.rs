@@ -1,19 +1,23 @@
-//! `stats`: how many sessions there are, how old, how large and whose.
+//! `stats`: how many sessions there are, when they expire, how large they are and whose.
+//!
+//! Numbers and sizes are exact. Only users are counted in a sample, since each session must be read for that.
 
 use std::time::SystemTime;
 
-use actix_django_session::store::AnyStore;
-use serde_json::{Value, json};
+use actix_django_session::Store;
+use indicatif::{DecimalBytes, HumanCount};
+use serde_json::{Map, Value, json};
 
 use crate::{
     args::StatsArgs,
-    database::{Database, explain},
-    exit::{Exit, Failure},
-    output::{Out, bytes, count, percent},
-    site::Site,
+    context::Context,
+    database::Database,
+    error::{Result, Status},
+    output::{Output, percent},
+    show::user_id,
 };
 
-/// Bounds in days from now, and what lies below each; the last name is for what lies above all.
+/// Bounds in days from now, and a name for what is below each; the last name is for what is above all.
 const BOUNDS: [f64; 9] = [-90.0, -30.0, -7.0, -1.0, 0.0, 1.0, 7.0, 14.0, 30.0];
 const NAMES: [&str; 10] = [
     "more than 90 days ago",
@@ -27,162 +31,151 @@ const NAMES: [&str; 10] = [
     "in 14 to 30 days",
     "in more than 30 days",
 ];
-/// The first of the names that is of a live session.
+/// Index of the first name of live sessions.
 const LIVE: usize = 5;
 
-/// A table of more rows is estimated from a part of it.
-const EXACT: u64 = 2_000_000;
-const PART: u32 = 250_000;
-
 #[derive(Default)]
-struct Stats {
-    /// From part of the table.
-    estimated: bool,
-    ends: [u64; NAMES.len()],
-    /// Median, 90 of 100, largest.
+struct Statistics {
+    /// Sessions by expiry date.
+    expiry: [u64; NAMES.len()],
+    /// Bytes: the median, the 90th percentile, the largest.
     sizes: [u64; 3],
-    users: Option<Users>,
+    sample: UserCounts,
 }
 
-/// Of live sessions in a sample.
+/// Of a sample of live sessions.
 #[derive(Default)]
-struct Users {
-    anonymous: u64,
+struct UserCounts {
     logged_in: u64,
+    anonymous: u64,
     unreadable: u64,
 }
 
-pub(crate) async fn run(site: &Site, args: &StatsArgs, out: &mut Out) -> Result<Exit, Failure> {
-    let store = site.store_without_secret().await?;
-    let stats = match site.database().await? {
-        Some(database) => of_table(site, &database, args.sample).await?,
-        None => of_store(site, &store).await?,
+pub(crate) async fn run(context: &Context, args: &StatsArgs, out: &mut Output) -> Result {
+    let store = context.store().await?;
+    context.note_unchecked_signatures();
+    let statistics = match context.database().await? {
+        Some(database) => of_table(context, &database, args.sample).await?,
+        None => of_store(&store, args.sample).await?,
     };
-    let sum = |ends: &[u64]| ends.iter().sum::<u64>();
-    let (expired, live) = stats.ends.split_at(LIVE);
-    if args.json {
-        let histogram: serde_json::Map<String, Value> =
-            NAMES.iter().zip(stats.ends).map(|(name, number)| ((*name).to_owned(), number.into())).collect();
-        let [median, p90, largest] = stats.sizes;
-        let users = stats.users.map(
-            |users| json!({"anonymous": users.anonymous, "logged_in": users.logged_in, "unreadable": users.unreadable}),
-        );
-        out.line(json!({
-            "estimated": stats.estimated, "sessions": sum(&stats.ends), "live": sum(live), "expired": sum(expired),
-            "ends": histogram, "stored_bytes": {"p50": median, "p90": p90, "max": largest}, "sample_of_live": users,
-        }))?;
-        return Ok(Exit::Done);
+    match args.json {
+        true => out.line(statistics.json(context.signature_checked()))?,
+        false => statistics.print(out)?,
     }
-    plain(&stats, sum(live), sum(expired), out)
+    Ok(Status::Success)
 }
 
-fn plain(stats: &Stats, live: u64, expired: u64, out: &mut Out) -> Result<Exit, Failure> {
-    let all = live + expired;
-    let how = if stats.estimated { "  (estimated from a part of the table)" } else { "" };
-    out.line(format_args!("sessions {:>28}{how}", count(all)))?;
-    for (title, number, range) in [("live", live, LIVE..NAMES.len()), ("expired", expired, 0..LIVE)] {
-        out.line(format_args!("{title:<8} {:>28}  {}", count(number), percent(number, all)))?;
-        for (name, number) in NAMES.iter().zip(stats.ends).skip(range.start).take(range.len()) {
-            if number > 0 {
-                out.line(format_args!("  {name:<22} {:>12}", count(number)))?;
+impl Statistics {
+    /// Numbers of expired and of live sessions.
+    fn sums(&self) -> (u64, u64) {
+        let (expired, live) = self.expiry.split_at(LIVE);
+        (expired.iter().sum(), live.iter().sum())
+    }
+
+    fn json(&self, signature_checked: Option<bool>) -> Value {
+        let (expired, live) = self.sums();
+        let expiry: Map<String, Value> =
+            NAMES.iter().zip(self.expiry).map(|(name, number)| ((*name).to_owned(), number.into())).collect();
+        let [median, p90, largest] = self.sizes;
+        let UserCounts { logged_in, anonymous, unreadable } = self.sample;
+        json!({
+            "sessions": live + expired, "live": live, "expired": expired, "expiry": expiry,
+            "stored_bytes": {"p50": median, "p90": p90, "max": largest},
+            "signature_checked": signature_checked,
+            "sample_of_live": {"anonymous": anonymous, "logged_in": logged_in, "unreadable": unreadable},
+        })
+    }
+
+    fn print(&self, out: &mut Output) -> Result<()> {
+        let (expired, live) = self.sums();
+        let all = live + expired;
+        let aligned = |number: u64, width: usize| format!("{:>width$}", HumanCount(number).to_string());
+        out.line(format_args!("sessions {}", aligned(all, 28)))?;
+        for (title, number, range) in [("live", live, LIVE..NAMES.len()), ("expired", expired, 0..LIVE)] {
+            out.line(format_args!("{title:<8} {}  {}", aligned(number, 28), percent(number, all)))?;
+            for (name, number) in NAMES.iter().zip(self.expiry).skip(range.start).take(range.len()) {
+                if number > 0 {
+                    out.line(format_args!("  {name:<22} {}", aligned(number, 12)))?;
+                }
             }
         }
+        let [median, p90, largest] = self.sizes.map(DecimalBytes);
+        out.line(format_args!("size     half up to {median}, 90 % up to {p90}, the largest {largest}"))?;
+        let UserCounts { logged_in, anonymous, unreadable } = self.sample;
+        let sample = logged_in + anonymous + unreadable;
+        out.line(format_args!(
+            "users    in a sample of {} live: {} logged in, {} anonymous, {} cannot be read",
+            HumanCount(sample),
+            percent(logged_in, sample),
+            percent(anonymous, sample),
+            percent(unreadable, sample)
+        ))?;
+        Ok(())
     }
-    let [median, p90, largest] = stats.sizes.map(bytes);
-    out.line(format_args!("size     half up to {median}, 90 % up to {p90}, the largest {largest}"))?;
-    match &stats.users {
-        Some(Users { anonymous, logged_in, unreadable }) => {
-            let sample = anonymous + logged_in + unreadable;
-            out.line(format_args!(
-                "users    of {} live: {} logged in, {} anonymous, {} cannot be read",
-                count(sample),
-                percent(*logged_in, sample),
-                percent(*anonymous, sample),
-                percent(*unreadable, sample)
-            ))?;
-        }
-        None => out.line("users    not looked for, since no secret key was given")?,
-    }
-    Ok(Exit::Done)
 }
 
-async fn of_table(site: &Site, database: &Database, sample: u32) -> Result<Stats, Failure> {
-    let mut stats = Stats::default();
-    let rows = database.expected("true").await?;
-    let part = if rows > EXACT { database.tablesample(PART, "true").await? } else { String::new() };
-    stats.estimated = !part.is_empty();
-    let from = format!(
-        "FROM (SELECT (extract(epoch FROM expire_date) - $1) / 86400 AS days, octet_length(session_data) AS size \
-         FROM {} {part}) AS sessions",
-        database.table
-    );
+async fn of_table(context: &Context, database: &Database, sample: u32) -> Result<Statistics> {
+    let mut statistics = Statistics::default();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let bounds: Vec<String> = BOUNDS.iter().map(f64::to_string).collect();
     let sql = format!(
-        "SELECT width_bucket(days::float8, ARRAY[{}]::float8[]), count(*) {} GROUP BY 1",
-        bounds.join(","),
-        from.replace("$1", "$1::float8")
+        "SELECT width_bucket((extract(epoch FROM expire_date)::float8 - $1::float8) / 86400, \
+         ARRAY{BOUNDS:?}::float8[]), count(*) FROM {} GROUP BY 1",
+        database.table
     );
     for row in database.rows(&sql, &[&now]).await? {
-        let bucket: i32 = row.try_get(0).map_err(explain)?;
-        if let Some(end) = stats.ends.get_mut(usize::try_from(bucket).unwrap_or_default()) {
-            *end = row.try_get::<_, i64>(1).map_err(explain)?.cast_unsigned();
+        let bucket = usize::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default();
+        if let Some(number) = statistics.expiry.get_mut(bucket) {
+            *number = row.try_get::<_, i64>(1)?.cast_unsigned();
         }
     }
-    let seen: u64 = stats.ends.iter().sum();
-    if stats.estimated && seen > 0 {
-        stats.ends = stats.ends.map(|number| (number as f64 * rows as f64 / seen as f64) as u64);
-    }
     let sql = format!(
-        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY size), percentile_disc(0.9) WITHIN GROUP (ORDER BY size), \
-         max(size) FROM (SELECT octet_length(session_data) AS size FROM {} {part}) AS sizes",
+        "SELECT percentile_disc(ARRAY[0.5, 0.9, 1]) WITHIN GROUP (ORDER BY octet_length(session_data)) FROM {}",
         database.table
     );
-    let row = database.row(&sql, &[]).await?;
-    for (index, size) in stats.sizes.iter_mut().enumerate() {
-        let bytes: Option<i32> = row.try_get(index).map_err(explain)?;
+    let sizes: Option<Vec<Option<i32>>> = database.row(&sql, &[]).await?.try_get(0)?;
+    for (size, bytes) in statistics.sizes.iter_mut().zip(sizes.into_iter().flatten()) {
         *size = u64::try_from(bytes.unwrap_or_default()).unwrap_or_default();
     }
-    if site.has_secret() && sample > 0 {
-        let (reader, mut users) = (site.reader()?, Users::default());
-        let live = format!("NOT ({})", Database::expired());
-        let visit = |row: crate::database::Sampled| match row.text.map(|text| reader.open(&text)) {
-            Some(Ok(opened)) if opened.data.get_json("_auth_user_id").is_some() => users.logged_in += 1,
-            Some(Ok(_)) => users.anonymous += 1,
-            _ => users.unreadable += 1,
-        };
-        database.sample(sample, &live, visit).await?;
-        stats.users = Some(users);
-    }
-    Ok(stats)
+    let (reader, users) = (context.reader(), &mut statistics.sample);
+    let visit = |_: &str, text: Option<&str>| match text.map(|text| reader.decode(text)) {
+        Some(Ok(decoded)) => users.add(Some(user_id(&decoded.data))),
+        _ => users.add(None),
+    };
+    database.sample(sample, &format!("NOT ({})", Database::expired()), visit).await?;
+    Ok(statistics)
 }
 
-async fn of_store(site: &Site, store: &AnyStore) -> Result<Stats, Failure> {
-    let (mut stats, mut users, mut sizes) = (Stats::default(), Users::default(), Vec::new());
-    let (mut sessions, now) = (store.sessions(), SystemTime::now());
+async fn of_store(store: &Store, sample: u32) -> Result<Statistics> {
+    let (mut statistics, mut sizes) = (Statistics::default(), Vec::new());
+    let (mut sessions, now, mut sampled) = (store.sessions(), SystemTime::now(), 0);
     while let Some(session) = sessions.next().await? {
         let days = match session.expires.duration_since(now) {
             Ok(left) => left.as_secs_f64() / 86_400.0,
             Err(past) => -past.duration().as_secs_f64() / 86_400.0,
         };
         let bucket = BOUNDS.iter().filter(|bound| **bound <= days).count();
-        if let Some(end) = stats.ends.get_mut(bucket) {
-            *end += 1;
+        if let Some(number) = statistics.expiry.get_mut(bucket) {
+            *number += 1;
         }
-        if let Ok(data) = &session.data {
-            sizes.push(data.to_json().len() as u64);
-        }
-        if !session.is_expired() {
-            match (&session.data, session.user_id()) {
-                (Err(_), _) => users.unreadable += 1,
-                (Ok(_), Some(_)) => users.logged_in += 1,
-                (Ok(_), None) => users.anonymous += 1,
-            }
+        sizes.extend(session.value.as_ref().map(|value| value.len() as u64));
+        if !session.is_expired() && sampled < sample {
+            sampled += 1;
+            statistics.sample.add(session.data.as_ref().ok().map(|_| session.user_id()));
         }
     }
     sizes.sort_unstable();
-    let at = |part: usize| sizes.get((sizes.len() * part / 100).min(sizes.len().saturating_sub(1)));
-    stats.sizes = [50, 90, 100].map(|part| at(part).copied().unwrap_or_default());
-    stats.users = site.has_secret().then_some(users);
-    Ok(stats)
+    let percentile = |part: usize| sizes.get((sizes.len() * part).div_ceil(100).saturating_sub(1));
+    statistics.sizes = [50, 90, 100].map(|part| percentile(part).copied().unwrap_or_default());
+    Ok(statistics)
+}
+
+impl UserCounts {
+    /// The user of a session, or `None` if it cannot be read.
+    fn add(&mut self, user: Option<Option<String>>) {
+        match user {
+            Some(Some(_)) => self.logged_in += 1,
+            Some(None) => self.anonymous += 1,
+            None => self.unreadable += 1,
+        }
+    }
 }

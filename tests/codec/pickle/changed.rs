@@ -1,9 +1,6 @@
 //! Pickles made or changed at random.
 
-use actix_django_session::{
-    codec::{PickleSerializer, Serializer as _},
-    store::SessionData,
-};
+use actix_django_session::codec::{PickleSerializer, Serializer as _, SessionData};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

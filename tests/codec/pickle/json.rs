@@ -1,6 +1,6 @@
 //! JSON as a pickle.
 
-use actix_django_session::store::SessionData;
+use actix_django_session::codec::SessionData;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -10,8 +10,7 @@ use std::fs;
 
 use actix_django_session::{
     Error,
-    codec::{PickleSerializer, Serializer as _},
-    store::SessionData,
+    codec::{PickleSerializer, Serializer as _, SessionData},
 };
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_django_session::{
-    SecretKey,
-    codec::JsonSerializer,
-    store::{self, AnyStore, CacheStore, RedisCache},
+    SecretKey, Store,
+    backend::Redis as Engine,
+    codec::{Codec, JsonSerializer, PickleSerializer},
 };
 use futures_util::future::LocalBoxFuture;
 
@@ -66,31 +66,29 @@ impl Backing for Cache {
         [engine, url].into_iter().chain(of_client).collect()
     }
 
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {
         Box::pin(async move {
             let url = self.redis.url();
             match self.client {
                 Client::Django => {
-                    let cache = RedisCache::connect(&url).await.unwrap().key_prefix("site").version(3);
-                    CacheStore::new(cache).into()
+                    let engine = Engine::connect(&url).await.unwrap().key_prefix("site").version(3);
+                    Store::new(engine, pickles())
                 }
                 Client::Compressed => {
-                    CacheStore::new(RedisCache::connect(&url).await.unwrap()).compress_from(0).into()
+                    Store::new(Engine::connect(&url).await.unwrap(), pickles().compress_from(0))
                 }
-                Client::Json => store::open(&format!("{url}?serializer=json"), secret).await.unwrap(),
+                Client::Json => Store::connect(&format!("{url}?serializer=json"), secret).await.unwrap(),
             }
         })
     }
 
-    fn misled_store(&self) -> LocalBoxFuture<'_, AnyStore> {
+    fn misled_store(&self) -> LocalBoxFuture<'_, Store> {
         Box::pin(async move {
-            let cache = RedisCache::connect(&self.redis.url()).await.unwrap();
+            let engine = Engine::connect(&self.redis.url()).await.unwrap();
             match self.client {
-                Client::Django => {
-                    CacheStore::new(cache.key_prefix("site").version(3)).serializer(JsonSerializer).into()
-                }
-                Client::Compressed => CacheStore::new(cache).serializer(JsonSerializer).into(),
-                Client::Json => CacheStore::new(cache).into(),
+                Client::Django => Store::new(engine.key_prefix("site").version(3), json()),
+                Client::Compressed => Store::new(engine, json()),
+                Client::Json => Store::new(engine, pickles()),
             }
         })
     }
@@ -107,6 +105,14 @@ impl Backing for Cache {
     fn json(&self, python: &Version, rows: &[Row]) -> Vec<Option<String>> {
         peek(python, rows)
     }
+}
+
+pub(super) fn pickles() -> Codec {
+    Codec::unsigned(PickleSerializer::new())
+}
+
+pub(super) fn json() -> Codec {
+    Codec::unsigned(JsonSerializer)
 }
 
 /// What is stored in Redis under names that begin so.

@@ -1,13 +1,13 @@
 //! `SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"`, on Redis and PostgreSQL.
 
-use actix_django_session::{
-    SecretKey,
-    codec::{Codec, JsonSerializer},
-    store::{AnyStore, CachedStore, RedisCache},
-};
+use actix_django_session::{SecretKey, Store, backend::Redis as Engine, codec::Codec};
 use futures_util::future::LocalBoxFuture;
 
-use super::{Backing, Database, Row, cache::values, peek};
+use super::{
+    Backing, Database, Row,
+    cache::{json, pickles, values},
+    peek,
+};
 use crate::support::{django::Version, redis::Redis};
 
 const PREFIX: &str = ":1:django.contrib.sessions.cached_db";
@@ -51,18 +51,19 @@ impl Backing for CachedDatabase {
         settings
     }
 
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {
         Box::pin(async move {
             let database = self.database.store(secret).await;
-            CachedStore::new(RedisCache::connect(&self.redis.url()).await.unwrap(), database).into()
+            let cache = Engine::connect(&self.redis.url()).await.unwrap();
+            Store::cached(Store::new(cache, pickles()), database).unwrap()
         })
     }
 
-    fn misled_store(&self) -> LocalBoxFuture<'_, AnyStore> {
+    fn misled_store(&self) -> LocalBoxFuture<'_, Store> {
         Box::pin(async move {
             let database = self.database.misled_store().await;
-            let cache = RedisCache::connect(&self.redis.url()).await.unwrap();
-            CachedStore::new(cache, database).serializer(JsonSerializer).into()
+            let cache = Engine::connect(&self.redis.url()).await.unwrap();
+            Store::cached(Store::new(cache, json()), database).unwrap()
         })
     }
 

@@ -1,16 +1,10 @@
 //! `SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"`
 
-use std::time::SystemTime;
-
-use actix_django_session::{
-    SecretKey,
-    codec::Codec,
-    store::{AnyStore, CookieStore},
-};
+use actix_django_session::{SecretKey, Store, codec::Codec};
 use futures_util::future::LocalBoxFuture;
 
 use super::{Backing, Row, Users, ends};
-use crate::pair::SECRET;
+use crate::{pair::SECRET, support::signing::saved_at};
 
 #[derive(Debug)]
 pub(crate) struct Cookies {
@@ -32,8 +26,8 @@ impl Backing for Cookies {
         vec![("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies".to_owned())]
     }
 
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
-        Box::pin(async move { CookieStore::new(secret).unwrap().into() })
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {
+        Box::pin(async move { Store::signed_cookies(secret) })
     }
 
     /// Nothing is stored but in browsers.
@@ -44,8 +38,8 @@ impl Backing for Cookies {
     /// What a browser has.
     fn row(&self, cookie: &str) -> Option<Row> {
         let codec = self.codec(SECRET);
-        let written = codec.decode_stamped(cookie).map_or(SystemTime::UNIX_EPOCH, |(_, time)| time);
-        Some(Row { key: cookie.to_owned(), stored: cookie.into(), expires: ends(&codec, cookie, written) })
+        let expires = ends(&codec, cookie, saved_at(cookie));
+        Some(Row { key: cookie.to_owned(), stored: cookie.into(), expires })
     }
 
     fn has_rows(&self) -> bool {

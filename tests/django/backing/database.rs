@@ -7,9 +7,9 @@ use std::{
 };
 
 use actix_django_session::{
-    PostgresStore, SecretKey, SqliteStore,
+    SecretKey, Store,
+    backend::{Postgres, Sqlite},
     codec::{Codec, PickleSerializer},
-    store::AnyStore,
 };
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Runtime;
@@ -86,12 +86,12 @@ impl Backing for Database {
         self.pickled.then(|| ("SESSION_SERIALIZER", pickle.to_owned())).into_iter().collect()
     }
 
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {
         let codec = self.codec_with(secret);
         Box::pin(async move {
             match self.path() {
-                Some(path) => SqliteStore::open(path, codec).await.unwrap().into(),
-                None => PostgresStore::connect(&self.url, codec).await.unwrap().into(),
+                Some(path) => Store::new(Sqlite::open(path).await.unwrap(), codec),
+                None => Store::new(Postgres::connect(&self.url).await.unwrap(), codec),
             }
         })
     }

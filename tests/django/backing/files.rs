@@ -2,11 +2,7 @@
 
 use std::fs;
 
-use actix_django_session::{
-    SecretKey,
-    codec::Codec,
-    store::{AnyStore, FileStore},
-};
+use actix_django_session::{SecretKey, Store, backend::Files as Engine, codec::Codec};
 use futures_util::future::LocalBoxFuture;
 
 use super::{Backing, Row, Users, ends};
@@ -36,8 +32,8 @@ impl Backing for Files {
         ]
     }
 
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore> {
-        Box::pin(async move { FileStore::open(self.dir.path(), secret).await.unwrap().into() })
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {
+        Box::pin(async move { Store::new(Engine::open(self.dir.path()).await.unwrap(), secret) })
     }
 
     /// Django removes it, and stores an empty one under a new key.

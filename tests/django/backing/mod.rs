@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{SecretKey, codec::Codec, store::AnyStore};
+use actix_django_session::{SecretKey, Store, codec::Codec};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
@@ -45,10 +45,10 @@ pub(crate) trait Backing: Debug + Send + Sync {
     fn settings(&self) -> Vec<(&'static str, String)>;
 
     /// A store of ours on the same place.
-    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, AnyStore>;
+    fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store>;
 
     /// A store of ours that cannot read what is there: with another secret, or another serializer.
-    fn misled_store(&self) -> LocalBoxFuture<'_, AnyStore> {
+    fn misled_store(&self) -> LocalBoxFuture<'_, Store> {
         self.store(SecretKey::new("another secret"))
     }
 

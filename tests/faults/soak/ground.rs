@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{PostgresStore, SecretKey, store::SessionStore};
+use actix_django_session::{SecretKey, Store};
 
 use super::{SECRET, deadline};
 use crate::support::{
@@ -161,7 +161,7 @@ impl Ground {
              SELECT 'expired' || n, 'anything', now() - interval '1 day' FROM generate_series(1, 5000) n",
         );
         let cleared = tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let store = PostgresStore::connect(&self.server.url(), SecretKey::new(SECRET)).await.unwrap();
+            let store = Store::connect(&self.server.url(), SecretKey::new(SECRET)).await.unwrap();
             store.clear_expired().await.unwrap()
         });
         assert_eq!(cleared, 5000);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_django_session::{SecretKey, SessionSettings, store};
+use actix_django_session::{SecretKey, SessionSettings, Store};
 
 use crate::support::{at_length, proc::PATIENCE, process, site::Site};
 use ground::{FAULTS, Ground};
@@ -48,7 +48,7 @@ fn sites_recover_from_faults_and_leak_nothing() {
         // What it says is shown if it fails when it should not.
         tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).init();
         let site = Site::start(SessionSettings::default(), async move || {
-            store::open(&url, SecretKey::new(SECRET)).await.unwrap()
+            Store::connect(&url, SecretKey::new(SECRET)).await.unwrap()
         });
         return process::serve_until_orphaned(site.port(), || ());
     }

@@ -1,41 +1,43 @@
 //! Errors: what the client sees, what the log has, and what nobody may see.
 
-use std::time::SystemTime;
+use std::error::Error as _;
 
 use actix_django_session::{
-    Error, LazySession, Session, SessionExt as _, SessionKey, SessionMiddleware, SessionSettings,
-    hooks::Function,
-    store::{AnyStore, Loaded, MemoryStore, Outcome, Seen, SessionData, SessionStore},
+    Error, LazySession, Session, SessionExt as _, SessionMiddleware, SessionSettings, backend::Memory,
 };
 use actix_web::{
     App,
+    body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
     error::{ErrorImATeapot, ErrorServiceUnavailable},
     http::header,
+    middleware::{Next, from_fn},
     test::{self, TestRequest},
-    web::{self},
+    web,
 };
 
 use super::{body, cookies, count};
-use crate::support::logs;
+use crate::support::{
+    logs,
+    scripted::{Scripted, Step},
+    stores::{self, memory},
+};
 
 /// Not as handlers' errors, which are responses by then: an error that goes through the services.
 #[actix_web::test]
 async fn an_error_from_inside_is_treated_as_the_response_it_becomes() {
     for (status, saved) in [(400, true), (418, true), (503, false)] {
-        let store = MemoryStore::new();
+        let memory = Memory::new();
         let app = App::new()
-            .wrap(Function::new(move |_| {
-                Ok(move |req: ServiceRequest| async move {
-                    req.session()?.load().await?.insert("n", &1)?;
-                    Err::<ServiceResponse, _>(match status {
-                        418 => ErrorImATeapot("from inside"),
-                        503 => ErrorServiceUnavailable("from inside"),
-                        _ => actix_web::error::ErrorBadRequest("from inside"),
-                    })
+            .wrap(from_fn(move |req: ServiceRequest, _: Next<BoxBody>| async move {
+                req.session()?.load().await?.insert("n", &1)?;
+                Err::<ServiceResponse, _>(match status {
+                    418 => ErrorImATeapot("from inside"),
+                    503 => ErrorServiceUnavailable("from inside"),
+                    _ => actix_web::error::ErrorBadRequest("from inside"),
                 })
             }))
-            .wrap(SessionMiddleware::new(store.clone()))
+            .wrap(SessionMiddleware::new(stores::on(&memory)))
             .route("/", web::get().to(count));
         let app = test::init_service(app).await;
         let error = test::try_call_service(&app, TestRequest::get().uri("/").to_request()).await.unwrap_err();
@@ -47,7 +49,7 @@ async fn an_error_from_inside_is_treated_as_the_response_it_becomes() {
             assert_eq!(cookies, usize::from(saved), "{status}");
             assert_eq!(response.headers().get(header::VARY).unwrap(), "Cookie");
         }
-        assert_eq!(format!("{store:?}"), format!("MemoryStore({} sessions)", usize::from(saved)));
+        assert_eq!(stores::len(&memory), usize::from(saved));
     }
 }
 
@@ -66,53 +68,17 @@ async fn without_the_middleware_the_extractors_fail_loudly() {
     assert_eq!(logs.with("no SessionMiddleware is wrapped around this handler").len(), 2);
 }
 
-/// A store whose errors hold what nobody may see.
-struct Broken;
-
+/// The cause of an error that holds what nobody may see.
 const LEAK: &str = "password=hunter2";
-
-impl SessionStore for Broken {
-    async fn load(&self, _: &SessionKey) -> Result<Loaded, Error> {
-        Err(Error::store_caused_by("cannot load", LEAK))
-    }
-    async fn create(&self, _: &SessionKey, _: &SessionData, _: SystemTime) -> Result<Outcome, Error> {
-        Err(Error::store_caused_by("cannot create", LEAK))
-    }
-    async fn update(
-        &self,
-        _: &SessionKey,
-        _: &Seen,
-        _: &SessionData,
-        _: SystemTime,
-    ) -> Result<Outcome, Error> {
-        unreachable!()
-    }
-    async fn rename(
-        &self,
-        _: &SessionKey,
-        _: &Seen,
-        _: &SessionKey,
-        _: &SessionData,
-        _: SystemTime,
-    ) -> Result<Outcome, Error> {
-        unreachable!()
-    }
-    async fn delete(&self, _: &SessionKey) -> Result<bool, Error> {
-        unreachable!()
-    }
-    async fn exists(&self, _: &SessionKey) -> Result<bool, Error> {
-        unreachable!()
-    }
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        unreachable!()
-    }
-}
 
 #[actix_web::test]
 async fn error_causes_go_to_the_log_and_not_to_the_client() {
     let logs = logs::capture();
+    let broken = Scripted::memory();
+    broken.always("get", Step::Fail(|| Error::store_caused_by("cannot load", LEAK)));
+    broken.always("write", Step::Fail(|| Error::store_caused_by("cannot save", LEAK)));
     let app = App::new()
-        .wrap(SessionMiddleware::new(Broken))
+        .wrap(SessionMiddleware::new(broken.store()))
         .route("/", web::get().to(count))
         .route("/lazy", web::get().to(async |lazy: LazySession| lazy.load().await.map(|_| "loaded")))
         .route("/static", web::get().to(async || "served"));
@@ -135,25 +101,41 @@ async fn error_causes_go_to_the_log_and_not_to_the_client() {
     assert_eq!(test::call_service(&app, lazy.to_request()).await.status(), 503);
     assert_eq!(logs.with(LEAK).len(), 3, "also where a handler passed it on");
     assert!(logs.with(key).is_empty(), "the key is not");
+    assert_eq!(broken.calls(), ["insert", "get", "get"]);
+}
+
+#[test]
+fn clones_of_an_error_share_its_cause() {
+    let error = Error::store_caused_by("cannot load", std::io::Error::other("the disk is on fire"));
+    let clone = error.clone();
+    assert!(clone.is_store());
+    assert_eq!(clone.with_causes(), "cannot load: the disk is on fire");
+    assert_eq!(format!("{clone:?}"), format!("{error:?}"));
+    let cause = |error: &Error| std::ptr::from_ref(error.source().unwrap()).addr();
+    assert_eq!(cause(&clone), cause(&error));
+    drop(error);
+    assert!(clone.source().unwrap().is::<std::io::Error>());
 }
 
 #[actix_web::test]
 async fn debug_output_shows_no_key_secret_or_data() {
-    let store = MemoryStore::new();
-    let session = Session::create(&store);
+    let memory = Memory::new();
+    let store = stores::on(&memory);
+    let session = Session::new(&store);
     session.insert("name", "Ada").unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
     let codec = actix_django_session::codec::Codec::new(actix_django_session::SecretKey::new("hunter2"));
-    let loaded = AnyStore::from(store.clone()).load(&key).await.unwrap();
+    let entry = store.entry(&key).await.unwrap().unwrap();
     let middleware = SessionMiddleware::new(store.clone());
     for text in [
         format!("{session:?}"),
         format!("{key:?}"),
         format!("{codec:?}"),
-        format!("{loaded:?}"),
+        format!("{entry:?}"),
         format!("{middleware:?}"),
         format!("{store:?}"),
+        format!("{memory:?}"),
     ] {
         for secret in [key.as_str(), "hunter2", "Ada"] {
             assert!(!text.contains(secret), "{text}");
@@ -164,7 +146,7 @@ async fn debug_output_shows_no_key_secret_or_data() {
 #[test]
 fn settings_that_browsers_reject_are_configuration_errors() {
     let refused = |settings: SessionSettings| {
-        let error = SessionMiddleware::new(MemoryStore::new()).settings(settings).unwrap_err();
+        let error = SessionMiddleware::new(memory()).settings(settings).unwrap_err();
         assert!(error.is_configuration());
         error.to_string()
     };
@@ -175,5 +157,5 @@ fn settings_that_browsers_reject_are_configuration_errors() {
     assert!(refused(settings().cookie_path("/;x")).contains("cookie_path"));
     assert!(refused(settings().cookie_domain("x\r\ny")).contains("cookie_domain"));
     let host = settings().cookie_name("__Host-s").cookie_secure(true);
-    SessionMiddleware::new(MemoryStore::new()).settings(host).unwrap();
+    SessionMiddleware::new(memory()).settings(host).unwrap();
 }

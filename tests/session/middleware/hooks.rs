@@ -2,19 +2,20 @@
 
 use std::{
     cell::Cell,
-    future::ready,
     rc::Rc,
     sync::{Arc, Mutex},
 };
 
-use actix_django_session::hooks::{Function, GetResponse, Hooks, Middleware, MiddlewareNotUsed, Next};
+use actix_django_session::hooks::{Flow, Hooks, Middleware, MiddlewareNotUsed, Optional};
 use actix_web::{
     App, HttpResponse,
+    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::ErrorImATeapot,
-    http::header,
+    http::header::{HeaderName, HeaderValue},
+    middleware::{Next, from_fn},
     test::{self, TestRequest},
-    web::{self},
+    web,
 };
 
 use super::body;
@@ -26,12 +27,12 @@ struct Marking(Rc<Cell<u32>>);
 impl Middleware for Marking {
     type State = u32;
 
-    async fn process_request(&self, request: &mut ServiceRequest) -> Result<Next<u32>, actix_web::Error> {
+    async fn process_request(&self, request: &mut ServiceRequest) -> Result<Flow<u32>, actix_web::Error> {
         self.0.set(self.0.get() + 1);
         Ok(match request.path() {
-            "/closed" => Next::Respond(self.0.get(), HttpResponse::ServiceUnavailable().body("closed")),
+            "/closed" => Flow::Break((self.0.get(), HttpResponse::ServiceUnavailable().body("closed"))),
             "/broken" => return Err(ErrorImATeapot("refused")),
-            _ => Next::View(self.0.get()),
+            _ => Flow::Continue(self.0.get()),
         })
     }
 
@@ -40,7 +41,7 @@ impl Middleware for Marking {
         state: u32,
         mut response: HttpResponse,
     ) -> Result<HttpResponse, actix_web::Error> {
-        response.headers_mut().insert(header::HeaderName::from_static("x-request"), state.into());
+        response.headers_mut().insert(HeaderName::from_static("x-request"), state.into());
         Ok(response)
     }
 }
@@ -48,7 +49,7 @@ impl Middleware for Marking {
 #[actix_web::test]
 async fn hooks_run_before_and_after_and_may_answer_at_once() {
     let app = App::new()
-        .wrap(Hooks::new(|| Ok(Marking(Rc::default()))))
+        .wrap(Hooks::new(Marking(Rc::default())))
         .route("/", web::get().to(async || "view"))
         .route("/fails", web::get().to(async || Err::<&str, _>(ErrorImATeapot("view"))));
     let app = test::init_service(app).await;
@@ -68,17 +69,14 @@ async fn function_form_wraps_the_handler() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let seen = order.clone();
     let app = App::new()
-        .wrap(Function::new(move |get_response: GetResponse| {
+        .wrap(from_fn(move |request: ServiceRequest, get_response: Next<_>| {
             let seen = seen.clone();
-            Ok(move |request: ServiceRequest| {
-                let (seen, get_response) = (seen.clone(), get_response.clone());
-                async move {
-                    seen.lock().unwrap().push("before");
-                    let response = get_response.call(request).await?;
-                    seen.lock().unwrap().push("after");
-                    Ok(response)
-                }
-            })
+            async move {
+                seen.lock().unwrap().push("before");
+                let response = get_response.call(request).await?;
+                seen.lock().unwrap().push("after");
+                Ok(response)
+            }
         }))
         .route("/", web::get().to(async || "view"));
     let app = test::init_service(app).await;
@@ -86,18 +84,36 @@ async fn function_form_wraps_the_handler() {
     assert_eq!(*order.lock().unwrap(), ["before", "after"]);
 }
 
+/// In function form.
+async fn marking<B: MessageBody>(
+    request: ServiceRequest,
+    get_response: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    let mut response = get_response.call(request).await?;
+    response.headers_mut().insert(HeaderName::from_static("x-function"), HeaderValue::from_static("1"));
+    Ok(response)
+}
+
 #[actix_web::test]
 async fn a_constructor_may_take_itself_out_of_the_chain() {
-    let logs = logs::capture();
-    type View = fn(ServiceRequest) -> std::future::Ready<Result<ServiceResponse, actix_web::Error>>;
-    let app = App::new()
-        .wrap(Hooks::new(|| Err::<Marking, _>(MiddlewareNotUsed::because("no marks wanted"))))
-        .wrap(Function::new(|_| Err::<View, _>(MiddlewareNotUsed::because("no function wanted"))))
-        .route("/", web::get().to(async || "view"));
-    let app = test::init_service(app).await;
-    let response = test::call_service(&app, TestRequest::get().uri("/").to_request()).await;
-    assert!(!response.headers().contains_key("x-request"));
-    assert_eq!(body(response).await, "view");
-    assert_eq!(logs.with("MiddlewareNotUsed: no").len(), 2);
-    let _: View = |request| ready(Ok(request.into_response(HttpResponse::Ok())));
+    for (class, function) in [(false, false), (true, false), (false, true), (true, true)] {
+        let logs = logs::capture();
+        let app = App::new()
+            .wrap(Optional::new(move || match class {
+                true => Ok(Hooks::new(Marking(Rc::default()))),
+                false => Err(MiddlewareNotUsed::because("no marks wanted")),
+            }))
+            .wrap(Optional::new(move || match function {
+                true => Ok(from_fn(marking)),
+                false => Err(MiddlewareNotUsed::because("no function wanted")),
+            }))
+            .route("/", web::get().to(async || "view"));
+        let app = test::init_service(app).await;
+        let response = test::call_service(&app, TestRequest::get().uri("/").to_request()).await;
+        assert_eq!(response.headers().contains_key("x-request"), class);
+        assert_eq!(response.headers().contains_key("x-function"), function);
+        assert_eq!(body(response).await, "view");
+        assert_eq!(logs.with("MiddlewareNotUsed: no marks").len(), usize::from(!class));
+        assert_eq!(logs.with("MiddlewareNotUsed: no function").len(), usize::from(!function));
+    }
 }

@@ -2,9 +2,11 @@
 
 mod errors;
 mod hooks;
+mod lazy;
+mod logging;
 mod stack;
 
-use actix_django_session::{Error, Session, SessionMiddleware, SessionSettings, store::MemoryStore};
+use actix_django_session::{Error, Session, SessionMiddleware, SessionSettings, Store};
 use actix_web::{body::MessageBody, dev::ServiceResponse, http::header, test};
 
 async fn count(session: Session) -> Result<String, Error> {
@@ -26,7 +28,7 @@ async fn body<B: MessageBody>(response: ServiceResponse<B>) -> String {
     String::from_utf8(test::read_body(response).await.to_vec()).unwrap()
 }
 
-fn named(store: &MemoryStore, name: &str) -> SessionMiddleware {
+fn named(store: &Store, name: &str) -> SessionMiddleware {
     let settings = SessionSettings::default().cookie_name(name);
     SessionMiddleware::new(store.clone()).settings(settings).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_django_session::{
-    Error, Session, SessionExt as _, SessionKey, SessionMiddleware, store::MemoryStore,
+    Error, Session, SessionExt as _, SessionKey, SessionMiddleware, Store, backend::Memory,
 };
 use actix_web::{
     App, HttpRequest, HttpResponse, Responder,
@@ -16,11 +16,15 @@ use actix_web::{
 use futures_util::{StreamExt as _, stream};
 
 use super::{body, cookie, cookies, count, named};
-use crate::support::{logs, site::Site};
+use crate::support::{
+    logs,
+    site::Site,
+    stores::{self, memory},
+};
 
 #[actix_web::test]
 async fn scopes_beside_each_other_have_sessions_of_their_own() {
-    let store = MemoryStore::new();
+    let store = memory();
     let app = App::new()
         .service(web::scope("/shop").wrap(named(&store, "shop")).route("", web::get().to(count)))
         .service(web::scope("/admin").wrap(named(&store, "admin")).route("", web::get().to(count)));
@@ -43,7 +47,7 @@ async fn a_session_inside_another_is_the_one_that_handlers_get() {
         req.session_named("none").unwrap_err();
         Ok(String::new())
     }
-    let store = MemoryStore::new();
+    let store = memory();
     let app = App::new()
         .wrap(from_fn(async |req: ServiceRequest, next: actix_web::middleware::Next<_>| {
             let response = next.call(req).await?;
@@ -59,27 +63,27 @@ async fn a_session_inside_another_is_the_one_that_handlers_get() {
     assert_eq!(response.status(), 200);
     for name in ["inner", "outer"] {
         let key = cookie(&response, name).split_once('=').unwrap().1.to_owned();
-        let session = Session::open(&store, &SessionKey::parse(&key).unwrap()).await.unwrap();
+        let session = Session::open(&store, &SessionKey::parse(&key).unwrap()).await.unwrap().unwrap();
         assert_eq!(session.get::<String>("who").unwrap().as_deref(), Some(name));
     }
 }
 
 #[actix_web::test]
 async fn one_name_wrapped_twice_is_one_session_saved_once() {
-    let store = MemoryStore::new();
-    let session = SessionMiddleware::new(store.clone());
+    let memory = Memory::new();
+    let session = SessionMiddleware::new(stores::on(&memory));
     let app = App::new()
         .wrap(session.clone())
         .service(web::scope("/in").wrap(session).route("", web::get().to(count)));
     let app = test::init_service(app).await;
     let response = test::call_service(&app, TestRequest::get().uri("/in").to_request()).await;
     assert_eq!(cookies(&response).len(), 1);
-    assert_eq!(format!("{store:?}"), "MemoryStore(1 sessions)");
+    assert_eq!(stores::len(&memory), 1);
 }
 
 #[actix_web::test]
 async fn other_middleware_inside_and_outside_keeps_working() {
-    let store = MemoryStore::new();
+    let store = memory();
     let app = App::new()
         .wrap(NormalizePath::trim())
         .wrap(SessionMiddleware::new(store))
@@ -131,14 +135,14 @@ async fn a_streaming_body_can_read_and_its_late_write_is_an_error() {
         HttpResponse::Ok().content_type("text/event-stream").streaming(Box::pin(lines))
     }
     let logs = logs::capture();
-    let store = MemoryStore::new();
+    let store = memory();
     let app = App::new().wrap(SessionMiddleware::new(store.clone())).route("/", web::get().to(events));
     let app = test::init_service(app).await;
     let response = test::call_service(&app, TestRequest::get().uri("/").to_request()).await;
     let key = cookie(&response, "sessionid").replace("sessionid=", "");
     assert_eq!(body(response).await, "data: Some(1)\n\n".repeat(3));
     assert!(!logs.with("the response has already begun").is_empty());
-    let session = Session::open(&store, &SessionKey::parse(&key).unwrap()).await.unwrap();
+    let session = Session::open(&store, &SessionKey::parse(&key).unwrap()).await.unwrap().unwrap();
     assert_eq!(session.keys(), ["before"]);
 }
 
@@ -149,14 +153,14 @@ fn a_web_socket_is_upgraded_and_uses_the_session_by_its_key() {
         req: HttpRequest,
         body: web::Payload,
         session: Session,
-        store: web::Data<MemoryStore>,
+        store: web::Data<Store>,
     ) -> Result<HttpResponse, actix_web::Error> {
         session.insert("connected", &true)?;
         session.save().await?; // so that the task finds it
         let key = session.session_key().unwrap();
         let (response, mut socket, _) = actix_ws::handle(&req, body)?;
         actix_web::rt::spawn(async move {
-            let session = Session::open(&**store, &key).await.unwrap();
+            let session = Session::open(&**store, &key).await.unwrap().unwrap();
             session.insert("later", &true).unwrap();
             session.save().await.unwrap();
             socket.text(session.keys().join(",")).await.unwrap();
@@ -164,7 +168,7 @@ fn a_web_socket_is_upgraded_and_uses_the_session_by_its_key() {
         Ok(response)
     }
     let site = Site::serve(1, async || {
-        let store = MemoryStore::new();
+        let store = memory();
         move |config: &mut web::ServiceConfig| {
             let scope = web::scope("").wrap(SessionMiddleware::new(store.clone()));
             config.app_data(web::Data::new(store.clone()));

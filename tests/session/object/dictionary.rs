@@ -6,13 +6,14 @@ use std::{
 };
 
 use actix_django_session::{
-    Error, LazySession, Session, SessionKey,
-    store::{AnyStore, MemoryStore, SessionData},
+    Error, LazySession, Session, SessionKey, Store,
+    codec::{Codec, SessionData},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 
 use super::more;
+use crate::support::stores::memory;
 
 #[test]
 fn handles_and_futures_cross_threads() {
@@ -21,11 +22,12 @@ fn handles_and_futures_cross_threads() {
     crosses::<Session>();
     crosses::<LazySession>();
     crosses::<SessionKey>();
-    crosses::<AnyStore>();
+    crosses::<Store>();
     crosses::<Error>();
     let session = Session::detached();
     is_sent(&session.save());
-    is_sent(&Session::open(&MemoryStore::new(), &SessionKey::generate()));
+    is_sent(&session.update_and_save("n", more));
+    is_sent(&Session::open(&memory(), &SessionKey::generate()));
 }
 
 #[test]
@@ -83,14 +85,14 @@ fn values_that_rust_has_no_type_for_are_errors_and_can_be_had_raw() {
 
 #[actix_web::test]
 async fn raw_json_with_blanks_and_other_letters_stays_what_it_is() {
-    let store = MemoryStore::new();
-    let session = Session::create(&store);
+    let store = memory();
+    let session = Session::new(&store);
     let raw = RawValue::from_string("{\n\t\"a\": \"é €\"}".into()).unwrap();
     session.insert("raw", &raw).unwrap();
     session.save().await.unwrap();
-    let again = Session::open(&store, &session.session_key().unwrap()).await.unwrap();
+    let again = Session::open(&store, &session.session_key().unwrap()).await.unwrap().unwrap();
     assert_eq!(again.get::<Value>("raw").unwrap(), Some(json!({"a": "é €"})));
-    let codec = actix_django_session::codec::Codec::new(actix_django_session::SecretKey::new("x"));
+    let codec = Codec::new(actix_django_session::SecretKey::new("x"));
     let mut data = SessionData::from_json("{\"é\":\"€\"}").unwrap();
     data.set_json("b", "\"😀\"").unwrap();
     let back = codec.decode(&codec.encode(&data).unwrap()).unwrap();

@@ -1,132 +1,46 @@
 //! Saves that merge, fail, are dropped, or find the session gone.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use actix_django_session::{
-    Error, Session, SessionKey,
-    store::{AnyStore, Loaded, MemoryStore, Outcome, Seen, SessionData, SessionStore},
+    Error, SecretKey, Session, SessionKey, SessionMiddleware, Store,
+    backend::{Backend as _, Insert, Memory, Replaced},
 };
+use actix_web::{App, test, web};
 use serde_json::{Value, json};
 
 use super::more;
+use crate::support::{
+    scripted::{Scripted, Step},
+    stores::{self, memory},
+};
 
-/// Memory that can be told to answer something else first, and that can be slow.
-#[derive(Clone, Default)]
-struct Moody {
-    memory: MemoryStore,
-    moods: Arc<Mutex<VecDeque<Mood>>>,
-    calls: Arc<AtomicUsize>,
-}
-
-enum Mood {
-    Away,
-    Slow,
-    KeyTaken,
-    Never,
-}
-
-impl Moody {
-    fn then(self, mood: Mood) -> Self {
-        self.moods.lock().unwrap().push_back(mood);
-        self
-    }
-
-    async fn mood(&self) -> Result<Option<Outcome>, Error> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let mood = self.moods.lock().unwrap().pop_front();
-        match mood {
-            None => Ok(None),
-            Some(Mood::Away) => Err(Error::store("away")),
-            Some(Mood::Slow) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Ok(None)
-            }
-            Some(Mood::KeyTaken) => Ok(Some(Outcome::KeyTaken)),
-            Some(Mood::Never) => std::future::pending().await,
-        }
-    }
-}
-
-impl SessionStore for Moody {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        self.memory.load(key).await
-    }
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        match self.mood().await? {
-            Some(outcome) => Ok(outcome),
-            None => self.memory.create(key, data, expires).await,
-        }
-    }
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        match self.mood().await? {
-            Some(outcome) => Ok(outcome),
-            None => self.memory.update(key, seen, data, expires).await,
-        }
-    }
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        match self.mood().await? {
-            Some(outcome) => Ok(outcome),
-            None => self.memory.rename(key, seen, new_key, data, expires).await,
-        }
-    }
-    async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.memory.delete(key).await
-    }
-    async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.memory.exists(key).await
-    }
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        self.memory.clear_expired().await
-    }
+fn away() -> Error {
+    Error::store("away")
 }
 
 /// A saved session with `{"n": 1}`.
-async fn saved(store: &(impl Clone + Into<AnyStore>)) -> (Session, SessionKey) {
-    let session = Session::create(store);
+async fn saved(store: &Store) -> (Session, SessionKey) {
+    let session = Session::new(store);
     session.insert("n", &1).unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
     (session, key)
 }
 
-async fn stored(store: &(impl Clone + Into<AnyStore>), key: &SessionKey) -> Option<String> {
-    match store.clone().into().load(key).await.unwrap() {
-        Loaded::Found(record) => Some(record.data.to_json()),
-        _ => None,
-    }
+async fn open(store: &Store, key: &SessionKey) -> Session {
+    Session::open(store, key).await.unwrap().expect("there is a session")
+}
+
+async fn stored(store: &Store, key: &SessionKey) -> Option<String> {
+    store.entry(key).await.unwrap().map(|entry| entry.data.unwrap().to_json())
 }
 
 #[actix_web::test]
 async fn changes_of_two_requests_are_merged_by_key() {
-    let store = MemoryStore::new();
+    let store = memory();
     let (_, key) = saved(&store).await;
-    let (one, other) =
-        (Session::open(&store, &key).await.unwrap(), Session::open(&store, &key).await.unwrap());
+    let (one, other) = (open(&store, &key).await, open(&store, &key).await);
     one.insert("one", &1).unwrap();
     one.update("n", more).unwrap();
     one.discard("gone").unwrap();
@@ -147,10 +61,9 @@ async fn changes_of_two_requests_are_merged_by_key() {
 
 #[actix_web::test]
 async fn a_failed_merge_is_an_error_and_saves_nothing() {
-    let store = MemoryStore::new();
+    let store = memory();
     let (_, key) = saved(&store).await;
-    let (one, other) =
-        (Session::open(&store, &key).await.unwrap(), Session::open(&store, &key).await.unwrap());
+    let (one, other) = (open(&store, &key).await, open(&store, &key).await);
     one.update("n", more).unwrap();
     one.insert("m", &1).unwrap();
     other.insert("n", "no number any more").unwrap();
@@ -161,10 +74,11 @@ async fn a_failed_merge_is_an_error_and_saves_nothing() {
 
 #[actix_web::test]
 async fn a_deleted_session_stays_deleted() {
-    let store = MemoryStore::new();
+    let memory = Memory::new();
+    let store = stores::on(&memory);
     for slow in ["write", "cycle", "nothing"] {
         let (fast, key) = saved(&store).await;
-        let late = Session::open(&store, &key).await.unwrap();
+        let late = open(&store, &key).await;
         match slow {
             "write" => late.insert("m", &1).unwrap(),
             "cycle" => late.cycle_key().unwrap(),
@@ -173,11 +87,11 @@ async fn a_deleted_session_stays_deleted() {
         fast.flush().unwrap();
         fast.save().await.unwrap();
         assert!(late.save().await.unwrap_err().is_interrupted(), "{slow}");
-        assert_eq!(format!("{store:?}"), "MemoryStore(0 sessions)");
+        assert_eq!(stores::len(&memory), 0);
     }
     // A flush of what is gone already is no surprise, and what comes after it is a new session.
     let (fast, key) = saved(&store).await;
-    let late = Session::open(&store, &key).await.unwrap();
+    let late = open(&store, &key).await;
     fast.flush().unwrap();
     fast.save().await.unwrap();
     late.flush().unwrap();
@@ -192,7 +106,8 @@ async fn the_key_changes_in_one_step_in_every_order_of_calls() {
     for order in
         ["cycle write", "write cycle", "cycle cycle", "flush cycle", "cycle flush write", "flush write"]
     {
-        let store = MemoryStore::new();
+        let memory = Memory::new();
+        let store = stores::on(&memory);
         let (session, old) = saved(&store).await;
         for call in order.split(' ') {
             match call {
@@ -210,19 +125,20 @@ async fn the_key_changes_in_one_step_in_every_order_of_calls() {
         expected.retain(|key, _| if key == "n" { !order.contains("flush") } else { order.contains("write") });
         let there: Value = serde_json::from_str(&stored(&store, &new).await.unwrap()).unwrap();
         assert_eq!(there, Value::Object(expected), "{order}");
-        assert_eq!(format!("{store:?}"), "MemoryStore(1 sessions)", "{order}");
+        assert_eq!(stores::len(&memory), 1, "{order}");
     }
 }
 
 #[actix_web::test]
 async fn a_failed_save_keeps_the_changes_for_the_next() {
-    let store = Moody::default();
+    let scripted = Scripted::memory();
+    let store = scripted.store();
     let (session, key) = saved(&store).await;
-    let store = store.then(Mood::Away);
+    scripted.then("write", Step::Fail(away));
     session.insert("m", &1).unwrap();
     assert!(session.save().await.unwrap_err().is_store());
     session.insert("after", &1).unwrap();
-    let other = Session::open(&store, &key).await.unwrap();
+    let other = open(&store, &key).await;
     other.insert("other", &1).unwrap();
     other.save().await.unwrap();
     session.save().await.unwrap();
@@ -231,9 +147,10 @@ async fn a_failed_save_keeps_the_changes_for_the_next() {
 
 #[actix_web::test]
 async fn a_dropped_save_keeps_the_changes_for_the_next() {
-    let store = Moody::default();
+    let scripted = Scripted::memory();
+    let store = scripted.store();
     let (session, key) = saved(&store).await;
-    let store = store.then(Mood::Never);
+    scripted.then("write", Step::Never);
     session.insert("m", &1).unwrap();
     session.cycle_key().unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(10), session.save()).await.is_err());
@@ -245,10 +162,13 @@ async fn a_dropped_save_keeps_the_changes_for_the_next() {
 
 #[actix_web::test]
 async fn a_taken_key_is_replaced_by_another() {
-    let store = Moody::default().then(Mood::KeyTaken).then(Mood::KeyTaken);
+    let scripted = Scripted::memory();
+    let store = scripted.store();
+    let taken = || Step::Answer(Replaced::KeyTaken);
+    scripted.then("write", taken()).then("write", taken());
     let (session, key) = saved(&store).await;
-    assert_eq!(store.calls.load(Ordering::SeqCst), 3);
-    let store = store.then(Mood::KeyTaken);
+    assert_eq!(scripted.count("write"), 3);
+    scripted.then("write", taken());
     session.cycle_key().unwrap();
     let drawn = session.session_key();
     session.save().await.unwrap();
@@ -259,24 +179,43 @@ async fn a_taken_key_is_replaced_by_another() {
 
 #[actix_web::test]
 async fn an_unknown_or_expired_key_is_not_adopted() {
-    let store = MemoryStore::new();
-    let key = SessionKey::generate();
-    let session = Session::open(&store, &key).await.unwrap();
-    assert!(session.is_empty() && session.session_key().is_none());
-    session.insert("n", &1).unwrap();
-    session.save().await.unwrap();
-    assert_ne!(session.session_key(), Some(key));
+    async fn view(session: Session) -> Result<&'static str, Error> {
+        assert!(session.is_empty() && session.session_key().is_none());
+        session.insert("n", &1)?;
+        Ok("saved")
+    }
+    let memory = Memory::new();
+    let store = stores::on(&memory);
+    let (unknown, expired) = (SessionKey::generate(), SessionKey::generate());
+    let soon = std::time::SystemTime::now() + Duration::from_millis(20);
+    memory.insert(Insert::new(&expired, "{}", soon)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let app = App::new().wrap(SessionMiddleware::new(store.clone())).route("/", web::get().to(view));
+    let app = test::init_service(app).await;
+    for key in [unknown, expired] {
+        assert!(Session::open(&store, &key).await.unwrap().is_none());
+        let cookie = format!("sessionid={}", key.as_str());
+        let request = test::TestRequest::get().insert_header(("cookie", cookie.clone())).to_request();
+        let response = test::call_service(&app, request).await;
+        assert_eq!(response.status(), 200);
+        let set: Vec<_> = response.response().cookies().map(|cookie| cookie.value().to_owned()).collect();
+        assert!(set.len() == 1 && set[0] != key.as_str());
+        assert_eq!(stored(&store, &key).await, None);
+    }
+    assert_eq!((store.clear_expired().await.unwrap(), stores::len(&memory)), (1, 2));
 }
 
 /// The clone's changes come in while a save waits for its answer, and read the session they change.
 #[actix_web::test]
 async fn changes_made_during_a_save_are_kept_for_the_next() {
-    let store = Moody::default();
+    let scripted = Scripted::memory();
+    let store = scripted.store();
     let (session, key) = saved(&store).await;
-    let other = Session::open(&store, &key).await.unwrap();
+    let other = open(&store, &key).await;
     other.insert("n", "no number any more").unwrap();
     session.insert("m", &1).unwrap();
-    let held = store.clone().then(Mood::Slow);
+    scripted.then("write", Step::Slow(Duration::from_millis(100)));
     let saving = actix_web::rt::spawn({
         let session = session.clone();
         async move { session.save().await }
@@ -286,13 +225,12 @@ async fn changes_made_during_a_save_are_kept_for_the_next() {
     let reader = session.clone();
     session.update("n", move |n: Option<u32>| n.unwrap() + reader.get::<u32>("m").unwrap().unwrap()).unwrap();
     saving.await.unwrap().unwrap();
-    drop(held);
     assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":1,"m":1}"#);
     session.save().await.unwrap();
     assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":2,"m":1,"precious":1}"#);
 
     // And where they cannot be made on what another stored, each save says so and nothing is dropped.
-    let late = Session::open(&store, &key).await.unwrap();
+    let late = open(&store, &key).await;
     other.save().await.unwrap();
     late.insert("precious", &2).unwrap();
     late.update("n", more).unwrap();
@@ -303,4 +241,42 @@ async fn changes_made_during_a_save_are_kept_for_the_next() {
     late.save().await.unwrap();
     let there = stored(&store, &key).await.unwrap();
     assert!(there.contains(r#""precious":2"#) && there.contains(r#""n":0"#), "{there}");
+}
+
+#[actix_web::test]
+async fn a_missing_session_is_none_and_an_unreadable_one_an_error() {
+    let memory = Memory::new();
+    let missing = SessionKey::generate();
+    assert!(Session::open(&stores::on(&memory), &missing).await.unwrap().is_none());
+    assert_eq!(stores::len(&memory), 0, "looking makes no row");
+
+    let signed = |secret: &str| Store::new(memory.clone(), SecretKey::new(secret));
+    let (_, key) = saved(&signed("one")).await;
+    let error = Session::open(&signed("another"), &key).await.unwrap_err();
+    assert!(error.is_bad_signature() && error.is_unreadable(), "{error}");
+    assert_eq!(open(&signed("one"), &key).await.get::<u32>("n").unwrap(), Some(1), "it stays as it was");
+}
+
+#[actix_web::test]
+async fn a_lost_reply_that_proves_nothing_is_a_store_error() {
+    let scripted = Scripted::memory();
+    let store = scripted.store();
+    let (session, key) = saved(&store).await;
+    scripted.then("update", Step::Answer(Replaced::Unknown));
+    session.update("n", more).unwrap();
+    let error = session.save().await.unwrap_err();
+    assert!(error.is_store() && error.to_string().contains("may or may not have been made"), "{error}");
+    assert_eq!(scripted.count("update"), 1, "no second attempt, which could count twice");
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":1}"#);
+}
+
+#[actix_web::test]
+async fn update_and_save_returns_what_was_stored() {
+    let store = memory();
+    let (one, key) = saved(&store).await;
+    let other = open(&store, &key).await;
+    assert_eq!(one.update_and_save("n", more).await.unwrap(), 2);
+    assert_eq!(other.update("n", more).unwrap(), 2, "provisional: the other one's 2 is stored already");
+    assert_eq!(other.update_and_save("n", more).await.unwrap(), 4);
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":4}"#);
 }

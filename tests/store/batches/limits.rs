@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
     SessionKey,
-    backend::{Backend, Cursor, Insert, Inserted, Postgres, Replace, Replaced, Row, Site},
+    backend::{Backend, Cursor, Insert, Inserted, Postgres, Replace, Replaced, Row, SiteSettings},
 };
 use futures_util::future::join_all;
 
@@ -13,9 +13,9 @@ use crate::support::postgres::{Database, PrivateServer};
 
 /// The same backend, for values of at most so many bytes.
 fn limited(postgres: &Postgres, bytes: usize) -> Postgres {
-    let mut site = Site::default();
+    let mut site = SiteSettings::default();
     site.max_value_bytes = bytes;
-    postgres.with_site(&site).unwrap().expect("another limit")
+    postgres.with_settings(&site).unwrap().expect("another limit")
 }
 
 fn is_too_large(row: &Row) -> bool {
@@ -27,7 +27,10 @@ fn is_too_large(row: &Row) -> bool {
 async fn a_value_longer_than_the_limit_is_not_read() {
     let database = Database::fresh();
     let own = postgres(database.url()).await;
-    assert!(own.with_site(&Site::default()).unwrap().is_none(), "connections are not opened again");
+    assert!(
+        own.with_settings(&SiteSettings::default()).unwrap().is_none(),
+        "connections are not opened again"
+    );
     for postgres in [&own, &pooled(database.url())] {
         let keys = inserted(postgres, 10).await;
         let long = "x".repeat(5000);
@@ -43,7 +46,7 @@ async fn a_value_longer_than_the_limit_is_not_read() {
             assert_eq!(is_too_large(&row.unwrap()), key == keys[3]);
         }
         let refused = small.replace(Replace::new(&keys[3], value(3), later()).value(value(4))).await.unwrap();
-        assert!(matches!(&refused, Replaced::Changed(row) if is_too_large(row)), "{refused:?}");
+        assert!(matches!(&refused, Replaced::Conflict(row) if is_too_large(row)), "{refused:?}");
         let just = limited(postgres, 5000).get(&keys[3]).await.unwrap().unwrap();
         assert_eq!(just.value.as_deref(), Some(long.as_bytes()));
         database.query("TRUNCATE django_session");
@@ -70,7 +73,9 @@ async fn large_values_are_read_in_a_batch_too() {
         .iter()
         .map(async |key| postgres.replace(Replace::new(key, "stale", later()).value("new")).await.unwrap());
     for (replaced, value) in join_all(stale).await.into_iter().zip(&values) {
-        assert!(matches!(replaced, Replaced::Changed(row) if row.value.as_deref() == Some(value.as_bytes())));
+        assert!(
+            matches!(replaced, Replaced::Conflict(row) if row.value.as_deref() == Some(value.as_bytes()))
+        );
     }
 }
 

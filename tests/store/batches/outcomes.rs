@@ -63,8 +63,8 @@ async fn outcomes_of(batch: Batch, database: &Database, postgres: &Postgres) {
     .await;
     for (n, outcome) in outcomes.into_iter().enumerate() {
         match (n, outcome) {
-            (1, Replaced::Changed(row)) => assert!(holds(&row, 77), "{batch:?}"),
-            (3, Replaced::Changed(row)) => {
+            (1, Replaced::Conflict(row)) => assert!(holds(&row, 77), "{batch:?}"),
+            (3, Replaced::Conflict(row)) => {
                 assert_eq!(row.value.as_deref(), Some(&b"garbage"[..]), "{batch:?}")
             }
             (2 | 4, Replaced::Gone) => {}
@@ -107,7 +107,7 @@ async fn takes_over(database: &Database, postgres: &Postgres) {
     .await;
     for (n, outcome) in outcomes.into_iter().enumerate() {
         match outcome {
-            Replaced::Gone | Replaced::Changed(_) if n == 5 => {}
+            Replaced::Gone | Replaced::Conflict(_) if n == 5 => {}
             Replaced::Done if n != 5 => {}
             other => panic!("{n}: {other:?}"),
         }
@@ -130,7 +130,7 @@ async fn a_batch_may_mix_touches_and_updates() {
         }));
         for (n, replaced) in replaced.await.into_iter().enumerate() {
             match replaced.unwrap() {
-                Replaced::Changed(row) => assert!(n == 4 && holds(&row, 77), "{n}"),
+                Replaced::Conflict(row) => assert!(n == 4 && holds(&row, 77), "{n}"),
                 replaced => assert_eq!(replaced, Replaced::Done, "{n}"),
             }
         }
@@ -153,7 +153,7 @@ async fn a_statement_prepared_again_reports_the_conflict() {
     all_are_updated(&postgres, &keys, 0, 1000).await;
     database.query("ALTER TABLE django_session ALTER session_key TYPE varchar(41)"); // plans are outdated
     for (n, outcome) in updates(&postgres, &keys, 0, 2000).await.into_iter().enumerate() {
-        assert!(matches!(outcome, Replaced::Changed(_)), "{n}: {outcome:?}");
+        assert!(matches!(outcome, Replaced::Conflict(_)), "{n}: {outcome:?}");
     }
 }
 
@@ -276,5 +276,5 @@ async fn two_saves_of_one_session_are_never_in_one_batch() {
     let outcomes: Vec<Replaced> = join_all(saves).await.into_iter().map(Result::unwrap).collect();
     let saved = outcomes.iter().filter(|outcome| **outcome == Replaced::Done).count();
     assert_eq!(saved, 1, "all of them had seen the same");
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Replaced::Done | Replaced::Changed(_))));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Replaced::Done | Replaced::Conflict(_))));
 }

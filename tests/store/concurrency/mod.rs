@@ -6,7 +6,10 @@ mod writers;
 
 use std::{collections::BTreeMap, sync::Barrier, thread};
 
-use actix_django_session::{SecretKey, SessionSettings, codec::Codec, store::SessionData};
+use actix_django_session::{
+    SecretKey, SessionSettings,
+    codec::{Codec, SessionData},
+};
 use serde_json::Value;
 
 use crate::support::{http::Client, site::Site, table::Table};

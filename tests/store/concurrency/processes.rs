@@ -7,12 +7,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use actix_django_session::{
-    Error, PostgresStore, SecretKey, SessionKey, SessionSettings,
-    store::{Loaded, Outcome, Seen, SessionData, SessionStore},
+    Error, SecretKey, SessionKey, SessionSettings, Store,
+    backend::{
+        Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, SiteSettings as Settings,
+    },
 };
 use serde_json::{Value, json};
 
@@ -24,6 +26,7 @@ use crate::support::{
     postgres::Database,
     process::{self, Process},
     site::Site,
+    stores,
 };
 
 const PROCESSES: usize = 2;
@@ -58,8 +61,8 @@ fn serve(database_url: String) {
     let conflicts = Arc::new(AtomicU64::new(0));
     let counter = conflicts.clone();
     let site = Site::start_with(WORKERS, SessionSettings::default(), async move || {
-        let store = PostgresStore::connect(&database_url, SecretKey::new(SECRET)).await.unwrap();
-        Counting { store, conflicts: counter }
+        let postgres = Postgres::connect(&database_url).await.unwrap();
+        Store::new(Counting { postgres, conflicts: counter }, SecretKey::new(SECRET))
     });
     let mut said = 0;
     process::serve_until_orphaned(site.port(), || {
@@ -71,66 +74,48 @@ fn serve(database_url: String) {
     });
 }
 
-/// A store that counts how often it answers that another writer was faster.
+/// A backend that counts how often another writer was faster.
 struct Counting {
-    store: PostgresStore,
+    postgres: Postgres,
     conflicts: Arc<AtomicU64>,
 }
 
-impl Counting {
-    fn count(&self, outcome: Outcome) -> Outcome {
-        if matches!(outcome, Outcome::Changed(_)) {
+impl Backend for Counting {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        self.postgres.get(key).await
+    }
+
+    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        self.postgres.insert(new).await
+    }
+
+    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        let replaced = self.postgres.replace(change).await?;
+        if matches!(replaced, Replaced::Conflict(_)) {
             self.conflicts.fetch_add(1, Relaxed);
         }
-        outcome
-    }
-}
-
-impl SessionStore for Counting {
-    async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        self.store.load(key).await
-    }
-
-    async fn create(
-        &self,
-        key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.store.create(key, data, expires).await
-    }
-
-    async fn update(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.store.update(key, seen, data, expires).await.map(|outcome| self.count(outcome))
-    }
-
-    async fn rename(
-        &self,
-        key: &SessionKey,
-        seen: &Seen,
-        new_key: &SessionKey,
-        data: &SessionData,
-        expires: SystemTime,
-    ) -> Result<Outcome, Error> {
-        self.store.rename(key, seen, new_key, data, expires).await.map(|outcome| self.count(outcome))
+        Ok(replaced)
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.store.delete(key).await
+        self.postgres.delete(key).await
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
+        self.postgres.list(after).await
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.store.exists(key).await
+        self.postgres.exists(key).await
     }
 
-    async fn clear_expired(&self) -> Result<u64, Error> {
-        self.store.clear_expired().await
+    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
+        self.postgres.clear_expired(limit).await
+    }
+
+    fn with_settings(&self, site: &Settings) -> Result<Option<Self>, Error> {
+        let adapted = self.postgres.with_settings(site)?;
+        Ok(adapted.map(|postgres| Self { postgres, conflicts: self.conflicts.clone() }))
     }
 }
 
@@ -147,7 +132,7 @@ fn a_process_of_its_own_serves_the_same_sessions() {
     assert_ne!(process.id(), std::process::id());
     let url = database.url().to_owned();
     let site = Site::start(SessionSettings::default(), async move || {
-        PostgresStore::connect(&url, SecretKey::new(SECRET)).await.unwrap()
+        Store::connect(&url, SecretKey::new(SECRET)).await.unwrap()
     });
     let mut client = Client::new();
     run(&mut client, &process.url("/ops"), &json!([["set", "k", "over there"]]));
@@ -160,15 +145,8 @@ fn a_process_of_its_own_serves_the_same_sessions() {
 /// A database with Django's table, made by us.
 fn database() -> Database {
     let database = Database::fresh();
-    runtime().block_on(async {
-        let store = PostgresStore::connect(database.url(), SecretKey::new(SECRET)).await.unwrap();
-        store.create_table().await.unwrap();
-    });
+    tokio::runtime::Runtime::new().unwrap().block_on(stores::by_url(database.url()));
     database
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Runtime::new().unwrap()
 }
 
 /// Every worker of every process counts `n` up, all at once; while they do, `meanwhile` runs, and is told

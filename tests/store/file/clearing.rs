@@ -1,4 +1,4 @@
-//! When sessions end, and looking at all of them.
+//! When sessions expire, clearing and listing them.
 
 use std::{
     fs::{self, File},
@@ -6,61 +6,81 @@ use std::{
 };
 
 use actix_django_session::{
-    Expiry, Session,
-    codec::Codec,
-    store::{AnyStore, Loaded, SessionStore as _},
+    Expiry, Session, SessionKey, SessionSettings,
+    backend::{Backend as _, Replace, Replaced},
+    codec::{Codec, SessionData},
 };
 
-use super::{Files, HOUR, TWO_WEEKS, age, data, new_key, secret};
+use super::{Directory, HOUR, TWO_WEEKS, age, encoded, new_key, secret};
 use crate::support::logs;
 
 /// Django takes an integer for the age that is left, whenever it looks.
 #[actix_web::test]
-async fn an_integer_expiry_is_honoured() {
-    let files = Files::new().await;
-    let session = Session::create(&files.store);
+async fn an_integer_expiry_is_enforced() {
+    let directory = Directory::new().await;
+    let session = Session::new(&directory.store);
     session.insert("a", &1).unwrap();
     session.set_expiry(Expiry::After(Duration::from_secs(300))).unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
-    let left = files.found(&key).await.expires.duration_since(SystemTime::now()).unwrap();
+    let left = directory.found(&key).await.expires.duration_since(SystemTime::now()).unwrap();
     assert!(left <= Duration::from_secs(300) && left > Duration::from_secs(200), "{left:?}");
-    age(&files.path(&key), Duration::from_secs(301));
-    assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Missing));
-    assert!(Session::open(&files.store, &key).await.unwrap().session_key().is_none());
-    assert_eq!(files.names(), [key.as_str()], "a load removes nothing and makes nothing");
-    assert_eq!(files.store.clear_expired().await.unwrap(), 1);
-    assert_eq!(files.names(), [""; 0]);
+    age(&directory.path(&key), Duration::from_secs(301));
+    assert!(directory.files.get(&key).await.unwrap().is_none());
+    assert!(Session::open(&directory.store, &key).await.unwrap().is_none());
+    assert_eq!(directory.names(), [key.as_str()], "a load removes nothing and creates nothing");
+    assert_eq!(directory.store.clear_expired().await.unwrap(), 1);
+    assert_eq!(directory.names(), [""; 0]);
 }
 
 #[actix_web::test]
 async fn a_session_expires_when_its_writer_said() {
-    let files = Files::new().await;
-    let store = files.store.clone().cookie_age(HOUR);
+    let settings = SessionSettings::default().cookie_age(HOUR);
+    let directory = Directory::with(Codec::new(secret()), settings).await;
+    let check = async |key: &SessionKey, expires: SystemTime, json: &str| {
+        let row = directory.found(key).await;
+        let difference = row.expires.duration_since(expires).unwrap_or_else(|error| error.duration());
+        assert!(difference < Duration::from_millis(1), "{json}: {difference:?}");
+    };
     for json in ["{}", r#"{"_session_expiry":60}"#, r#"{"_session_expiry":0}"#, r#"{"_session_expiry":null}"#]
     {
         for expires in [SystemTime::now() + Duration::from_secs(10), SystemTime::now() + 100 * TWO_WEEKS] {
-            let key = new_key();
-            store.create(&key, &data(json), expires).await.unwrap();
-            let Loaded::Found(record) = store.load(&key).await.unwrap() else { panic!("{json}") };
-            let difference = record.expires.duration_since(expires).unwrap_or_else(|error| error.duration());
-            assert!(difference < Duration::from_millis(1), "{json}: {difference:?}");
+            let (key, value) = (new_key(), encoded(json));
+            directory.insert_as(&key, json, expires).await;
+            check(&key, expires, json).await;
+            let expires = expires + HOUR;
+            let touch = Replace::new(&key, value.clone(), expires);
+            assert_eq!(directory.files.replace(touch.clone()).await.unwrap(), Replaced::Done);
+            check(&key, expires, json).await;
+            let renamed = new_key();
+            assert_eq!(directory.files.replace(touch.new_key(&renamed)).await.unwrap(), Replaced::Done);
+            check(&renamed, expires, json).await;
+            let row = directory.found(&renamed).await;
+            assert_eq!(row.value.as_deref(), Some(&value[..]), "the bytes stay");
         }
     }
+    // A date in the session counts, whatever the writer said.
+    let json = r#"{"_session_expiry":"2999-01-01T00:00:00+00:00"}"#;
+    let (key, value) = directory.insert(json).await;
+    let before = directory.found(&key).await.expires;
+    assert!(before > SystemTime::now() + 900 * 365 * 24 * HOUR);
+    let touch = Replace::new(&key, value, SystemTime::now() + HOUR);
+    assert_eq!(directory.files.replace(touch).await.unwrap(), Replaced::Done);
+    assert_eq!(directory.found(&key).await.expires, before);
 }
 
 #[actix_web::test]
 async fn clearing_removes_expired_sessions_and_nothing_else() {
-    let files = Files::new().await;
-    let (live, _) = files.create("{}").await;
+    let directory = Directory::new().await;
+    let (live, _) = directory.insert("{}").await;
     let (unreadable, old_unreadable, expired) = (new_key(), new_key(), new_key());
     for key in [&unreadable, &old_unreadable] {
-        fs::write(files.path(key), "of another site").unwrap();
+        fs::write(directory.path(key), "of another site").unwrap();
     }
-    age(&files.path(&old_unreadable), TWO_WEEKS + HOUR);
-    files.store.create(&expired, &data("{}"), SystemTime::now() - HOUR).await.unwrap();
+    age(&directory.path(&old_unreadable), TWO_WEEKS + HOUR);
+    directory.insert_as(&expired, "{}", SystemTime::now() - HOUR).await;
     // Left by writers that were killed, Django's and ours; one is being written.
-    let temporary = |end: &str| files.dir.path().join(format!("sessionid{}_out_{end}", live.as_str()));
+    let temporary = |end: &str| directory.dir.path().join(format!("sessionid{}_out_{end}", live.as_str()));
     for end in ["x1y2z3_4", "abcdefgh", "nowadays", "longerthaneight"] {
         fs::write(temporary(end), "half a se").unwrap();
         age(&temporary(end), 2 * HOUR);
@@ -72,55 +92,83 @@ async fn clearing_removes_expired_sessions_and_nothing_else() {
     for name in
         ["note", "sessionid", "sessionidUPPERCASE", "sessionid-x_out_abcdefgh", "csrftokenabcdefghijkl"]
     {
-        fs::write(files.dir.path().join(name), "x").unwrap();
-        age(&files.dir.path().join(name), 100 * TWO_WEEKS);
+        fs::write(directory.dir.path().join(name), "x").unwrap();
+        age(&directory.dir.path().join(name), 100 * TWO_WEEKS);
     }
-    fs::create_dir(files.path(&new_key())).unwrap();
-    let before = files.names().len();
+    fs::create_dir(directory.path(&new_key())).unwrap();
+    let before = directory.names().len();
 
     let log = logs::capture();
-    assert_eq!(files.store.clear_expired().await.unwrap(), 1, "expired, and not what nobody can read");
+    assert_eq!(directory.store.clear_expired().await.unwrap(), 1, "expired, and no unreadable one");
     let warned = log.with("1 files were left alone");
     assert!(warned.len() == 1 && warned[0].contains("a directory is in"), "{warned:?}");
-    assert_eq!(files.names().len(), before - 2);
+    assert_eq!(directory.names().len(), before - 2);
     assert!(!temporary("x1y2z3_4").exists() && temporary("abcdefgh").exists());
-    assert!(!files.path(&expired).exists() && files.path(&old_unreadable).exists());
+    assert!(!directory.path(&expired).exists() && directory.path(&old_unreadable).exists());
     written.unlock().unwrap();
-    assert_eq!(files.store.clear_expired().await.unwrap(), 0);
+    assert_eq!(directory.store.clear_expired().await.unwrap(), 0);
     assert!(!temporary("abcdefgh").exists() && temporary("nowadays").exists());
-    assert!(matches!(files.store.load(&live).await.unwrap(), Loaded::Found(_)));
-    assert!(matches!(files.store.load(&unreadable).await.unwrap(), Loaded::Unreadable(_)));
+    assert_eq!(directory.data(&live).await.to_json(), "{}");
+    assert!(directory.store.entry(&unreadable).await.unwrap().unwrap().data.unwrap_err().is_unreadable());
+}
+
+#[actix_web::test]
+async fn clearing_goes_on_where_it_stopped() {
+    let directory = Directory::new().await;
+    for _ in 0..7 {
+        directory.insert_as(&new_key(), "{}", SystemTime::now() - HOUR).await;
+        directory.insert("{}").await;
+    }
+    fs::create_dir(directory.path(&new_key())).unwrap();
+    let log = logs::capture();
+    assert_eq!(directory.files.clear_expired(0).await.unwrap(), 0);
+    for (limit, cleared, left) in [(3, 3, 12), (3, 3, 9), (1, 1, 8), (3, 0, 8)] {
+        assert_eq!(directory.files.clear_expired(limit).await.unwrap(), cleared);
+        assert_eq!(directory.names().len(), left);
+    }
+    assert_eq!(log.with("1 files were left alone").len(), 1, "one warning for the pass");
+    directory.insert_as(&new_key(), "{}", SystemTime::now() - HOUR).await;
+    assert_eq!(directory.files.clear_expired(3).await.unwrap(), 1, "a new pass");
 }
 
 #[actix_web::test]
 async fn all_sessions_are_listed_page_by_page() {
-    let files = Files::new().await;
+    let directory = Directory::new().await;
     let large = format!(r#"{{"x":"{}"}}"#, "x".repeat(200_000));
+    let codec = Codec::new(secret()).compress_from(usize::MAX);
     let mut keys = Vec::new();
     for n in 0..60 {
-        let (key, text) = (new_key(), Codec::new(secret()).compress_from(usize::MAX));
-        let text = text.encode(&data(if n % 3 == 0 { &large } else { "{}" })).unwrap();
-        fs::write(files.path(&key), if n % 10 == 1 { "unreadable" } else { &text }).unwrap();
+        let key = new_key();
+        let json = if n % 3 == 0 { &large } else { "{}" };
+        let value = codec.encode(&SessionData::from_json(json).unwrap()).unwrap();
+        fs::write(directory.path(&key), if n % 10 == 1 { b"unreadable" } else { &value[..] }).unwrap();
         keys.push(key);
     }
-    fs::create_dir(files.path(&new_key())).unwrap();
-    let (mut cursor, mut seen, mut pages, mut unreadable) = (None, Vec::new(), 0, 0);
+    fs::create_dir(directory.path(&new_key())).unwrap();
+    let (mut after, mut seen, mut pages, mut unreadable) = (None, Vec::new(), 0, 0);
     loop {
-        let page = files.store.page(cursor.as_ref()).await.unwrap();
+        let page = directory.files.list(after).await.unwrap();
         pages += 1;
-        unreadable += page.sessions.iter().filter(|session| session.data.is_err()).count();
-        seen.extend(page.sessions.into_iter().map(|session| session.key));
-        cursor = page.next;
-        if cursor.is_none() {
+        for (key, row) in page.entries {
+            unreadable += usize::from(codec.decode(row.unwrap().value.unwrap()).is_err());
+            seen.push(key);
+        }
+        after = page.next;
+        if after.is_none() {
             break;
         }
         // Another reader at the same time disturbs nothing.
-        files.store.page(None).await.unwrap();
+        directory.files.list(None).await.unwrap();
     }
     keys.sort();
     assert_eq!(seen, keys);
     assert_eq!(unreadable, 6);
     assert!(pages > 1, "a page holds no more than some megabytes");
-    let all = AnyStore::from(files.store.clone());
-    assert_eq!(all.sessions_of_user("7").await.unwrap(), []);
+    let (mut sessions, mut listed) = (directory.store.sessions(), Vec::new());
+    while let Some(session) = sessions.next().await.unwrap() {
+        unreadable -= usize::from(session.data.is_err());
+        listed.push(session.key);
+    }
+    assert_eq!((listed, unreadable), (keys, 0), "the store lists the same");
+    assert_eq!(directory.store.sessions_of_user("7").await.unwrap(), []);
 }

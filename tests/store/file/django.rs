@@ -9,17 +9,17 @@ use std::{
 
 use actix_django_session::{
     SessionKey,
+    backend::{Backend as _, Replace, Replaced},
     codec::Codec,
-    store::{Loaded, Outcome, Record, SessionStore as _},
 };
 use serde_json::{Value, json};
 
-use super::{Files, HOUR, TWO_WEEKS, age, count, data, new_key, secret};
+use super::{Directory, HOUR, TWO_WEEKS, age, count, encoded, new_key, secret};
 use crate::support::django::{Django, Version};
 
-/// What Django answers to a command of `tests/django/file_sessions.py`.
-fn ask(files: &Files, version: &Version, command: &[&str]) -> Value {
-    let mut args = vec!["file_sessions.py", files.dir.path().to_str().unwrap(), "sessionid"];
+/// Runs a command of `tests/django/file_sessions.py`.
+fn run(directory: &Directory, version: &Version, command: &[&str]) -> Value {
+    let mut args = vec!["file_sessions.py", directory.dir.path().to_str().unwrap(), "sessionid"];
     args.extend(command);
     serde_json::from_str(&version.script(&args, None)).unwrap()
 }
@@ -30,49 +30,63 @@ async fn django_reads_what_we_write_and_we_what_django_writes() {
     let versions = Django::versions();
     assert!(!versions.is_empty());
     for version in versions {
-        let files = Files::new().await;
-        let django = |command: &[&str]| ask(&files, &version, command);
+        let directory = Directory::new().await;
+        let django = |command: &[&str]| run(&directory, &version, command);
 
         let key = django(&["create", r#"{"a": "Ä", "n": 1}"#]);
         let key = SessionKey::parse(key.as_str().unwrap()).unwrap();
-        let theirs = fs::metadata(files.path(&key)).unwrap();
-        let Record { mut data, seen, expires } = files.found(&key).await;
+        let theirs = fs::metadata(directory.path(&key)).unwrap();
+        let row = directory.found(&key).await;
+        let mut data = directory.data(&key).await;
         assert_eq!(data.to_json(), r#"{"a":"\u00c4","n":1}"#);
-        let difference = (theirs.modified().unwrap() + TWO_WEEKS).duration_since(expires).unwrap();
+        let difference = (theirs.modified().unwrap() + TWO_WEEKS).duration_since(row.expires).unwrap();
         assert!(difference < Duration::from_micros(1), "Django's expiry is ours, to the microsecond");
 
         data.set_json("ours", "[1,null]").unwrap();
-        let then = SystemTime::now() + HOUR;
-        assert!(matches!(files.store.update(&key, &seen, &data, then).await.unwrap(), Outcome::Saved(_)));
-        let ours = fs::metadata(files.path(&key)).unwrap();
+        let (codec, then) = (Codec::new(secret()), SystemTime::now() + HOUR);
+        let save = async |key: &SessionKey, expected| {
+            let change = Replace::new(key, expected, then).value(codec.encode(&data).unwrap());
+            directory.files.replace(change).await.unwrap()
+        };
+        assert_eq!(save(&key, row.value.unwrap()).await, Replaced::Done);
+        let ours = fs::metadata(directory.path(&key)).unwrap();
         assert_eq!(ours.permissions().mode(), theirs.permissions().mode());
         assert_eq!(ours.permissions().mode() & 0o777, 0o600);
-        let text = fs::read_to_string(files.path(&key)).unwrap();
+        let text = fs::read_to_string(directory.path(&key)).unwrap();
         assert!(text.is_ascii() && !text.ends_with('\n'));
-        assert_eq!(Codec::new(secret()).decode(&text).unwrap().to_json(), data.to_json());
+        assert_eq!(codec.decode(&text).unwrap().to_json(), data.to_json());
         let read = django(&["load", key.as_str()]);
         assert_eq!(read["data"], json!({"a": "Ä", "n": 1, "ours": [1, null]}));
         assert_eq!(read["key"], key.as_str());
 
-        // What Django saves meanwhile is seen.
-        let seen = files.found(&key).await.seen;
+        // A save and a touch see that Django has saved meanwhile.
+        let seen = directory.found(&key).await.value.unwrap();
         assert_eq!(django(&["save", key.as_str(), r#"{"n": 2}"#]), "saved");
-        match files.store.update(&key, &seen, &data, then).await.unwrap() {
-            Outcome::Changed(record) => assert_eq!(record.data.get_json("n"), Some("2")),
-            other => panic!("{other:?}"),
+        let touched = directory.files.replace(Replace::new(&key, seen.clone(), then)).await.unwrap();
+        for replaced in [save(&key, seen).await, touched] {
+            match replaced {
+                Replaced::Conflict(row) => {
+                    let data = codec.decode(row.value.unwrap()).unwrap();
+                    assert_eq!(data.get_json("n"), Some("2"));
+                }
+                other => panic!("{other:?}"),
+            }
         }
-        // So is what it ends.
-        let seen = files.found(&key).await.seen;
+        // A touch leaves Django's bytes.
+        let seen = directory.found(&key).await.value.unwrap();
+        let touch = Replace::new(&key, seen, then);
+        assert_eq!(directory.files.replace(touch).await.unwrap(), Replaced::Done);
+        assert_eq!(django(&["load", key.as_str()])["data"]["n"], 2);
+        // A save sees that Django has deleted the session.
+        let seen = directory.found(&key).await.value.unwrap();
         let renamed = new_key();
-        assert!(matches!(
-            files.store.rename(&key, &seen, &renamed, &data, then).await.unwrap(),
-            Outcome::Saved(_)
-        ));
+        let rename = Replace::new(&key, seen, then).value(codec.encode(&data).unwrap()).new_key(&renamed);
+        assert_eq!(directory.files.replace(rename).await.unwrap(), Replaced::Done);
         assert_eq!(django(&["exists", key.as_str()]), false);
         assert_eq!(django(&["save", key.as_str(), "{}"]), "saved", "under a new key, as it is none");
-        let seen = files.found(&renamed).await.seen;
+        let seen = directory.found(&renamed).await.value.unwrap();
         django(&["delete", renamed.as_str()]);
-        assert!(matches!(files.store.update(&renamed, &seen, &data, then).await.unwrap(), Outcome::Gone));
+        assert_eq!(save(&renamed, seen).await, Replaced::Gone);
         assert_eq!(django(&["exists", renamed.as_str()]), false);
     }
 }
@@ -81,28 +95,28 @@ async fn django_reads_what_we_write_and_we_what_django_writes() {
 #[ignore = "needs Django: run tests/run"]
 async fn expired_for_us_is_expired_for_django() {
     for version in Django::versions() {
-        let files = Files::new().await;
-        let django = |command: &[&str]| ask(&files, &version, command);
+        let directory = Directory::new().await;
+        let django = |command: &[&str]| run(&directory, &version, command);
         let now = SystemTime::now();
         for (expires, json) in [
             (now - HOUR, r#"{"a":1}"#),
             (now + HOUR, r#"{"a":1,"_session_expiry":"2001-01-01T00:00:00+00:00"}"#),
         ] {
             let key = new_key();
-            files.store.create(&key, &data(json), expires).await.unwrap();
-            assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Missing));
+            directory.insert_as(&key, json, expires).await;
+            assert_eq!(directory.files.get(&key).await.unwrap(), None);
             let read = django(&["load", key.as_str()]);
             assert_eq!(read["data"], json!({}), "Django {}: {json}", version.name);
-            assert!(!files.path(&key).exists(), "Django removes it");
+            assert!(!directory.path(&key).exists(), "Django removes it");
         }
-        // What ends in an hour by our clock ends in an hour by Django's.
-        let (key, _) = files.create("{}").await;
-        let path = files.path(&key);
+        // A session that expires in an hour for us expires in an hour for Django.
+        let (key, _) = directory.insert("{}").await;
+        let path = directory.path(&key);
         age(&path, TWO_WEEKS - HOUR);
         assert_eq!(django(&["load", key.as_str()])["key"], key.as_str());
-        assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Found(_)));
+        directory.found(&key).await;
         age(&path, TWO_WEEKS + HOUR);
-        assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Missing));
+        assert_eq!(directory.files.get(&key).await.unwrap(), None);
         django(&["clear_expired"]);
         assert!(!path.exists());
     }
@@ -113,22 +127,22 @@ async fn expired_for_us_is_expired_for_django() {
 #[ignore = "needs Django: run tests/run"]
 async fn an_empty_file_is_an_empty_session() {
     for version in Django::versions() {
-        let files = Files::new().await;
+        let directory = Directory::new().await;
         let key = new_key();
-        File::create(files.path(&key)).unwrap();
-        let read = ask(&files, &version, &["load", key.as_str()]);
+        File::create(directory.path(&key)).unwrap();
+        let read = run(&directory, &version, &["load", key.as_str()]);
         assert_eq!((&read["data"], &read["key"]), (&json!({}), &json!(key.as_str())));
-        let Record { data: empty, seen, .. } = files.found(&key).await;
-        assert_eq!(empty.to_json(), "{}");
-        let saved = files.store.update(&key, &seen, &data(r#"{"a":1}"#), SystemTime::now() + HOUR).await;
-        assert!(matches!(saved.unwrap(), Outcome::Saved(_)));
-        assert_eq!(files.found(&key).await.data.to_json(), r#"{"a":1}"#);
-        // One that Django never came to fill is cleared when its time has come.
-        File::create(files.path(&key)).unwrap();
-        assert_eq!(files.store.clear_expired().await.unwrap(), 0);
-        age(&files.path(&key), TWO_WEEKS + HOUR);
-        assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Missing));
-        assert_eq!(files.store.clear_expired().await.unwrap(), 1);
+        assert_eq!(directory.data(&key).await.to_json(), "{}");
+        let seen = directory.found(&key).await.value.unwrap();
+        let change = Replace::new(&key, seen, SystemTime::now() + HOUR).value(encoded(r#"{"a":1}"#));
+        assert_eq!(directory.files.replace(change).await.unwrap(), Replaced::Done);
+        assert_eq!(directory.data(&key).await.to_json(), r#"{"a":1}"#);
+        // An empty file that Django never filled is cleared when it has expired.
+        File::create(directory.path(&key)).unwrap();
+        assert_eq!(directory.store.clear_expired().await.unwrap(), 0);
+        age(&directory.path(&key), TWO_WEEKS + HOUR);
+        assert_eq!(directory.files.get(&key).await.unwrap(), None);
+        assert_eq!(directory.store.clear_expired().await.unwrap(), 1);
     }
 }
 
@@ -136,16 +150,16 @@ async fn an_empty_file_is_an_empty_session() {
 #[ignore = "needs Django: run tests/run"]
 async fn nothing_that_django_saves_is_undone_by_ours() {
     for version in Django::versions() {
-        let files = Files::new().await;
-        let (key, _) = files.create(r#"{"n":0}"#).await;
-        let dir = files.dir.path().to_owned();
+        let directory = Directory::new().await;
+        let (key, _) = directory.insert(r#"{"n":0}"#).await;
+        let dir = directory.dir.path().to_owned();
         let (counting, stop) = {
             let (key, (stop, stopped)) = (key.clone(), channel::<()>());
             let counting = std::thread::spawn(move || {
                 actix_web::rt::System::new().block_on(async {
                     let mut counted = 0;
                     while stopped.try_recv() == Err(TryRecvError::Empty) {
-                        // On a slow disk Django may be faster for longer than a save is patient.
+                        // On a slow disk Django may be faster for longer than a save tries.
                         counted += u64::from(count(&dir, &key, 1).await.is_ok());
                     }
                     counted
@@ -153,10 +167,10 @@ async fn nothing_that_django_saves_is_undone_by_ours() {
             });
             (counting, stop)
         };
-        let hidden = ask(&files, &version, &["write_many", key.as_str(), "300"]);
+        let hidden = run(&directory, &version, &["write_many", key.as_str(), "300"]);
         drop(stop);
         let counted: u64 = counting.join().unwrap();
-        let data = files.found(&key).await.data;
+        let data = directory.data(&key).await;
         let n: u64 = data.get_json("n").unwrap().parse().unwrap();
         println!(
             "Django {}: {n} of our {counted} increments not overwritten by Django, \
@@ -167,6 +181,6 @@ async fn nothing_that_django_saves_is_undone_by_ours() {
             assert!(data.get_json(&key).is_some(), "Django {}: {key} is lost", version.name);
         }
         assert!(n <= counted && counted > 0);
-        assert_eq!(files.names(), [key.as_str()], "nothing is left behind");
+        assert_eq!(directory.names(), [key.as_str()], "nothing is left behind");
     }
 }

@@ -9,70 +9,81 @@ use std::{
 };
 
 use actix_django_session::{
-    Error, SecretKey, SessionKey,
-    codec::Codec,
-    store::{FileStore, Loaded, Outcome, Seen, SessionStore as _},
+    Error, SecretKey, Session, SessionKey, SessionSettings, Store,
+    backend::{Backend as _, Files, Insert, Inserted, Replace, Replaced, SiteSettings},
+    codec::{Codec, SessionData},
 };
 
-use super::{Files, HOUR, data, new_key, secret};
+use super::{Directory, HOUR, encoded, new_key, secret};
 use crate::support::proc::TempDir;
 
 #[actix_web::test]
 async fn a_wrong_directory_is_an_error_at_once() {
     let dir = TempDir::new("file");
-    let open = async |path: &str| FileStore::open(dir.path().join(path), secret()).await.unwrap_err();
+    let open = async |path: &str| Files::open(dir.path().join(path)).await.unwrap_err();
     let missing = open("missing").await;
     assert!(missing.is_store() && missing.to_string().contains("missing is not there: create"), "{missing}");
+    let lazy = Files::open_lazy(dir.path().join("missing")).unwrap().check().await.unwrap_err();
+    assert_eq!(lazy.to_string(), missing.to_string());
     fs::write(dir.path().join("text"), "").unwrap();
     let text = open("text").await;
     assert!(text.is_store() && text.to_string().contains("text is not a directory"), "{text}");
-    let empty = FileStore::open("", secret()).await.unwrap_err();
+    let empty = Files::open("").await.unwrap_err();
     assert!(empty.is_configuration(), "{empty}");
-    let no_secret = FileStore::open(dir.path(), SecretKey::new("")).await.unwrap_err();
+    let url = format!("file://{}", dir.path().display());
+    let no_secret = Store::connect(&url, SecretKey::new("")).await.unwrap_err();
     assert!(no_secret.is_configuration(), "{no_secret}");
-    let store = FileStore::open(dir.path(), secret()).await.unwrap();
-    for name in ["", "a/b", "a\0b", &"x".repeat(203)] {
-        let error = store.clone().cookie_name(name).unwrap_err();
+    let files = Files::open(dir.path()).await.unwrap();
+    let named = |name: &str| {
+        let mut site = SiteSettings::default();
+        site.cookie_name = name.into();
+        files.with_settings(&site)
+    };
+    for name in ["", "a/b", "a\0b", "a\\b", &"x".repeat(203)] {
+        let error = named(name).unwrap_err();
         assert!(error.is_configuration(), "{error}");
     }
-    let longest = store.cookie_name(&"x".repeat(202)).unwrap();
+    let longest = named(&"x".repeat(202)).unwrap().unwrap();
     longest.check().await.unwrap();
     let key = SessionKey::parse(&"k".repeat(40)).unwrap();
-    longest.create(&key, &data("{}"), SystemTime::now() + HOUR).await.unwrap();
+    let new = Insert::new(&key, encoded("{}"), SystemTime::now() + HOUR);
+    longest.insert(new.clone()).await.unwrap();
+    assert!(dir.path().join("x".repeat(202) + &"k".repeat(40)).exists());
     fs::remove_dir_all(dir.path()).unwrap();
     for gone in [
-        longest.load(&key).await.unwrap_err(),
+        longest.get(&key).await.unwrap_err(),
         longest.exists(&key).await.unwrap_err(),
         longest.delete(&key).await.unwrap_err(),
-        longest.create(&new_key(), &data("{}"), SystemTime::now() + HOUR).await.unwrap_err(),
-        longest.clear_expired().await.unwrap_err(),
-        longest.page(None).await.unwrap_err(),
+        longest.insert(new.clone()).await.unwrap_err(),
+        longest.clear_expired(1).await.unwrap_err(),
+        longest.list(None).await.unwrap_err(),
     ] {
         assert!(gone.is_store() && gone.to_string().contains("is not there"), "{gone}");
     }
     fs::create_dir(dir.path()).unwrap();
-    longest.create(&key, &data("{}"), SystemTime::now() + HOUR).await.unwrap();
+    longest.insert(new).await.unwrap();
 }
 
 #[actix_web::test]
 async fn no_key_leads_out_of_the_directory() {
-    let files = Files::new().await;
+    let Directory { dir: _dir, files, store } = &Directory::new().await;
     let outside = TempDir::new("outside");
     let name = outside.path().file_name().unwrap().to_str().unwrap();
     for text in
         ["/../etc/passwd", &format!("/../{name}/x")[..], "UPPERCASE", "dots.and-dashes", "_out_abcdefgh"]
     {
         let Some(key) = SessionKey::parse(text) else { continue };
-        assert!(matches!(files.store.load(&key).await.unwrap(), Loaded::Missing));
-        assert!(!files.store.exists(&key).await.unwrap() && !files.store.delete(&key).await.unwrap());
+        assert_eq!(files.get(&key).await.unwrap(), None);
+        assert!(!files.exists(&key).await.unwrap() && !files.delete(&key).await.unwrap());
+        assert!(Session::open(store, &key).await.unwrap().is_none());
         let then = SystemTime::now() + HOUR;
-        let refused = files.store.create(&key, &data("{}"), then).await.unwrap_err();
+        let refused = files.insert(Insert::new(&key, encoded("{}"), then)).await.unwrap_err();
         assert!(refused.is_configuration() && !refused.to_string().contains(text), "{refused}");
-        let gone = files.store.update(&key, &Seen::new(""), &data("{}"), then).await.unwrap();
-        assert!(matches!(gone, Outcome::Gone));
-        assert!(files.store.parse_key(text).is_none());
-        let (good, seen) = files.create("{}").await;
-        let refused = files.store.rename(&good, &seen, &key, &data("{}"), then).await.unwrap_err();
+        let gone = files.replace(Replace::new(&key, "", then).value(encoded("{}"))).await.unwrap();
+        assert_eq!(gone, Replaced::Gone);
+        let (good, value) = (new_key(), encoded("{}"));
+        files.insert(Insert::new(&good, value.clone(), then)).await.unwrap();
+        let refused = files.replace(Replace::new(&good, value, then).new_key(&key)).await.unwrap_err();
         assert!(refused.is_configuration());
     }
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
@@ -80,9 +91,9 @@ async fn no_key_leads_out_of_the_directory() {
 
 #[actix_web::test]
 async fn anything_but_a_file_is_not_touched() {
-    let files = Files::new().await;
-    let target = files.dir.path().join("target");
-    let text = Codec::new(secret()).encode(&data(r#"{"a":1}"#)).unwrap();
+    let directory = Directory::new().await;
+    let target = directory.dir.path().join("target");
+    let text = encoded(r#"{"a":1}"#);
     fs::write(&target, &text).unwrap();
     type Make<'a> = Box<dyn Fn(&Path) + 'a>;
     let makers: [(&str, Make<'_>); 6] = [
@@ -97,75 +108,85 @@ async fn anything_but_a_file_is_not_touched() {
         ("a socket", Box::new(|path| drop(UnixListener::bind(path).unwrap()))),
     ];
     for (kind, make) in makers {
-        let (key, seen) = files.create("{}").await;
-        fs::remove_file(files.path(&key)).unwrap();
-        make(&files.path(&key));
-        let before = fs::symlink_metadata(files.path(&key)).unwrap().file_type();
-        let (then, store) = (SystemTime::now() + HOUR, &files.store);
-        let errors: [Error; 5] = [
-            store.load(&key).await.unwrap_err(),
-            store.update(&key, &seen, &data("{}"), then).await.unwrap_err(),
-            store.rename(&key, &seen, &new_key(), &data("{}"), then).await.unwrap_err(),
-            store.delete(&key).await.unwrap_err(),
-            store.exists(&key).await.unwrap_err(),
+        let (key, seen) = directory.insert("{}").await;
+        fs::remove_file(directory.path(&key)).unwrap();
+        make(&directory.path(&key));
+        let before = fs::symlink_metadata(directory.path(&key)).unwrap().file_type();
+        let (then, files, renamed) = (SystemTime::now() + HOUR, &directory.files, new_key());
+        let touch = Replace::new(&key, seen, then);
+        let update = touch.clone().value(encoded("{}"));
+        let errors: [Error; 6] = [
+            files.get(&key).await.unwrap_err(),
+            files.replace(touch).await.unwrap_err(),
+            files.replace(update.clone()).await.unwrap_err(),
+            files.replace(update.new_key(&renamed)).await.unwrap_err(),
+            files.delete(&key).await.unwrap_err(),
+            files.exists(&key).await.unwrap_err(),
         ];
         for error in errors {
             let text = error.with_causes();
             assert!(error.is_store() && text.contains(&format!("{kind} is in ")), "{kind}: {text}");
             assert!(!text.contains(key.as_str()), "{text}");
         }
-        assert!(matches!(store.create(&key, &data("{}"), then).await.unwrap(), Outcome::KeyTaken));
-        assert_eq!(fs::symlink_metadata(files.path(&key)).unwrap().file_type(), before);
+        let taken = files.insert(Insert::new(&key, encoded("{}"), then)).await.unwrap();
+        assert_eq!(taken, Inserted::KeyTaken);
+        assert_eq!(fs::symlink_metadata(directory.path(&key)).unwrap().file_type(), before);
     }
-    assert_eq!(fs::read_to_string(target).unwrap(), text);
-    assert!(files.names().iter().all(|name| !name.contains("_out_")));
+    assert_eq!(fs::read(target).unwrap(), text);
+    assert!(directory.names().iter().all(|name| !name.contains("_out_")));
 }
 
 #[actix_web::test]
 async fn unreadable_files_are_left_alone() {
-    let dir = TempDir::new("file");
-    let store = FileStore::open(dir.path(), Codec::new(secret()).max_session_bytes(1000)).await.unwrap();
-    let files = Files { dir, store };
-    let foreign = Codec::new(SecretKey::new("another secret")).encode(&data("{}")).unwrap();
-    let large = vec![b'x'; 2 * 1000 + 4096 + 1];
-    for (bytes, large) in [(b"\xff\xfe".as_slice(), false), (foreign.as_bytes(), false), (&large, true)] {
-        let (key, seen) = files.create("{}").await;
-        fs::write(files.path(&key), bytes).unwrap();
-        let Loaded::Unreadable(error) = files.store.load(&key).await.unwrap() else { panic!() };
+    let codec = Codec::new(secret()).max_session_bytes(1000);
+    let directory = Directory::with(codec.clone(), SessionSettings::default()).await;
+    let foreign = Codec::new(SecretKey::new("another secret")).encode(&SessionData::default()).unwrap();
+    let large = vec![b'x'; super::site(codec, &SessionSettings::default()).max_value_bytes + 1];
+    for (bytes, large) in [(&b"\xff\xfe"[..], false), (&foreign[..], false), (&large, true)] {
+        let (key, seen) = directory.insert("{}").await;
+        fs::write(directory.path(&key), bytes).unwrap();
+        assert_eq!(directory.found(&key).await.value.is_none(), large);
+        let error = directory.store.entry(&key).await.unwrap().unwrap().data.unwrap_err();
         assert!(if large { error.is_too_large() } else { error.is_unreadable() }, "{error:?}");
-        let then = SystemTime::now() + HOUR;
-        let update = files.store.update(&key, &seen, &data("{}"), then).await.unwrap();
-        let rename = files.store.rename(&key, &seen, &new_key(), &data("{}"), then).await.unwrap();
-        for outcome in [update, rename] {
-            assert!(matches!(outcome, Outcome::Unreadable(_)), "{outcome:?}");
+        let (then, renamed) = (SystemTime::now() + HOUR, new_key());
+        let touch = Replace::new(&key, seen, then);
+        let update = touch.clone().value(encoded("{}"));
+        for change in [touch, update.clone(), update.new_key(&renamed)] {
+            match directory.files.replace(change).await.unwrap() {
+                Replaced::Conflict(row) => assert_eq!(row.value.as_deref(), (!large).then_some(bytes)),
+                other => panic!("{other:?}"),
+            }
         }
-        assert_eq!(fs::read(files.path(&key)).unwrap(), bytes);
+        assert_eq!(fs::read(directory.path(&key)).unwrap(), bytes);
     }
-    assert_eq!(files.names().len(), 3);
+    assert_eq!(directory.names().len(), 3);
 }
 
 #[actix_web::test]
 async fn a_locked_file_is_waited_for() {
-    let files = Files::new().await;
-    let (key, seen) = files.create("{}").await;
-    let other = File::open(files.path(&key)).unwrap();
+    let directory = Directory::new().await;
+    let (key, seen) = directory.insert("{}").await;
+    let other = File::open(directory.path(&key)).unwrap();
     other.lock().unwrap();
-    let (changed, then) = (data(r#"{"a":1}"#), SystemTime::now() + HOUR);
-    let (update, delete) =
-        tokio::join!(files.store.update(&key, &seen, &changed, then), files.store.delete(&key));
-    for error in [update.unwrap_err(), delete.unwrap_err()] {
+    let update = Replace::new(&key, seen.clone(), SystemTime::now() + HOUR).value(encoded(r#"{"a":1}"#));
+    let (update_error, delete_error) =
+        tokio::join!(directory.files.replace(update), directory.files.delete(&key));
+    for error in [update_error.unwrap_err(), delete_error.unwrap_err()] {
         assert!(error.is_store() && error.to_string().contains("locked for too long"), "{error}");
     }
-    assert_eq!(files.found(&key).await.data.to_json(), "{}", "a load waits for nobody");
+    assert_eq!(directory.data(&key).await.to_json(), "{}", "a load does not wait");
 
     let saving = actix_web::rt::spawn({
-        let (store, key, seen, changed) = (files.store.clone(), key.clone(), seen, changed);
-        async move { store.update(&key, &seen, &changed, then).await }
+        let (files, key) = (directory.files.clone(), key.clone());
+        async move {
+            let update = Replace::new(&key, seen, SystemTime::now() + HOUR);
+            files.replace(update.value(encoded(r#"{"a":1}"#))).await
+        }
     });
     actix_web::rt::time::sleep(Duration::from_millis(300)).await;
-    assert!(!saving.is_finished(), "the lock holds it up, and this thread goes on");
+    assert!(!saving.is_finished(), "the save waits for the lock, and this thread goes on");
     other.unlock().unwrap();
-    assert!(matches!(saving.await.unwrap().unwrap(), Outcome::Saved(_)));
-    assert_eq!(files.found(&key).await.data.to_json(), r#"{"a":1}"#);
-    assert_eq!(files.names(), [key.as_str()]);
+    assert_eq!(saving.await.unwrap().unwrap(), Replaced::Done);
+    assert_eq!(directory.data(&key).await.to_json(), r#"{"a":1}"#);
+    assert_eq!(directory.names(), [key.as_str()]);
 }

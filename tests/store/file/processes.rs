@@ -10,10 +10,10 @@ use std::{
 
 use actix_django_session::{
     SessionKey,
-    store::{FileStore, Outcome, SessionStore as _},
+    backend::{Backend as _, Files, Insert, Replace, Replaced},
 };
 
-use super::{Files, HOUR, count, data, new_key, secret};
+use super::{Directory, HOUR, count, encoded, new_key};
 use crate::support::proc::TempDir;
 
 /// Says to this test program, started once more, what it is to do, where, and with which session.
@@ -33,7 +33,7 @@ async fn a_task_in_a_process_of_its_own() {
             let workers = (0..WORKERS).map(|_| count(&dir, &key, INCREMENTS));
             futures_util::future::try_join_all(workers).await.unwrap();
         }
-        "open" => match FileStore::open(&dir, secret()).await {
+        "open" => match Files::open(&dir).await {
             Ok(_) => println!("[opened]"),
             Err(error) => println!("[{}]", error.with_causes()),
         },
@@ -67,10 +67,10 @@ const INCREMENTS: usize = 25;
 
 #[actix_web::test]
 async fn two_processes_count_exactly() {
-    let files = Files::new().await;
-    let (key, _) = files.create(r#"{"n":0}"#).await;
+    let directory = Directory::new().await;
+    let (key, _) = directory.insert(r#"{"n":0}"#).await;
     let start = || {
-        let mut command = task(&this_program(), "count", files.dir.path(), "");
+        let mut command = task(&this_program(), "count", directory.dir.path(), "");
         let command = command.env(KEY, key.as_str());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -78,9 +78,9 @@ async fn two_processes_count_exactly() {
     for process in processes {
         succeeded(process.wait_with_output().unwrap());
     }
-    let n = files.found(&key).await.data.get_json("n").map(str::to_owned);
+    let n = directory.data(&key).await.get_json("n").map(str::to_owned);
     assert_eq!(n, Some((PROCESSES * WORKERS * INCREMENTS).to_string()));
-    assert_eq!(files.names(), [key.as_str()], "nothing is left behind");
+    assert_eq!(directory.names(), [key.as_str()], "nothing is left behind");
 }
 
 #[actix_web::test]
@@ -88,8 +88,8 @@ async fn a_directory_without_rights_is_named_at_once() {
     let dir = TempDir::new("file");
     // Whom rights do not bind becomes somebody else, who may not get to where this program is.
     let program = dir.path().join("program");
-    // Copied by another program: while this one has the copy open for writing, a process that another test starts at that
-    // moment has it open too, and it cannot be run ("text file busy").
+    // Copied by another program. While this one has the copy open for writing, a process that another test starts
+    // has it open too, and the copy cannot be run ("text file busy").
     assert!(Command::new("cp").arg(this_program()).arg(&program).status().unwrap().success());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let sessions = dir.path().join("sessions");
@@ -107,25 +107,28 @@ async fn a_directory_without_rights_is_named_at_once() {
     }
 }
 
-/// What the disk does not take is an error that says so, and changes nothing.
+/// A write that the disk refuses is an error that says so, and changes nothing.
 async fn fill(dir: &Path) {
-    let store = FileStore::open(dir, secret()).await.unwrap();
-    let files = Files { dir: TempDir::new("unused"), store };
-    let (key, seen) = files.create(r#"{"a":1}"#).await;
+    let files = Files::open(dir).await.unwrap();
+    let (key, value, then) = (new_key(), encoded(r#"{"a":1}"#), SystemTime::now() + HOUR);
+    files.insert(Insert::new(&key, value.clone(), then)).await.unwrap();
     let noise: String = (0..40_000).map(|_| new_key().as_str()[..5].to_owned()).collect();
-    let (large, then) = (data(&format!(r#"{{"noise":"{noise}"}}"#)), SystemTime::now() + HOUR);
+    let large = encoded(&format!(r#"{{"noise":"{noise}"}}"#));
+    let (renamed, created) = (new_key(), new_key());
+    let update = Replace::new(&key, value.clone(), then).value(large.clone());
     for error in [
-        files.store.update(&key, &seen, &large, then).await.unwrap_err(),
-        files.store.rename(&key, &seen, &new_key(), &large, then).await.unwrap_err(),
-        files.store.create(&new_key(), &large, then).await.unwrap_err(),
+        files.replace(update.clone()).await.unwrap_err(),
+        files.replace(update.new_key(&renamed)).await.unwrap_err(),
+        files.insert(Insert::new(&created, large, then)).await.unwrap_err(),
     ] {
         assert!(error.is_store(), "{error:?}");
         println!("[{}]", error.with_causes());
     }
-    assert_eq!(files.found(&key).await.data.to_json(), r#"{"a":1}"#, "the session is as it was");
+    let row = files.get(&key).await.unwrap().unwrap();
+    assert_eq!(row.value.as_deref(), Some(&value[..]), "the session is as it was");
     assert_eq!(fs::read_dir(dir).unwrap().count(), 1, "nothing is left behind");
-    let smaller = files.store.update(&key, &seen, &data(r#"{"a":2}"#), then).await.unwrap();
-    assert!(matches!(smaller, Outcome::Saved(_)), "and can be saved when there is room");
+    let smaller = files.replace(Replace::new(&key, value, then).value(encoded(r#"{"a":2}"#))).await.unwrap();
+    assert_eq!(smaller, Replaced::Done, "and can be saved when there is room");
 }
 
 #[actix_web::test]
@@ -157,5 +160,5 @@ async fn a_disk_that_is_full_is_an_error_and_no_loss() {
     command.args(flags).arg(task.get_program()).args(task.get_args());
     let output = command.env(TASK, "fill").env(DIRECTORY, dir.path()).output().unwrap();
     let said = succeeded(output);
-    assert_eq!(said.matches("is full; what was there").count(), 3, "{said}");
+    assert_eq!(said.matches("is full; the stored sessions are unchanged").count(), 3, "{said}");
 }

@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
 use actix_django_session::Error;
-use actix_django_session::store::{Cache, RedisCache, Replaced};
 
-use super::{all_names, connect, in_seconds, is_store, refused, text, value};
+use actix_django_session::backend::{self, Backend, Replaced};
+
+use super::{all_names, connect, in_seconds, is_store, key, refused, stored, text, value};
 use crate::support::redis::Redis;
 
 #[tokio::test]
@@ -36,7 +37,7 @@ async fn passwords() {
     let cache = connect(&url).await;
     assert!(cache.add("a", b"v", in_seconds(100)).await.unwrap());
     assert!(matches!(cache.rename("a", b"v", "b", b"w", in_seconds(100)).await.unwrap(), Replaced::Done));
-    assert_eq!(all_names(&cache, "").await.unwrap(), ["b"]);
+    assert_eq!(all_names(&cache).await.unwrap(), ["b"]);
     let other = cache.clone().key_prefix("other");
     let error = other.get("keykeykey").await.unwrap_err();
     assert!(is_store(&error) && error.to_string().contains("NOPERM"), "{error}");
@@ -55,10 +56,10 @@ async fn errors_say_what_to_do_and_quote_no_key() {
         let text = error.with_causes();
         assert!(is_store(&error) && text.contains(what) && !text.contains("keykey"), "{text}");
     };
-    redis.command(&["LPUSH", ":1:keykey", "x"]);
+    redis.command(&["LPUSH", &*stored("keykey"), "x"]);
     says(cache.get("keykey").await.unwrap_err(), "two programs use the same prefix");
     says(cache.replace("keykey", b"x", b"y", in_seconds(9)).await.unwrap_err(), "two programs");
-    redis.command(&["DEL", ":1:keykey"]);
+    redis.command(&["DEL", &*stored("keykey")]);
     cache.add("keykey", b"v", in_seconds(100)).await.unwrap();
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     says(cache.add("keykey2", b"v", in_seconds(9)).await.unwrap_err(), "Redis is full");
@@ -72,7 +73,7 @@ async fn errors_say_what_to_do_and_quote_no_key() {
     assert!(refused(&redis.url()).await.contains("is a replica"));
 
     let without_scripts = Redis::start(&[("rename-command", "EVALSHA none")]);
-    assert!(refused(&without_scripts.url()).await.contains("lacks a command"));
+    assert!(refused(&without_scripts.url()).await.contains("lacks a necessary command"));
 }
 
 #[tokio::test]
@@ -98,8 +99,8 @@ async fn killed_and_started_again() {
                 cache.get(&name).await.unwrap_err(),
                 cache.add(&name, b"v", in_seconds(9)).await.unwrap_err(),
                 cache.replace(&name, b"v", b"w", in_seconds(9)).await.unwrap_err(),
-                cache.names("", None).await.unwrap_err(),
-                cache.check().await.unwrap_err(),
+                cache.0.list(None).await.unwrap_err(),
+                cache.0.check().await.unwrap_err(),
             ] {
                 assert!(is_store(&error) && error.to_string().contains("is away"), "{error}");
             }
@@ -122,14 +123,14 @@ async fn killed_and_started_again() {
 #[ignore = "needs Redis: run tests/run"]
 async fn a_hanging_server_times_out() {
     let redis = Redis::start(&[]);
-    let cache = connect(&redis.url()).await.deadline(Duration::from_millis(300));
+    let cache = connect(&redis.url()).await.timeout(Duration::from_millis(300));
     cache.add("a", b"v", in_seconds(100)).await.unwrap();
     redis.pause();
     for _ in 0..3 {
         let error = cache.get("a").await.unwrap_err();
         assert!(is_store(&error) && error.to_string().contains("did not answer within 300ms"), "{error}");
     }
-    let error = RedisCache::connect(&format!("{}?deadline=0.2", redis.url())).await.unwrap_err();
+    let error = backend::Redis::connect(&format!("{}?deadline=0.2", redis.url())).await.unwrap_err();
     assert!(error.to_string().contains("within 200ms"), "{error}");
     redis.resume();
     assert_eq!(value(&cache, "a").await, text("v"));
@@ -178,10 +179,10 @@ async fn an_unexpected_reply_is_an_error() {
         let url = nonsense(answer, again);
         let shown = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
         for url in [url.clone(), url.replace("redis:", "redis+cluster:")] {
-            match RedisCache::connect(&url).await {
+            match backend::Redis::connect(&url).await {
                 Err(error) => assert!(is_store(&error), "{shown}: {}", error.with_causes()),
                 Ok(cache) => {
-                    let error = cache.get("a").await.unwrap_err();
+                    let error = cache.get(&key("a")).await.unwrap_err();
                     assert!(is_store(&error), "{shown}: {}", error.with_causes());
                 }
             }
@@ -232,7 +233,7 @@ async fn a_lost_reply() {
     lose("EVAL");
     assert!(matches!(cache.replace("a", b"1", b"2", soon).await.unwrap(), Replaced::Done) && lost());
     lose("EVAL");
-    assert!(matches!(cache.replace("a", b"1", b"3", soon).await.unwrap(), Replaced::Changed(_)) && lost());
+    assert!(matches!(cache.replace("a", b"1", b"3", soon).await.unwrap(), Replaced::Conflict(_)) && lost());
     lose("EVAL");
     assert!(matches!(cache.rename("a", b"2", "b", b"3", soon).await.unwrap(), Replaced::Done) && lost());
     lose("EVAL");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use actix_django_session::Error;
-use actix_django_session::store::{Cache, RedisCache, Replaced};
 
-use super::{all_names, connect, in_seconds, is_store, refused, text, value};
+use actix_django_session::backend::{self, Backend, Replace, Replaced, conformance};
+
+use super::{all_names, connect, in_seconds, is_store, key, refused, stored, text, value};
 use crate::support::certificates::Certificates;
 use crate::support::redis::{Redis, RedisCluster, RedisSentinel, Reply};
 
@@ -32,7 +33,7 @@ async fn tls() {
     };
     let cache = connect(&url("127.0.0.1", &right)).await;
     assert!(cache.add("a", b"v", in_seconds(100)).await.unwrap());
-    assert_eq!(redis.command(&["GET", ":1:a"]), Reply::Text(b"v".to_vec()));
+    assert_eq!(redis.command(&["GET", &*stored("a")]), Reply::Text(b"v".to_vec()));
 
     let error = refused(&url("127.0.0.1", &other)).await;
     assert!(error.contains("no TLS with Redis") && error.contains("certificate"), "{error}");
@@ -45,7 +46,7 @@ async fn tls() {
     let error = refused(&format!("redis://127.0.0.1:{}", redis.tls_port())).await;
     assert!(error.contains("wants TLS") || error.contains("was lost"), "{error}");
     for file in ["/nowhere", "/dev/null"] {
-        let error = RedisCache::connect(&format!("rediss://127.0.0.1?ca={file}")).await.unwrap_err();
+        let error = backend::Redis::connect(&format!("rediss://127.0.0.1?ca={file}")).await.unwrap_err();
         assert!(error.to_string().contains("certificates in PEM form"), "{error}");
     }
 
@@ -55,6 +56,7 @@ async fn tls() {
     for n in 0..20 {
         assert!(cache.add(&n.to_string(), b"v", in_seconds(100)).await.unwrap());
     }
+    conformance::check(cache.0).await;
 }
 
 #[tokio::test]
@@ -74,44 +76,49 @@ async fn cluster() {
     }
     let sizes: Vec<_> = cluster.masters.iter().map(|master| master.command(&["DBSIZE"]).int()).collect();
     assert!(sizes.iter().all(|size| *size > 50) && sizes.iter().sum::<i64>() == 300, "{sizes:?}");
+    conformance::check(cache.0.clone()).await;
     expected.sort();
-    assert_eq!(all_names(&cache, "s.").await.unwrap(), expected);
+    assert_eq!(all_names(&cache).await.unwrap(), expected);
 
-    let slots: Vec<_> = ["s.1", "s.2", "{s}1", "{s}2", "{}s", "a{s}{b}"]
-        .map(|name| (name, cluster.keyslot(&format!(":1:{name}"))))
-        .to_vec();
-    for (name, slot) in &slots {
-        for (other, other_slot) in &slots {
-            assert_eq!(cache.is_near(name, other), slot == other_slot, "{name} {other}");
-        }
+    for name in ["s.1", "s.2", "{s}1", "{s}2", "{}s", "a{s}{b}"] {
+        // The new key has the same slot, and so the session can be renamed.
+        let old_key = key(name);
+        let new_key = cache.0.generate_key(Some(&old_key));
+        let new_name = format!(":1:django.contrib.sessions.cache{}", new_key.as_str());
+        assert_eq!(cluster.keyslot(&new_name), cluster.keyslot(&stored(name)), "{name}");
+        cache.add(name, b"v", in_seconds(100)).await.unwrap();
+        let rename = Replace::new(&old_key, &b"v"[..], in_seconds(100)).new_key(&new_key);
+        assert_eq!(cache.0.replace(rename).await.unwrap(), Replaced::Done);
+        assert_eq!(cache.0.get(&new_key).await.unwrap().unwrap().value.unwrap(), "v");
+        assert!(cache.0.delete(&new_key).await.unwrap());
     }
+    cache.add("s.1", b"v", in_seconds(100)).await.unwrap();
     cache.add("{s}1", b"v", in_seconds(100)).await.unwrap();
     assert!(matches!(cache.rename("{s}1", b"v", "{s}2", b"w", in_seconds(9)).await.unwrap(), Replaced::Done));
     assert_eq!(value(&cache, "a{s}{b}").await, None);
     let error = cache.rename("s.1", b"v", "s.2", b"w", in_seconds(9)).await.unwrap_err();
     assert!(error.to_string().contains("different slots"), "{error}");
 
-    let of =
-        |n: usize| expected.iter().find(|name| cluster.owner(&format!(":1:{name}")) == n).unwrap().clone();
+    let of = |n: usize| expected.iter().find(|name| cluster.owner(&stored(name)) == n).unwrap().clone();
     let (first, second) = (of(0), of(1));
     cluster.kill(0);
     let error = cache.get(&first).await.unwrap_err();
     assert!(is_store(&error), "{error}");
     for name in &expected {
-        if cluster.owner(&format!(":1:{name}")) != 0 {
+        if cluster.owner(&stored(name)) != 0 {
             assert_eq!(value(&cache, name).await, text("v"));
         }
     }
     assert!(is_store(&cache.add(&first, b"v", in_seconds(9)).await.unwrap_err()));
-    assert!(is_store(&cache.check().await.unwrap_err()));
+    assert!(is_store(&cache.0.check().await.unwrap_err()));
     // The names of the others alone would be mistaken for all.
-    assert!(is_store(&all_names(&cache, "s.").await.unwrap_err()));
+    assert!(is_store(&all_names(&cache).await.unwrap_err()));
     cluster.masters[0].start_again();
     until_ok("its keys are served again", async || cache.add(&first, b"v", in_seconds(100)).await).await;
     assert_eq!((value(&cache, &first).await, value(&cache, &second).await), (text("v"), text("v")));
 
     // One that hangs holds nobody up who wants another.
-    let cache = cache.deadline(Duration::from_secs(2));
+    let cache = cache.timeout(Duration::from_secs(2));
     cluster.masters[0].pause();
     let error = cache.get(&first).await.unwrap_err();
     assert!(is_store(&error), "{error}");
@@ -142,13 +149,13 @@ async fn cluster_that_moves_slots() {
     let cache = cache.key_prefix("");
     cache.add(names[0], b"v", in_seconds(100)).await.unwrap();
     cache.add(names[1], b"v", in_seconds(100)).await.unwrap();
-    let cursor = cache.names("", None).await.unwrap().1;
+    let cursor = cache.0.list(None).await.unwrap().next;
     let [from_id, to_id] = [from, to].map(|node| node.command(&["CLUSTER", "MYID"]).text());
     to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
     from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
     let to_port = to.port().to_string();
     let migrate = |name: &str| {
-        from.command(&["MIGRATE", "127.0.0.1", &to_port, &format!(":1:{name}"), "0", "5000"]);
+        from.command(&["MIGRATE", "127.0.0.1", &to_port, &stored(name), "0", "5000"]);
     };
     migrate(names[1]);
 
@@ -168,7 +175,7 @@ async fn cluster_that_moves_slots() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!rename.is_finished());
     migrate(names[0]);
-    assert!(matches!(rename.await.unwrap().unwrap(), Replaced::Taken));
+    assert!(matches!(rename.await.unwrap().unwrap(), Replaced::KeyTaken));
 
     for node in [to, from] {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
@@ -178,16 +185,16 @@ async fn cluster_that_moves_slots() {
         cache.rename(names[0], b"w", "{t}3", b"x", in_seconds(100)).await.unwrap(),
         Replaced::Done
     ));
-    let error = cache.names("", cursor.as_deref()).await.unwrap_err();
+    let error = cache.0.list(cursor).await.unwrap_err();
     assert!(error.to_string().contains("begin again"), "{error}");
-    assert_eq!(all_names(&cache, "").await.unwrap(), ["{t}3", "{t}gone", "{t}new"]);
+    assert_eq!(all_names(&cache).await.unwrap(), ["{t}3", "{t}gone", "{t}new"]);
 }
 
 #[tokio::test]
 #[ignore = "needs Redis: run tests/run"]
 async fn cluster_with_replicas() {
     let mut cluster = RedisCluster::start_with_replicas();
-    let cache = connect(&cluster.url()).await.deadline(Duration::from_secs(1));
+    let cache = connect(&cluster.url()).await.timeout(Duration::from_secs(1));
     let names: Vec<_> = (0..30).map(|n| n.to_string()).collect();
     for name in &names {
         cache.add(name, b"v", in_seconds(1000)).await.unwrap();
@@ -214,8 +221,9 @@ async fn sentinel() {
     let mut all = RedisSentinel::start(&[("requirepass", "secret")]);
     let cache = connect(&all.url()).await;
     assert!(cache.add("a", b"v", in_seconds(1000)).await.unwrap());
-    assert_eq!(all.master.command(&["GET", ":1:a"]), Reply::Text(b"v".to_vec()));
+    assert_eq!(all.master.command(&["GET", &*stored("a")]), Reply::Text(b"v".to_vec()));
     assert!(refused(&all.url().replace("/main", "/other")).await.contains("no master"));
+    conformance::check(cache.0.clone()).await;
     // A sentinel that is away is passed by.
     let url = all.url().replacen("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1);
     assert_eq!(value(&connect(&url).await, "a").await, text("v"));
@@ -226,7 +234,7 @@ async fn sentinel() {
     until_ok("the replica takes over", async || cache.replace("a", b"v", b"w", in_seconds(1000)).await).await;
     all.wait_for_failover();
     assert_eq!(value(&cache, "a").await, text("w"));
-    assert_eq!(all.replica.command(&["GET", ":1:a"]), Reply::Text(b"w".to_vec()));
+    assert_eq!(all.replica.command(&["GET", &*stored("a")]), Reply::Text(b"w".to_vec()));
 
     // The old one comes back as a replica, and is left in peace.
     all.master.start_again();
@@ -242,7 +250,7 @@ async fn sentinel() {
             all.sentinel.try_command(&["SENTINEL", "FAILOVER", "main"]).unwrap();
         }
         cache.add("back", b"v", in_seconds(1000)).await?;
-        match all.master.try_command(&["EXISTS", ":1:back"]) {
+        match all.master.try_command(&["EXISTS", &*stored("back")]) {
             Ok(Reply::Int(1)) => Ok(()),
             other => {
                 cache.delete("back").await?;

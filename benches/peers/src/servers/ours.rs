@@ -1,6 +1,6 @@
 //! actix-django-session as its README shows it.
 
-use actix_django_session::{Error, PostgresStore, SecretKey, Session, SessionMiddleware, SessionSettings};
+use actix_django_session::{Error, SecretKey, Session, SessionMiddleware, SessionSettings, Store};
 use actix_web::{App, HttpResponse, HttpServer, rt::System, web};
 
 use super::{KEEP_ALIVE, WORKERS, answer, database};
@@ -10,7 +10,7 @@ type Answer = Result<HttpResponse, Error>;
 
 pub fn serve(port: u16, settings: SessionSettings) -> Result<()> {
     System::new().block_on(async {
-        let store = PostgresStore::connect(&database()?, SecretKey::new(content::SECRET)).await?;
+        let store = Store::connect(&database()?, SecretKey::new(content::SECRET)).await?;
         let session = SessionMiddleware::new(store).settings(settings)?;
         let app = move || {
             App::new()

@@ -1,178 +1,72 @@
-//! `doctor`: finds what is wrong, and says what to do about it.
+//! `doctor`: checks everything that sessions depend on, and says what to do.
 
+mod report;
 mod schema;
 mod secrets;
 mod server;
 mod upkeep;
 
-use serde_json::json;
-
+use self::report::Report;
 use crate::{
     args::DoctorArgs,
-    exit::{Exit, Failure},
-    output::{Out, counted},
-    site::Site,
+    context::Context,
+    error::{CliError, Result},
+    output::Output,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    Ok,
-    Warning,
-    Problem,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
-}
-
-struct Finding {
-    level: Level,
-    /// What was looked at: `index`, `clock`.
-    about: &'static str,
-    found: String,
-    /// What to do about it.
-    advice: Option<String>,
-}
-
-/// What was found so far.
-#[derive(Default)]
-struct Report(Vec<Finding>);
-
-impl Report {
-    fn ok(&mut self, about: &'static str, found: impl Into<String>) {
-        self.add_plain(Level::Ok, about, found);
-    }
-
-    fn add_plain(&mut self, level: Level, about: &'static str, found: impl Into<String>) {
-        self.0.push(Finding { level, about, found: found.into(), advice: None });
-    }
-
-    fn note(&mut self, about: &'static str, found: impl Into<String>, advice: impl Into<String>) {
-        self.add(Level::Ok, about, found, advice);
-    }
-
-    fn warning(&mut self, about: &'static str, found: impl Into<String>, advice: impl Into<String>) {
-        self.add(Level::Warning, about, found, advice);
-    }
-
-    fn problem(&mut self, about: &'static str, found: impl Into<String>, advice: impl Into<String>) {
-        self.add(Level::Problem, about, found, advice);
-    }
-
-    fn add(
-        &mut self,
-        level: Level,
-        about: &'static str,
-        found: impl Into<String>,
-        advice: impl Into<String>,
-    ) {
-        self.0.push(Finding { level, about, found: found.into(), advice: Some(advice.into()) });
-    }
-
-    /// A look that failed is a finding too, and no reason not to look further.
-    fn look(&mut self, about: &'static str, looked: Result<(), Failure>) -> Result<(), Failure> {
-        match looked {
-            Err(Failure::Text(why)) => {
-                self.warning(about, format!("could not be checked: {why}"), "see what the database says");
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    fn number(&self, level: Level) -> u64 {
-        self.0.iter().filter(|finding| finding.level == level).count() as u64
-    }
-
-    fn print(&self, as_json: bool, out: &mut Out) -> Result<Exit, Failure> {
-        let (problems, warnings) = (self.number(Level::Problem), self.number(Level::Warning));
-        if as_json {
-            let findings = self.0.iter().map(|Finding { level, about, found, advice }| {
-                json!({"level": level.name(), "about": about, "found": found, "advice": advice})
-            });
-            let findings: Vec<_> = findings.collect();
-            out.line(json!({"problems": problems, "warnings": warnings, "findings": findings}))?;
-        } else {
-            for Finding { level, about, found, advice } in &self.0 {
-                out.line(format_args!("{:<8} {about:<11} {found}", level.name()))?;
-                if let Some(advice) = advice {
-                    out.line(format_args!("{:20} → {advice}", ""))?;
-                }
-            }
-            out.line(format_args!("\n{}, {}", counted(problems, "problem"), counted(warnings, "warning")))?;
-        }
-        Ok(if problems == 0 { Exit::Done } else { Exit::Problems })
-    }
-}
-
-pub(crate) async fn run(site: &Site, args: &DoctorArgs, out: &mut Out) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: &DoctorArgs, out: &mut Output) -> Result {
     let mut report = Report::default();
-    examine(site, args, &mut report).await?;
+    examine(context, args.sample, &mut report).await?;
     report.print(args.json, out)
 }
 
-/// An error is of the command line. What is wrong with the site is in the report.
-async fn examine(site: &Site, args: &DoctorArgs, report: &mut Report) -> Result<(), Failure> {
-    // Opened without a look at what it opens: here we say more.
-    let store = match site.open_to_look().await? {
+/// Errors are about the command line. What is wrong with the site is in the report.
+async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<()> {
+    let store = match context.connect().await? {
         Ok(store) => store,
-        Err(why) => {
-            report.problem(
-                "connection",
-                why,
-                "see that the server runs, and that URL, user and password are right",
-            );
+        Err(error) => {
+            let advice = "check that the server runs, and that URL, user and password are right";
+            report.problem("connection", error.with_causes(), advice);
             return Ok(());
         }
     };
-    let database = match site.database().await {
+    let database = match context.database().await {
         Ok(database) => database,
-        Err(Failure::Text(why)) => {
-            report.problem("connection", why, "see that the server runs, and takes another connection");
+        Err(CliError::Failed(why)) => {
+            report.problem("connection", why, "check that the server runs and accepts another connection");
             return Ok(());
         }
-        Err(pipe) => return Err(pipe),
+        Err(other) => return Err(other),
     };
-    if site.has_cache() || database.is_none() {
+    if context.has_cache() || database.is_none() {
         match store.check().await {
-            Ok(()) => report.ok("store", "it answers, and sessions can be kept in it"),
+            Ok(()) => report.ok("store", "it is available, and sessions can be saved"),
             Err(error) => {
-                let why = error.with_causes();
-                report.problem(
-                    "store",
-                    why,
-                    "sessions cannot be kept: every request that needs one is a 503",
-                );
+                let advice = "sessions cannot be saved: every request that needs one gets a 503";
+                report.problem("store", error.with_causes(), advice);
             }
         }
     }
     let Some(database) = database else {
-        let tried = secrets::of_store(site, &store, args.sample, report).await;
-        return report.look("secrets", tried);
+        let checked = secrets::check_store(context, &store, sample, report).await;
+        return report.note_failure("secrets", checked);
     };
-    let looked = server::look(&database, report).await;
-    report.look("connection", looked)?;
+    let checked = server::check(&database, report).await;
+    report.note_failure("connection", checked)?;
     let table = match schema::find(&database, report).await {
-        Ok(table) => table,
-        other => return report.look("table", other.map(drop)),
+        Ok(Some(table)) => table,
+        other => return report.note_failure("table", other.map(drop)),
     };
-    let Some(table) = table else { return Ok(()) };
-    let looked = schema::look(&database, &table, report).await;
-    report.look("table", looked)?;
-    let may = server::rights(&database, &table, report).await;
-    let may_read = *may.as_ref().unwrap_or(&false);
-    report.look("rights", may.map(drop))?;
-    if !may_read {
-        return Ok(()); // the rest reads the table
+    let checked = schema::check(&database, &table, report).await;
+    report.note_failure("table", checked)?;
+    let rights = server::check_rights(&database, &table, report).await;
+    let may_select = matches!(rights, Ok(true));
+    report.note_failure("rights", rights.map(drop))?;
+    if !may_select {
+        return Ok(()); // the other checks read the table
     }
-    let looked = upkeep::look(&database, &table, report).await;
-    report.look("upkeep", looked)?;
-    let tried = secrets::of_table(site, &database, args.sample, report).await;
-    report.look("secrets", tried)
+    let checked = upkeep::check(&database, &table, report).await;
+    report.note_failure("upkeep", checked)?;
+    let checked = secrets::check_table(context, &database, sample, report).await;
+    report.note_failure("secrets", checked)
 }

@@ -1,202 +1,203 @@
-//! Which secret opens how many sessions, which Django wrote them, and why the others do not open.
+//! How many sessions each secret signed, which Django wrote them, and why the others cannot be read.
 
 use std::collections::BTreeMap;
 
-use actix_django_session::{SessionKey, store::AnyStore};
+use actix_django_session::{SessionKey, Store};
+use indicatif::HumanCount;
 
-use super::{Level, Report};
+use super::report::{Report, Severity};
 use crate::{
-    database::{Database, Sampled},
-    exit::Failure,
-    output::{count, counted, percent},
-    reader::{Closed, Reader, secret_name},
-    shape::Shape,
-    site::Site,
+    context::Context,
+    database::Database,
+    error::Result,
+    output::{counted, percent},
+    reader::{DecodeError, TextReader, secret_name},
+    text_format::{TextFormat, is_compressed},
 };
 
-const LEGACY: &str =
-    "Django 4.0 and later takes these visitors for new ones; Codec::read_legacy(true) reads them";
+const LEGACY: &str = "Django 4.0 and later starts new sessions instead; Codec::read_legacy(true) reads them";
 const PICKLED: &str =
     "Django 5.0 and later cannot read them; Codec::serializer(PickleSerializer::new()) does";
 
-/// What a sample of texts came to.
+/// Counts of a sample of texts.
 #[derive(Default)]
-struct Tally {
+struct SecretTally {
+    reader: TextReader,
     rows: u64,
     /// By secret.
-    opened: Vec<u64>,
-    /// By what wrote them, and whether it is of the past.
-    formats: BTreeMap<String, (u64, Past)>,
+    signed: Vec<u64>,
+    /// By format, with the advice about it.
+    formats: BTreeMap<String, (u64, Vec<&'static str>)>,
     compressed: u64,
     other_secret: u64,
     broken: u64,
     too_large: u64,
-    foreign: u64,
-    /// Keys that no cookie can bring.
+    unknown_format: u64,
+    /// Keys that cannot be in a cookie.
     odd_keys: u64,
 }
 
-/// What later Djangos do not read any more.
-#[derive(Clone, Copy, Default)]
-struct Past {
-    legacy: bool,
-    pickled: bool,
-}
-
-impl Tally {
-    fn new(reader: &Reader) -> Self {
-        Self { opened: vec![0; reader.secrets()], ..Self::default() }
+impl SecretTally {
+    fn new(reader: TextReader) -> Self {
+        Self { signed: vec![0; reader.secrets()], reader, ..Self::default() }
     }
 
-    fn add(&mut self, reader: &Reader, key: &str, text: Option<&str>) {
+    /// `text` is `None` if it is too large to be read.
+    fn add(&mut self, key: &str, text: Option<&str>) {
         self.rows += 1;
         self.odd_keys += u64::from(SessionKey::parse(key).is_none());
-        let Some(text) = text else {
-            self.too_large += 1;
-            return;
+        let text = match text {
+            None => return self.too_large += 1,
+            Some("") => return self.unknown_format += 1,
+            Some(text) => text,
         };
-        let shape = Shape::of(text);
-        match reader.open(text) {
-            Ok(opened) => {
-                if let Some(number) = self.opened.get_mut(opened.secret) {
-                    *number += 1;
+        let format = TextFormat::of(text);
+        let mut count = |serializer: &str, advice: Vec<&'static str>| {
+            let format = format!("{}, {serializer}", format.written_by());
+            self.formats.entry(format).or_insert((0, advice)).0 += 1;
+        };
+        match self.reader.decode(text) {
+            Ok(decoded) => {
+                let advice = [(format.is_legacy(), LEGACY), (decoded.pickled, PICKLED)];
+                count(
+                    decoded.serializer(),
+                    advice.iter().filter(|(yes, _)| *yes).map(|(_, text)| *text).collect(),
+                );
+                self.compressed += u64::from(is_compressed(text));
+                if let Some(signed) = decoded.secret.and_then(|secret| self.signed.get_mut(secret)) {
+                    *signed += 1;
                 }
-                self.compressed += u64::from(shape == Shape::Compressed);
-                let serializer = if opened.pickled { "pickle" } else { "JSON" };
-                let format = format!("{}, {serializer}", shape.django(opened.legacy));
-                let past = Past { legacy: opened.legacy, pickled: opened.pickled };
-                self.formats.entry(format).or_insert((0, past)).0 += 1;
             }
-            Err(Closed::OtherSecret(_)) => {
+            Err(DecodeError::OtherSecret(_)) => {
+                count("not decoded", Vec::new());
                 self.other_secret += 1;
-                let format = format!("{}, not opened", shape.django(false));
-                self.formats.entry(format).or_default().0 += 1;
             }
-            Err(Closed::Broken(_)) => self.broken += 1,
-            Err(Closed::TooLarge(_)) => self.too_large += 1,
-            Err(Closed::Foreign) => self.foreign += 1,
+            Err(DecodeError::Broken(_)) => self.broken += 1,
+            Err(DecodeError::TooLarge(_)) => self.too_large += 1,
+            Err(DecodeError::UnknownFormat) => self.unknown_format += 1,
+        }
+    }
+
+    fn report(&self, noun: &str, report: &mut Report) {
+        let share = |number: u64| share(number, self.rows, noun);
+        let none = self.signed.iter().all(|signed| *signed == 0);
+        for (secret, signed) in self.signed.iter().enumerate() {
+            let found = format!("{} signed {}", secret_name(secret), share(*signed));
+            match (secret, signed) {
+                (_, 0) if none => {
+                    report.problem(
+                        "secrets",
+                        found,
+                        "is it the SECRET_KEY of this site, or is --salt-class missing?",
+                    );
+                }
+                (0, 0) => {
+                    let advice = "is it the site's current SECRET_KEY? New sessions are signed with that";
+                    report.warning("secrets", found, advice);
+                }
+                (_, 0) => report.note("secrets", found, "this sample does not need it: it may be removed"),
+                _ => report.ok("secrets", found),
+            }
+        }
+        if self.other_secret > 0 {
+            let found =
+                format!("none of the secrets given signed {}: bad signature", share(self.other_secret));
+            let advice = "give the other SECRET_KEY as a fallback, or the engine class (--salt-class); without it \
+                          these visitors get new sessions";
+            report.add(if none { Severity::Problem } else { Severity::Warning }, "secrets", found, advice);
+        }
+        for (format, (number, advice)) in &self.formats {
+            let found = format!("{format}: {}", share(*number));
+            match advice.is_empty() {
+                true => report.ok("formats", found),
+                false => report.warning("formats", found, advice.join(". ")),
+            }
+        }
+        if self.compressed > 0 {
+            report.ok("formats", format!("compressed with zlib: {}", share(self.compressed)));
+        }
+        for (number, why, advice) in [
+            (self.broken, "signed with a secret given here, but broken", "is it another SESSION_SERIALIZER?"),
+            (self.too_large, "too large", "find out what stores so much in a session; see `stats`"),
+            (self.unknown_format, "not in a format of any Django", "find out what else writes to this table"),
+            (
+                self.odd_keys,
+                "with a key that cannot be in a cookie (8 to 40 visible characters)",
+                "delete it",
+            ),
+        ] {
+            if number > 0 {
+                report.warning("sessions", format!("{why}: {}", share(number)), advice);
+            }
         }
     }
 }
 
-pub(super) async fn of_table(
-    site: &Site,
+fn share(number: u64, all: u64, noun: &str) -> String {
+    format!("{} of {} ({})", HumanCount(number), counted(all, noun), percent(number, all))
+}
+
+fn report_no_secret(report: &mut Report) {
+    let advice = "give --secret-key-file or the variable SECRET_KEY, and its fallbacks";
+    report.warning("secrets", "no secret was given, so no signature was checked", advice);
+}
+
+pub(super) async fn check_table(
+    context: &Context,
     database: &Database,
     sample: u32,
     report: &mut Report,
-) -> Result<(), Failure> {
-    if !site.has_secret() {
-        return no_secret(report);
-    }
-    let reader = site.reader()?;
-    let (mut tally, mut what) = (Tally::new(&reader), "live session");
-    let expired = Database::expired();
-    let visit = |row: Sampled| tally.add(&reader, &row.key, row.text.as_deref());
-    database.sample(sample, &format!("NOT ({expired})"), visit).await?;
-    if tally.rows == 0 {
-        // What is wrong with these is over, but it is better than nothing.
-        what = "expired session";
-        let visit = |row: Sampled| tally.add(&reader, &row.key, row.text.as_deref());
-        database.sample(sample, &expired, visit).await?;
-    }
-    if tally.rows == 0 {
-        report.ok("secrets", "there is no session to try them on");
+) -> Result<()> {
+    if !context.has_secret() {
+        report_no_secret(report);
         return Ok(());
     }
-    tell(&tally, what, report);
+    let expired = Database::expired();
+    // Expired sessions matter less, but tell something where no live one is left.
+    for (condition, noun) in [(format!("NOT ({expired})"), "live session"), (expired, "expired session")] {
+        let mut tally = SecretTally::new(context.reader());
+        database.sample(sample, &condition, |key, text| tally.add(key, text)).await?;
+        if tally.rows > 0 {
+            tally.report(noun, report);
+            return Ok(());
+        }
+    }
+    report.ok("secrets", "there is no session to try them on");
     Ok(())
 }
 
-fn no_secret(report: &mut Report) -> Result<(), Failure> {
-    let advice = "give --secret-key-file or the variable SECRET_KEY, and its fallbacks";
-    report.warning("secrets", "none was given: not tried on any session", advice);
-    Ok(())
-}
-
-fn tell(tally: &Tally, what: &str, report: &mut Report) {
-    let all = counted(tally.rows, what);
-    let share = |number: u64| format!("{} of {all} ({})", count(number), percent(number, tally.rows));
-    let none = tally.opened.iter().all(|opened| *opened == 0);
-    for (secret, opened) in tally.opened.iter().enumerate() {
-        let found = format!("{} opens {}", secret_name(secret), share(*opened));
-        if secret > 0 && *opened == 0 {
-            report.note("secrets", found, "it may be taken out, as far as this sample tells");
-        } else if secret == 0 && *opened == 0 && !none {
-            let advice = "is it the site's present SECRET_KEY? What it writes is signed with that";
-            report.warning("secrets", found, advice);
-        } else {
-            report.add_plain(if none { Level::Problem } else { Level::Ok }, "secrets", found);
-        }
-    }
-    if tally.other_secret > 0 {
-        let found = format!("no secret given here opens {}: bad signature", share(tally.other_secret));
-        let advice = "another SECRET_KEY (give it as a fallback) or engine class (--salt-class); or else they begin anew";
-        if none { report.problem("secrets", found, advice) } else { report.warning("secrets", found, advice) }
-    }
-    for (format, (number, past)) in &tally.formats {
-        let found = format!("{format}: {}", share(*number));
-        match (past.legacy, past.pickled) {
-            (false, false) => report.ok("formats", found),
-            (true, false) => report.warning("formats", found, LEGACY),
-            (false, true) => report.warning("formats", found, PICKLED),
-            (true, true) => report.warning("formats", found, format!("{LEGACY}. {PICKLED}")),
-        }
-    }
-    if tally.compressed > 0 {
-        report.ok("formats", format!("compressed with zlib: {}", share(tally.compressed)));
-    }
-    for (number, why, advice) in [
-        (tally.broken, "signed with a secret given here, but broken", "an unknown SESSION_SERIALIZER?"),
-        (tally.too_large, "too large", "what puts so much into a session? See `stats`"),
-        (tally.foreign, "no text of any Django", "what else writes to this table?"),
-        (
-            tally.odd_keys,
-            "under a key that no cookie brings (8 to 40 visible characters)",
-            "it can be deleted",
-        ),
-    ] {
-        if number > 0 {
-            report.warning("sessions", format!("{why}: {}", share(number)), advice);
-        }
-    }
-}
-
-/// Of a store that we cannot look into: how many sessions it reads, and where they are signed with which secret.
-pub(super) async fn of_store(
-    site: &Site,
-    store: &AnyStore,
+/// For stores other than PostgreSQL: the first sessions that are listed.
+pub(super) async fn check_store(
+    context: &Context,
+    store: &Store,
     sample: u32,
     report: &mut Report,
-) -> Result<(), Failure> {
-    if !site.has_secret() {
-        return no_secret(report);
-    }
-    let (all, readable, refused) = read(store, sample).await?;
-    let share =
-        |number: u64| format!("{} of {} ({})", count(number), counted(all, "session"), percent(number, all));
-    let level = if all > 0 && readable == 0 { Level::Problem } else { Level::Ok };
-    report.add_plain(level, "sessions", format!("{} can be read", share(readable)));
-    for (why, number) in refused {
-        let advice = "is the SECRET_KEY right, and the class (--salt-class)? Give former keys as fallbacks";
-        report.warning("sessions", format!("{}: {why}", share(number)), advice);
-    }
-    for (secret, alone) in site.one_secret_each().iter().enumerate().filter(|_| site.is_signed()) {
-        let (_, opened, _) = read(&alone.store().await?, sample).await?;
-        report.ok("secrets", format!("{} opens {}", secret_name(secret), share(opened)));
-    }
-    Ok(())
-}
-
-/// How many sessions there are (at most `sample`), how many can be read, and why not the others.
-async fn read(store: &AnyStore, sample: u32) -> Result<(u64, u64, BTreeMap<String, u64>), Failure> {
-    let (mut sessions, mut all, mut readable, mut refused) = (store.sessions(), 0, 0, BTreeMap::new());
-    while all < u64::from(sample) {
+) -> Result<()> {
+    let (mut sessions, mut readable, mut reasons) = (store.sessions(), 0, BTreeMap::<String, u64>::new());
+    let mut tally = SecretTally::new(context.reader());
+    while tally.rows < u64::from(sample) {
         let Some(session) = sessions.next().await? else { break };
-        all += 1;
+        let text = session.value.as_deref().map(String::from_utf8_lossy);
+        tally.add(session.key.as_str(), text.as_deref());
         match &session.data {
             Ok(_) => readable += 1,
-            Err(error) => *refused.entry(error.to_string()).or_default() += 1,
+            Err(error) => *reasons.entry(error.to_string()).or_default() += 1,
         }
     }
-    Ok((all, readable, refused))
+    let (all, noun) = (tally.rows, "session");
+    let found = format!("{} can be read", share(readable, all, noun));
+    match all > 0 && readable == 0 {
+        true => report.problem("sessions", found, "see below why"),
+        false => report.ok("sessions", found),
+    }
+    for (why, number) in reasons {
+        let advice = "check the SECRET_KEY, its fallbacks and the engine class (--salt-class)";
+        report.warning("sessions", format!("{}: {why}", share(number, all, noun)), advice);
+    }
+    match context.signature_checked() {
+        Some(true) => tally.report(noun, report),
+        Some(false) => report_no_secret(report),
+        None => {}
+    }
+    Ok(())
 }

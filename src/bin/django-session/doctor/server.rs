@@ -1,96 +1,77 @@
-//! The server: its version and role, whether it takes writes, its clock, and our rights.
+//! The server: its version, role and clock, whether it accepts writes, and the rights on the table.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Report, schema::Table};
-use crate::{
-    database::{Database, explain},
-    exit::Failure,
-    output::span,
-};
+use super::{report::Report, schema::SessionTable};
+use crate::{database::Database, error::Result, output::span};
 
-pub(super) async fn look(database: &Database, report: &mut Report) -> Result<(), Failure> {
-    let sent = Instant::now();
-    let before = SystemTime::now();
-    let row = database
-        .row(
-            "SELECT clock_timestamp(), current_setting('server_version'), current_user::text, \
-             current_database()::text, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
-             coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false), inet_server_addr() IS NULL \
-             OR host(inet_server_addr()) IN ('127.0.0.1', '::1')",
-            &[],
-        )
-        .await?;
+pub(super) async fn check(database: &Database, report: &mut Report) -> Result<()> {
+    let (sent, before) = (Instant::now(), SystemTime::now());
+    let sql = "SELECT clock_timestamp(), format('PostgreSQL %s, database \"%s\", role \"%s\"', \
+               current_setting('server_version'), current_database(), current_user), \
+               pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', \
+               coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) \
+               OR inet_server_addr() IS NULL OR host(inet_server_addr()) IN ('127.0.0.1', '::1')";
+    let row = database.row(sql, &[]).await?;
     let took = sent.elapsed();
-    let clock: SystemTime = row.try_get(0).map_err(explain)?;
-    let text = |index: usize| row.try_get::<_, String>(index).map_err(explain);
-    let flag = |index: usize| row.try_get::<_, bool>(index).map_err(explain);
-    let (version, role, name) = (text(1)?, text(2)?, text(3)?);
-    let of = format!("PostgreSQL {version}, database {name:?}, role {role:?}, answers in {}", millis(took));
-    if flag(4)? || flag(5)? {
-        let advice = "give the URL of the primary, and see default_transaction_read_only of the role";
-        report.problem("connection", format!("{of}: it takes no writes"), advice);
-    } else if !flag(6)? && !flag(7)? {
-        let advice = "sessions cross the network without TLS: see that nobody else is on it";
-        report.warning("connection", of, advice);
+    let server: &str = row.try_get(1)?;
+    let found = format!("{server}, answers in {:.1} ms", took.as_secs_f64() * 1000.0);
+    let (read_only, private): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
+    if read_only {
+        let advice = "give the URL of the primary, and check default_transaction_read_only of the role";
+        report.problem("connection", format!("{found}: it is read-only"), advice);
+    } else if !private {
+        let advice = "sessions cross the network without TLS: add sslmode=verify-full to the URL";
+        report.warning("connection", found, advice);
     } else {
-        report.ok("connection", of);
+        report.ok("connection", found);
     }
-    compare_clocks(before + took / 2, clock, took, report);
+    compare_clocks(before + took / 2, row.try_get(0)?, took, report);
     Ok(())
 }
 
-/// Ends are compared with the application's clock, here with this machine's.
-fn compare_clocks(ours: SystemTime, theirs: SystemTime, uncertain: Duration, report: &mut Report) {
-    let (apart, which) = match theirs.duration_since(ours) {
+/// Expiry dates are compared with the application's clock; here with this machine's.
+fn compare_clocks(ours: SystemTime, theirs: SystemTime, uncertainty: Duration, report: &mut Report) {
+    let (difference, which) = match theirs.duration_since(ours) {
         Ok(ahead) => (ahead, "behind"),
         Err(behind) => (behind.duration(), "ahead of"),
     };
-    let apart = apart.saturating_sub(uncertain / 2);
-    let found = format!("this machine's clock is {} {which} the database's", span(apart));
-    let advice = "set both by NTP: sessions end by the clock of whoever looks";
-    match apart.as_secs() {
+    let difference = difference.saturating_sub(uncertainty / 2);
+    let found = format!("this machine's clock is {} {which} the database's", span(difference));
+    let advice = "set both by NTP: sessions expire by the clock of the machine that reads them";
+    match difference.as_secs() {
         0..2 => report.ok("clock", "this machine's and the database's agree within 2 s"),
         2..60 => report.warning("clock", found, advice),
         _ => report.problem("clock", found, advice),
     }
 }
 
-/// Whether the table may be read.
-pub(super) async fn rights(database: &Database, table: &Table, report: &mut Report) -> Result<bool, Failure> {
-    const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-    let mut missing = Vec::new();
-    for right in RIGHTS {
-        let sql = "SELECT has_table_privilege($1::oid, $2::text)";
-        let may: bool = database.row(sql, &[&table.oid, &right]).await?.try_get(0).map_err(explain)?;
-        if !may {
-            missing.push(right);
-        }
-    }
+/// Returns whether the role may read the table.
+pub(super) async fn check_rights(
+    database: &Database,
+    table: &SessionTable,
+    report: &mut Report,
+) -> Result<bool> {
+    let sql = "SELECT coalesce(string_agg(r, ', ' ORDER BY n), '') \
+               FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS rights(r, n) \
+               WHERE NOT has_table_privilege($1::oid, r)";
+    let row = database.row(sql, &[&table.oid]).await?;
+    let (missing, name): (&str, _) = (row.try_get(0)?, &table.qualified);
     if missing.is_empty() {
         report.ok("rights", "SELECT, INSERT, UPDATE, DELETE");
     } else {
-        let lacking = missing.join(", ");
         report.problem(
             "rights",
-            format!("this role may not {lacking}"),
-            format!("as its owner: GRANT {lacking} ON {} TO the role of the application", table.qualified),
+            format!("the role lacks {missing}"),
+            format!("as the table's owner: GRANT {missing} ON {name} TO the role of the application"),
         );
     }
-    let guarded = database
-        .row(
-            "SELECT relrowsecurity AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user) \
-             AND (relforcerowsecurity OR NOT pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = $1",
-            &[&table.oid],
-        )
-        .await?;
-    if guarded.try_get(0).map_err(explain)? {
-        let advice = "see that its policies show this role every session, and let it change them";
-        report.warning("rights", "row level security is on, and holds for this role", advice);
+    let sql = "SELECT relrowsecurity \
+               AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user) \
+               AND (relforcerowsecurity OR NOT pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = $1";
+    if database.row(sql, &[&table.oid]).await?.try_get(0)? {
+        let advice = "check that its policies let this role read and change every session";
+        report.warning("rights", "row level security is on for this role", advice);
     }
-    Ok(!missing.contains(&"SELECT"))
-}
-
-fn millis(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+    Ok(!missing.contains("SELECT"))
 }

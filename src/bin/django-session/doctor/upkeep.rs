@@ -1,106 +1,95 @@
-//! Size, expired rows, vacuum.
+//! Upkeep: size, expired rows, vacuum, bloat.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Report, schema::Table};
+use indicatif::{DecimalBytes, HumanCount};
+
+use super::{report::Report, schema::SessionTable};
 use crate::{
-    database::{Database, explain},
-    exit::Failure,
-    output::{bytes, count, counted, from_now, percent},
+    database::Database,
+    error::Result,
+    output::{counted, from_now, percent},
 };
 
-/// How long counting may take before the planner's estimate has to do.
+/// How long to count; after that the planner's estimate is shown, as "about".
 const COUNTING: Duration = Duration::from_secs(5);
 
-pub(super) async fn look(database: &Database, table: &Table, report: &mut Report) -> Result<(), Failure> {
-    let rows = rows(database, table, report).await?;
-    vacuum(database, table, rows, report).await
+pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
+    let rows = check_size(database, table, report).await?;
+    check_vacuum(database, table, rows, report).await
 }
 
-/// Tells how many rows there are, and how many of them have expired.
-async fn rows(database: &Database, table: &Table, report: &mut Report) -> Result<u64, Failure> {
-    let sizes = "SELECT pg_table_size($1::oid::regclass), pg_indexes_size($1::oid::regclass)";
-    let sizes = database.row(sizes, &[&table.oid]).await?;
-    let size = |index: usize| {
-        sizes.try_get::<_, i64>(index).map_err(explain).map(|size| bytes(size.cast_unsigned()))
-    };
+/// Returns the number of rows.
+async fn check_size(database: &Database, table: &SessionTable, report: &mut Report) -> Result<u64> {
+    let sql = "SELECT pg_table_size($1::oid::regclass), pg_indexes_size($1::oid::regclass)";
+    let row = database.row(sql, &[&table.oid]).await?;
+    let (size, indexes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let (size, indexes) = (DecimalBytes(size.cast_unsigned()), DecimalBytes(indexes.cast_unsigned()));
     let condition = Database::expired();
-    let (all, about) = match database.counted("true", COUNTING).await? {
-        Some(all) => (all, ""),
-        None => (database.expected("true").await?, "about "),
+    let exact = match database.count("true", COUNTING).await? {
+        Some(all) => database.count(&condition, COUNTING).await?.map(|expired| (all, expired)),
+        None => None,
     };
-    let counted_expired = match about {
-        "" => database.counted(&condition, COUNTING).await?,
-        _ => None,
+    let (all, expired) = match exact {
+        Some(exact) => exact,
+        None => (database.estimate("true").await?, database.estimate(&condition).await?),
     };
-    let expired = match counted_expired {
-        Some(expired) => expired,
-        None => database.expected(&condition).await?.min(all),
-    };
-    let found = format!(
-        "{about}{}, {about}{} of them expired; {} and {} of indexes",
-        counted(all, "row"),
-        percent(expired, all),
-        size(0)?,
-        size(1)?
-    );
+    let about = if exact.is_some() { "" } else { "about " };
+    let (rows, share) = (counted(all, "row"), percent(expired.min(all), all));
+    let found = format!("{about}{rows}, {about}{share} of them expired; {size} and {indexes} of indexes");
     if expired > 10_000 && expired > all / 2 {
-        let advice = "run `django-session clearsessions`, and then every night";
-        report.warning("size", found, advice);
+        report.warning("size", found, "run `django-session clearsessions`, and then every night");
     } else {
         report.ok("size", found);
     }
     Ok(all)
 }
 
-async fn vacuum(database: &Database, table: &Table, rows: u64, report: &mut Report) -> Result<(), Failure> {
+async fn check_vacuum(
+    database: &Database,
+    table: &SessionTable,
+    rows: u64,
+    report: &mut Report,
+) -> Result<()> {
     let name = &table.qualified;
-    let sql = "SELECT coalesce(s.n_dead_tup, 0), greatest(s.last_autovacuum, s.last_vacuum), \
-               greatest(s.last_autoanalyze, s.last_analyze), coalesce(s.n_mod_since_analyze, 0), \
+    let sql = "SELECT coalesce(s.n_dead_tup, 0), coalesce(s.n_mod_since_analyze, 0), pg_relation_size(c.oid), \
+               greatest(s.last_autovacuum, s.last_vacuum), greatest(s.last_autoanalyze, s.last_analyze), \
                current_setting('autovacuum') = 'on' AND coalesce((SELECT option_value::bool \
                FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'), true), \
-               pg_relation_size(c.oid), \
-               (SELECT coalesce(sum(avg_width), 0)::float8 FROM pg_stats p JOIN pg_namespace n ON n.nspname = p.schemaname \
+               (SELECT coalesce(sum(avg_width), 0)::float8 FROM pg_stats p \
+               JOIN pg_namespace n ON n.nspname = p.schemaname \
                WHERE n.oid = c.relnamespace AND p.tablename = c.relname) \
                FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid = $1";
     let row = database.row(sql, &[&table.oid]).await?;
-    let number = |index: usize| row.try_get::<_, i64>(index).map_err(explain).map(i64::cast_unsigned);
-    let time = |index: usize| row.try_get::<_, Option<SystemTime>>(index).map_err(explain);
-    let (dead, changed, size) = (number(0)?, number(3)?, number(5)?);
-    let last = |time: Option<SystemTime>| time.map_or_else(|| "never".to_owned(), from_now);
-    let found = format!(
-        "{} dead; last vacuum {}, last analyze {}",
-        counted(dead, "row"),
-        last(time(1)?),
-        last(time(2)?)
-    );
-    if !row.try_get::<_, bool>(4).map_err(explain)? {
-        report.problem(
-            "vacuum",
-            format!("autovacuum is off; {found}"),
-            format!("ALTER TABLE {name} RESET (autovacuum_enabled), and autovacuum = on in postgresql.conf"),
-        );
+    let number = |index: usize| row.try_get::<_, i64>(index).map(i64::cast_unsigned);
+    let last = |index: usize| {
+        let time: Result<Option<SystemTime>, _> = row.try_get(index);
+        time.map(|time| time.map_or_else(|| "never".to_owned(), from_now))
+    };
+    let (dead, changed, size) = (number(0)?, number(1)?, number(2)?);
+    let dead_rows = counted(dead, "dead row");
+    let found = format!("{dead_rows}; last vacuum {}, last analyze {}", last(3)?, last(4)?);
+    if !row.try_get::<_, bool>(5)? {
+        let advice =
+            format!("ALTER TABLE {name} RESET (autovacuum_enabled), and autovacuum = on in postgresql.conf");
+        report.problem("vacuum", format!("autovacuum is off; {found}"), advice);
     } else if dead > 10_000 && dead > rows / 2 {
-        report.warning(
-            "vacuum",
-            found,
-            format!("VACUUM (ANALYZE) {name}; see whether an old transaction holds it up"),
-        );
+        let advice = format!("VACUUM (ANALYZE) {name}; check whether an old transaction prevents it");
+        report.warning("vacuum", found, advice);
     } else if changed > 100_000 && changed > rows {
-        report.warning("vacuum", found, format!("ANALYZE {name}: the planner knows an older table"));
+        report.warning("vacuum", found, format!("ANALYZE {name}: the planner's statistics are outdated"));
     } else {
         report.ok("vacuum", found);
     }
-    let width: f64 = row.try_get(6).map_err(explain)?;
-    // A row's header and pointer, and what alignment takes.
+    let width: f64 = row.try_get(6)?;
+    // 32 bytes for a row's header, its pointer and alignment.
     let needed = ((width + 32.0) * (rows + dead) as f64) as u64;
     if size > 100_000_000 && width > 0.0 && size > needed.saturating_mul(3) {
+        let (size, needed) = (DecimalBytes(size), DecimalBytes(needed));
         report.warning(
             "bloat",
-            format!("the table takes {}, and its {} rows about {}", bytes(size), count(rows), bytes(needed)),
-            format!(
-                "new rows fill the gaps; to give them back: pg_repack, or VACUUM FULL {name}, which locks it"
-            ),
+            format!("the table takes {size}, and its {} rows about {needed}", HumanCount(rows)),
+            format!("new rows fill the gaps; to shrink it: pg_repack, or VACUUM FULL {name}, which locks it"),
         );
     }
     Ok(())

@@ -1,27 +1,27 @@
-//! What can be wrong with a file, and what to do about it.
+//! Errors of files, with what to do about them.
 
 use std::{io, path::Path};
 
 use crate::Error;
 
-/// Why something could not be done.
+/// Why an operation on a file failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum FileError {
     System(io::Error),
-    /// There is something else where a session's file would be.
+    /// Something of this kind has the name of a session's file.
     NotAFile(&'static str),
     /// Another process holds the lock.
     Locked,
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
 }
 
-impl Trouble {
-    /// Names the directory, never the file: a session's key is in its name.
+impl FileError {
+    /// Names the directory, never the file: its name contains the session key.
     pub(super) fn explain(self, what: &str, dir: &Path) -> Error {
         use io::ErrorKind::{
             FileTooLarge, NotADirectory, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem,
@@ -32,8 +32,8 @@ impl Trouble {
             Self::System(error) => error,
             Self::NotAFile(kind) => {
                 return Error::store(format!(
-                    "cannot {what}: {kind} is in {dir} where the session's file would be; nothing of that is \
-                     followed or overwritten: see who put it there, and remove it"
+                    "cannot {what}: {kind} is in {dir} instead of the session's file; it is neither followed \
+                     nor overwritten: find out who put it there, and remove it"
                 ));
             }
             Self::Locked => {
@@ -43,25 +43,23 @@ impl Trouble {
             }
         };
         let advice = match error.kind() {
-            NotFound => format!("{dir} is not there: create the directory, or give the right one"),
-            NotADirectory => format!("{dir} is not a directory: give one (Django's SESSION_FILE_PATH)"),
+            NotFound => format!("{dir} is not there: create the directory, or set the right one"),
+            NotADirectory => format!("{dir} is not a directory: set one (Django's SESSION_FILE_PATH)"),
             PermissionDenied => format!(
-                "this user lacks a right in {dir}: run as the user whose sessions they are (Django's), and let that user \
-                 read, write and enter the directory"
+                "this user lacks a right in {dir}: run as the user that owns the sessions (Django's), and \
+                 let it read, write and enter the directory"
             ),
             ReadOnlyFilesystem => format!("{dir} is mounted read-only"),
-            StorageFull => format!("the disk with {dir} is full; what was there before is still there"),
+            StorageFull => format!("the disk with {dir} is full; the stored sessions are unchanged"),
             QuotaExceeded => {
-                format!(
-                    "this user's share of the disk with {dir} is full; what was there before is still there"
-                )
+                format!("this user's quota on the disk with {dir} is full; the stored sessions are unchanged")
             }
             FileTooLarge => format!(
-                "the file would be larger than this process or the disk with {dir} allows (ulimit -f); what was there \
-                 before is still there"
+                "the file would be larger than this process or the disk with {dir} allows (ulimit -f); the \
+                 stored sessions are unchanged"
             ),
             Unsupported => {
-                format!("the system, or the file system of {dir}, lacks what sessions in files need")
+                format!("this system, or the file system of {dir}, lacks what sessions in files need")
             }
             _ => format!("the system refused it in {dir}"),
         };
