@@ -79,6 +79,7 @@ struct Inner {
 
 /// The envelope of the serialized dictionary.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "one for each codec, behind its Arc")]
 enum Envelope {
     /// A time stamp and a signature.
     Signed { key: SecretKey, class: String, salt: String, signer: Signer },
@@ -190,6 +191,11 @@ impl Codec {
         }
         let _ = json;
         Self::unsigned(JsonSerializer).max_session_bytes(self.size_limit())
+    }
+
+    /// Whether it reads nothing but what the secret key has signed.
+    pub(crate) fn is_verified(&self) -> bool {
+        matches!(self.0.envelope, Envelope::Signed { .. })
     }
 
     pub(crate) fn is_unsigned(&self) -> bool {
