@@ -107,8 +107,7 @@ impl Place {
         {
             return Err(Error::configuration(
                 "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ \
-                 as %40, in \
-                 a parameter @ as %40",
+                 as %40, in a parameter @ as %40",
             ));
         }
         match scheme(url) {
