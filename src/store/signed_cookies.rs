@@ -34,7 +34,7 @@ impl SignedCookies {
             return self.codec.check();
         }
         Err(Error::configuration(
-            "sessions in cookies must be signed: give Store::signed_cookies a SecretKey, or Codec::new with one",
+            "sessions in cookies must be signed: give Store::signed_cookies a SecretKey, or a Codec with one",
         ))
     }
 

@@ -174,7 +174,7 @@ fn not_done(in_doubt: bool, stored: Option<Row>) -> Replaced {
     match stored {
         None => Replaced::Gone,
         Some(_) if in_doubt => Replaced::Unknown,
-        Some(row) => Replaced::Changed(row),
+        Some(row) => Replaced::Conflict(row),
     }
 }
 

@@ -23,8 +23,7 @@ pub(super) fn text(value: Bytes) -> Result<String, Error> {
     String::from_utf8(value.into()).map_err(|_| {
         Error::value(
             "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing \
-             Codec, not \
-             Codec::unsigned",
+             Codec, not Codec::unsigned",
         )
     })
 }

@@ -112,8 +112,8 @@ impl Transport {
         if level.driver() == SslMode::Require || named {
             return Err(Error::configuration(
                 "the database URL asks for TLS, which is not built in: add the feature tls of \
-                 actix-django-session, or \
-                 make a deadpool pool with a TLS connector of your own and use Postgres::from_pool",
+                 actix-django-session, or make a deadpool pool with a TLS connector of your own and use \
+                 Postgres::from_pool",
             ));
         }
         Ok(Self::Plain)
