@@ -190,6 +190,11 @@ impl Codec {
         codec.max_session_bytes(self.size_limit())
     }
 
+    /// Whether it reads nothing but what the secret key has signed.
+    pub(crate) fn is_verified(&self) -> bool {
+        matches!(self.0.envelope, Envelope::Signed { .. })
+    }
+
     pub(crate) fn is_unsigned(&self) -> bool {
         matches!(self.0.envelope, Envelope::None)
     }

@@ -1,6 +1,9 @@
 //! A backend with the codec of what it holds: the one place where bytes and dictionaries meet.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -112,15 +115,16 @@ impl Encoded {
     }
 
     /// A row as a listing shows it.
-    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>) -> SessionEntry {
+    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>, age: Duration) -> SessionEntry {
         match row {
             Ok(row) => {
                 let data = self.decode(&row);
                 SessionEntry { key, expires: row.expires, value: row.value, data }
             }
-            // Of a row that cannot be read nothing says that it has expired.
+            // Nothing shows that the row has expired: it counts as new.
             Err(error) => {
-                let expires = SystemTime::now() + self.backend.save_timeout();
+                let now = SystemTime::now();
+                let expires = now.checked_add(age).unwrap_or(now);
                 SessionEntry { key, expires, value: None, data: Err(error) }
             }
         }

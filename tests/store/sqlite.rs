@@ -17,7 +17,8 @@ fn schema(path: &std::path::Path) -> Vec<String> {
     let db = rusqlite::Connection::open(path).unwrap();
     let mut select = db
         .prepare(
-            "SELECT sql FROM sqlite_master WHERE tbl_name = 'django_session' AND sql IS NOT NULL ORDER BY name",
+            "SELECT sql FROM sqlite_master \
+             WHERE tbl_name = 'django_session' AND sql IS NOT NULL ORDER BY name",
         )
         .unwrap();
     let rows = select.query_map([], |row| row.get(0)).unwrap();
