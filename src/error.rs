@@ -85,8 +85,7 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         let text = "the response has already begun: a change to the session can no longer be saved; change \
-             it \
-             before the handler returns, or open it again with Session::open";
+             it before the handler returns, or open it again with Session::open";
         Self::new(Kind::Closed, text, None)
     }
 

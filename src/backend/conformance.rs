@@ -71,7 +71,7 @@ async fn replace_compares_and_sets(backend: &impl Backend) {
     assert_eq!(row.value, Some(value("n1")), "replace: stores");
     assert!(row.expires > later(75), "replace: moves the expiry");
     match ok(backend.replace(Replace::new(&key, value("n0"), later(60)).value(value("n2")))).await {
-        Replaced::Changed(row) => {
+        Replaced::Conflict(row) => {
             assert_eq!(row.value, Some(value("n1")), "replace: a refusal returns what is stored");
         }
         other => panic!("replace: other bytes than expected must be Changed, not {other:?}"),
@@ -108,7 +108,7 @@ async fn touch_moves_the_expiry_alone(backend: &impl Backend) {
 
 async fn rename_is_one_step(backend: &impl Backend) {
     let old = inserted(backend, "a1", 60).await;
-    let (new, taken) = (backend.new_key(Some(&old)), backend.new_key(Some(&old)));
+    let (new, taken) = (backend.generate_key(Some(&old)), backend.generate_key(Some(&old)));
     ok(backend.insert(Insert::new(&taken, value("other"), later(60)))).await;
     let rename = |key, expected, new_key| {
         ok(backend.replace(Replace::new(key, value(expected), later(60)).value(value("a2")).new_key(new_key)))
@@ -120,10 +120,10 @@ async fn rename_is_one_step(backend: &impl Backend) {
     assert_eq!(rename(&old, "a1", &new).await, Replaced::Done, "rename: renames");
     assert!(!ok(backend.exists(&old)).await, "rename: the old key is gone");
     assert_eq!(found(backend, &new).await.value, Some(value("a2")), "rename: stores the new bytes");
-    let unused = backend.new_key(Some(&old));
+    let unused = backend.generate_key(Some(&old));
     assert_eq!(rename(&old, "a1", &unused).await, Replaced::Gone, "rename: a key that is gone is Gone");
     assert!(
-        matches!(rename(&new, "a1", &old).await, Replaced::Changed(_)),
+        matches!(rename(&new, "a1", &old).await, Replaced::Conflict(_)),
         "rename: compares before it sets"
     );
     ok(backend.delete(&new)).await;
@@ -229,7 +229,7 @@ async fn concurrent_updates_all_count(backend: &impl Backend) {
             let more: Vec<u8> = seen.iter().copied().chain([b'x']).collect();
             match ok(backend.replace(Replace::new(key, seen, later(60)).value(more))).await {
                 Replaced::Done => return,
-                Replaced::Changed(_) => {}
+                Replaced::Conflict(_) => {}
                 other => panic!("replace: a faster writer is Changed, not {other:?}"),
             }
         }
@@ -246,7 +246,7 @@ async fn concurrent_updates_all_count(backend: &impl Backend) {
 }
 
 async fn inserted(backend: &impl Backend, text: &str, seconds: i64) -> SessionKey {
-    let key = backend.new_key(None);
+    let key = backend.generate_key(None);
     let inserted = ok(backend.insert(Insert::new(&key, value(text), later(seconds)))).await;
     assert_eq!(inserted, Inserted::Done, "insert: stores a new row");
     key

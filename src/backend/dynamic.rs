@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{Error, SessionKey};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -18,9 +18,9 @@ pub(crate) trait DynBackend: Send + Sync {
     fn clear_expired(&self, limit: u32) -> Boxed<'_, u64>;
     fn check(&self) -> Boxed<'_, ()>;
     fn create_table(&self) -> Boxed<'_, ()>;
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey;
-    fn timeout(&self) -> Duration;
-    fn with_site(&self, site: &Site) -> Result<Option<Arc<dyn DynBackend>>, Error>;
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
+    fn save_timeout(&self) -> Duration;
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Arc<dyn DynBackend>>, Error>;
 }
 
 impl<B: Backend> DynBackend for B {
@@ -60,16 +60,16 @@ impl<B: Backend> DynBackend for B {
         Box::pin(Backend::create_table(self))
     }
 
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        Backend::new_key(self, old)
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        Backend::generate_key(self, old)
     }
 
-    fn timeout(&self) -> Duration {
-        Backend::timeout(self)
+    fn save_timeout(&self) -> Duration {
+        Backend::save_timeout(self)
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Arc<dyn DynBackend>>, Error> {
-        let adapted = Backend::with_site(self, site)?;
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Arc<dyn DynBackend>>, Error> {
+        let adapted = Backend::with_settings(self, site)?;
         Ok(adapted.map(|backend| Arc::new(backend) as Arc<dyn DynBackend>))
     }
 }

@@ -106,7 +106,7 @@ impl Backend for Memory {
         match rows.live(change.key) {
             None => return Ok(Replaced::Gone),
             Some(row) if row.value.as_ref() != Some(&change.expected) => {
-                return Ok(Replaced::Changed(row.clone()));
+                return Ok(Replaced::Conflict(row.clone()));
             }
             Some(_) => {}
         }

@@ -34,15 +34,16 @@ pub use self::postgres::Postgres;
 pub use self::redis::Redis;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::Sqlite;
-pub use self::{file::Files, memory::Memory, site::Site};
+pub use self::{file::Files, memory::Memory, site::SiteSettings};
 use crate::{Error, SessionKey};
 
-/// A place for sessions: bytes under a key, with an expiry. Implement five methods with `async fn`; the
-/// others have defaults.
+/// A storage backend: bytes under a key, with an expiry. Implement five methods with `async fn`; the others
+/// have defaults.
 ///
-/// Every method is atomic, whoever else uses the same key. None turns into another: [`insert`](Self::insert)
-/// never overwrites, [`replace`](Self::replace) never inserts. An error means that the backend could not be
-/// used; any other result has a value of its own. Times are the application's clock.
+/// Every method is atomic, whoever else uses the same key. [`insert`](Self::insert) never overwrites, and
+/// [`replace`](Self::replace) never inserts. Expected outcomes (a taken key, a conflict, a missing row) are
+/// `Ok` values. After an error of a write, the write may or may not have been applied. An expiry is compared
+/// with the clock of the application.
 ///
 /// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The
 /// guide has a whole backend in sixty lines.
@@ -50,23 +51,23 @@ pub trait Backend: Send + Sync + 'static {
     /// Returns the live row under `key`. An expired one (`expires <= now`) is `None`.
     fn get(&self, key: &SessionKey) -> impl Future<Output = Result<Option<Row>, Error>> + Send;
 
-    /// Stores a new row. A key that is taken is [`Inserted::KeyTaken`], also if its row has expired but still
+    /// Stores a new row. Returns [`Inserted::KeyTaken`] if a row has the key, even an expired one that still
     /// exists.
     fn insert(&self, new: Insert<'_>) -> impl Future<Output = Result<Inserted, Error>> + Send;
 
-    /// Changes a live row if it still holds the expected bytes: compare-and-set. A new key takes effect in
-    /// the same instant, so that there is always exactly one of the two.
+    /// Changes a live row if it still holds the expected bytes: compare-and-set. A rename is atomic: at every
+    /// moment exactly one of the old and the new key exists.
     fn replace(&self, change: Replace<'_>) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Deletes a row, live or expired. Returns whether there was one.
     fn delete(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send;
 
-    /// Returns some of the rows, expired ones too, that follow the cursor. A row that exists all the time is
-    /// listed at least once. A page is bounded in rows and in bytes.
+    /// Returns the page of rows after the cursor, or the first page for `None`; expired rows too. A row that
+    /// exists during the whole listing appears at least once. The backend bounds a page in rows and in bytes.
     fn list(&self, after: Option<Cursor>) -> impl Future<Output = Result<Page, Error>> + Send;
 
-    /// Returns whether `key` is taken, also by an expired row where these stay until they are cleared.
-    /// Default: whether [`get`](Self::get) finds a live one.
+    /// Returns whether there is a row under `key`; also for an expired row that still exists, if the backend
+    /// knows. Default: whether [`get`](Self::get) finds a live one.
     fn exists(&self, key: &SessionKey) -> impl Future<Output = Result<bool, Error>> + Send {
         async { Ok(self.get(key).await?.is_some()) }
     }
@@ -91,32 +92,34 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// Returns an error that says what to do if sessions cannot be kept here: the server is away, a table or
-    /// a right is missing. For the start of an application. Default: one [`get`](Self::get).
+    /// Checks that the backend is usable: server reachable, table and privileges present. Call it at startup.
+    /// The error says what to do. Default: one [`get`](Self::get).
     fn check(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { self.get(&SessionKey::generate()).await.map(drop) }
     }
 
-    /// Creates what sessions need, as Django's migration does; what exists stays as it is. Default: nothing.
+    /// Creates Django's table and indexes if they do not exist, as its migration does. Default: nothing, for
+    /// backends without a table.
     fn create_table(&self) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
 
-    /// Generates a key, for a new row or to rename `old` to. Default: [`SessionKey::generate`].
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+    /// Generates a key, for a new row or to rename `old` to. A Redis Cluster needs both in one hash slot.
+    /// Default: [`SessionKey::generate`].
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
         let _ = old;
         SessionKey::generate()
     }
 
     /// Returns how long a whole save may take, which can be several calls of [`replace`](Self::replace).
     /// Default: 5 seconds.
-    fn timeout(&self) -> Duration {
+    fn save_timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
 
     /// Returns this backend adapted to the site's settings, or `None` if they make no difference to it.
     /// Default: `None`.
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error>
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error>
     where
         Self: Sized,
     {
@@ -129,7 +132,7 @@ pub trait Backend: Send + Sync + 'static {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The stored bytes; `None` if they are longer than [`Site::max_value_bytes`] and were not read.
+    /// The stored bytes; `None` if they are longer than [`SiteSettings::max_value_bytes`] and were not read.
     pub value: Option<Bytes>,
     /// When it expires.
     pub expires: SystemTime,
@@ -190,7 +193,7 @@ pub enum Inserted {
 }
 
 /// A change for [`Backend::replace`]: update, rename and touch in one. A part that is `None` stays
-/// as it is.
+/// as it is. A row that is too large to be read cannot be changed.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Replace<'a> {
@@ -202,12 +205,13 @@ pub struct Replace<'a> {
     pub new_key: Option<&'a SessionKey>,
     /// The row's bytes afterwards.
     pub value: Option<Bytes>,
-    /// When it expires.
+    /// The new expiry.
     pub expires: SystemTime,
 }
 
 impl<'a> Replace<'a> {
-    /// Moves the expiry of the row under `key`, if it holds the `expected` bytes.
+    /// Sets the expiry of the row under `key`, if it holds the `expected` bytes. Add [`value`](Self::value)
+    /// and [`new_key`](Self::new_key) to change more.
     pub fn new(key: &'a SessionKey, expected: impl Into<Bytes>, expires: SystemTime) -> Self {
         Self { key, expected: expected.into(), new_key: None, value: None, expires }
     }
@@ -233,24 +237,24 @@ impl fmt::Debug for Replace<'_> {
     }
 }
 
-/// The result of [`Backend::replace`].
+/// The result of [`Backend::replace`]. If several apply, `Gone` precedes `Conflict`, and `Conflict` precedes
+/// `KeyTaken`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replaced {
-    /// The row is changed.
+    /// The change is applied.
     Done,
-    /// Nothing changed: the new key is taken.
+    /// Not applied: the new key is taken.
     KeyTaken,
-    /// Nothing changed: the row holds other bytes, which are these.
-    Changed(Row),
-    /// Nothing changed: there is no live row.
+    /// Not applied: the row holds other bytes, which are these.
+    Conflict(Row),
+    /// Not applied: there is no live row.
     Gone,
-    /// In doubt: the reply was lost, and what is stored now proves neither that the change was made nor that
-    /// it was not.
+    /// In doubt: the reply was lost, and the stored row does not show whether the change was applied.
     Unknown,
 }
 
-/// Where [`Backend::list`] goes on. Only the backend that made it can read it.
+/// An opaque position for the next call of [`Backend::list`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(String);
 

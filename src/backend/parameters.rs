@@ -61,10 +61,24 @@ impl Parameters {
     pub(crate) fn end(self, what: &str, known: &[&str]) -> Result<(), Error> {
         let Some(piece) = self.0.first() else { return Ok(()) };
         // Anything else could be a part of a password with a question mark in it.
-        let plain = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let secret = self.0.iter().any(|piece| piece.contains('@'));
+        let plain = |name: &&str| !secret && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let name = Some(name_of(piece)).filter(plain).map_or(String::new(), |name| format!(" {name:?}"));
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Err(Error::configuration(format!("a {what} URL has no parameter{name}: it may have {known}")))
+    }
+}
+
+/// Errors if an `@` follows the question mark: a password with a question mark in it, perhaps, and errors
+/// about parameters would quote what follows.
+pub(crate) fn check_at_sign(url: &str) -> Result<(), Error> {
+    match url.split_once('?') {
+        // A text of the form `host=… password=…` may have both.
+        Some((address, query)) if address.contains(":/") && query.contains('@') => Err(Error::configuration(
+            "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ as %40, \
+             in a parameter write @ as %40",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -12,10 +12,10 @@ const MAX_VALUE_BYTES: usize = (16 << 20) * 4 / 3 + 256;
 type Expiry = dyn Fn(&[u8], SystemTime) -> Option<SystemTime> + Send + Sync;
 
 /// The site's settings as far as they concern a backend. See
-/// [`Backend::with_site`](super::Backend::with_site).
+/// [`Backend::with_settings`](super::Backend::with_settings).
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Site {
+pub struct SiteSettings {
     /// Django's `SESSION_COOKIE_NAME`, with which the names of session files begin.
     pub cookie_name: Arc<str>,
     /// Django's `SESSION_COOKIE_AGE`.
@@ -29,7 +29,7 @@ pub struct Site {
     expiry: Arc<Expiry>,
 }
 
-impl Site {
+impl SiteSettings {
     pub(crate) fn new(
         cookie_name: &str,
         cookie_age: Duration,
@@ -48,16 +48,16 @@ impl Site {
 }
 
 /// Django's defaults, with sessions of 16 MiB.
-impl Default for Site {
+impl Default for SiteSettings {
     fn default() -> Self {
         let cookie_age = Duration::from_secs(14 * 24 * 60 * 60);
         Self::new("sessionid", cookie_age, MAX_VALUE_BYTES, move |_, saved| saved.checked_add(cookie_age))
     }
 }
 
-impl fmt::Debug for Site {
+impl fmt::Debug for SiteSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site")
+        f.debug_struct("SiteSettings")
             .field("cookie_name", &self.cookie_name)
             .field("cookie_age", &self.cookie_age)
             .field("max_value_bytes", &self.max_value_bytes)

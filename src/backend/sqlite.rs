@@ -15,7 +15,7 @@ use rusqlite::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{
     Error, SessionKey,
     codec::datetime::{fromisoformat, naive_isoformat},
@@ -75,10 +75,10 @@ impl Sqlite {
         }
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let file = Arc::new(SqliteFile { path, idle: Mutex::default(), permits });
-        Ok(Self::new(file, &Site::default()))
+        Ok(Self::new(file, &SiteSettings::default()))
     }
 
-    fn new(file: Arc<SqliteFile>, site: &Site) -> Self {
+    fn new(file: Arc<SqliteFile>, site: &SiteSettings) -> Self {
         Self { file, max_value_bytes: site.max_value_bytes.try_into().unwrap_or(i64::MAX) }
     }
 
@@ -166,7 +166,7 @@ impl Backend for Sqlite {
         match changed.await? {
             None => Ok(Replaced::KeyTaken),
             Some(1) => Ok(Replaced::Done),
-            Some(_) => Ok(self.get(change.key).await?.map_or(Replaced::Gone, Replaced::Changed)),
+            Some(_) => Ok(self.get(change.key).await?.map_or(Replaced::Gone, Replaced::Conflict)),
         }
     }
 
@@ -246,7 +246,7 @@ impl Backend for Sqlite {
         self.run("create the table of sessions", create).await
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         Ok(Some(Self::new(self.file.clone(), site)))
     }
 }

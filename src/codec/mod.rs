@@ -79,6 +79,7 @@ struct Inner {
 
 /// The envelope of the serialized dictionary.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // a codec has one, behind its Arc
 enum Envelope {
     /// A time stamp and a signature.
     Signed { key: SecretKey, class: String, salt: String, signer: Signer },
@@ -181,15 +182,17 @@ impl Codec {
         self.engine_class(COOKIE_CLASS).compress_from(0).change(|inner| inner.level = Level::Best)
     }
 
-    /// The same limit for what a cache holds, written by Django's serializer there (JSON without the feature
-    /// `pickle`).
+    /// The same limit for the values of a cache, in JSON or as Django's own serializer there writes them.
+    #[cfg(feature = "redis")]
     pub(crate) fn for_cache(&self, json: bool) -> Self {
-        #[cfg(feature = "pickle")]
-        if !json {
-            return Self::unsigned(PickleSerializer::new()).max_session_bytes(self.size_limit());
-        }
-        let _ = json;
-        Self::unsigned(JsonSerializer).max_session_bytes(self.size_limit())
+        let codec =
+            if json { Self::unsigned(JsonSerializer) } else { Self::unsigned(PickleSerializer::new()) };
+        codec.max_session_bytes(self.size_limit())
+    }
+
+    /// Whether it reads nothing but what the secret key has signed.
+    pub(crate) fn is_verified(&self) -> bool {
+        matches!(self.0.envelope, Envelope::Signed { .. })
     }
 
     pub(crate) fn is_unsigned(&self) -> bool {

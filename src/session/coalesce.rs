@@ -75,7 +75,7 @@ pub(super) struct WriteQueue {
 }
 
 impl WriteQueue {
-    pub(super) fn new(store: &Store, key: &SessionKey) -> Self {
+    pub(super) fn of(store: &Store, key: &SessionKey) -> Self {
         Self { store: store.clone(), key: key.clone() }
     }
 
@@ -206,7 +206,7 @@ impl Open {
                     let stored = Stored::Row { key, version, expires };
                     return reply_to_all(writers, || Ok(Coalesced::Saved(stored.clone(), data.clone())));
                 }
-                (Ok(Saved::Changed(record)), _) => {
+                (Ok(Saved::Conflict(record)), _) => {
                     self.latest = Some((record.version, record.data));
                     continue;
                 }

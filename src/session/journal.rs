@@ -42,7 +42,7 @@ impl Change {
 
 /// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update`
 /// needs what came before it.
-pub(super) fn push(journal: &mut Vec<Change>, change: Change) {
+pub(super) fn append(journal: &mut Vec<Change>, change: Change) {
     match &change {
         Change::Clear => journal.clear(),
         Change::Set(key, _) | Change::Remove(key) => {

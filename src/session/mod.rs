@@ -52,7 +52,7 @@ struct Shared {
     store: Store,
     state: Mutex<State>,
     /// One save at a time.
-    saving: tokio::sync::Mutex<()>,
+    save_lock: tokio::sync::Mutex<()>,
 }
 
 /// # Outside a request
@@ -133,8 +133,8 @@ impl Session {
     }
 
     fn from_state(store: Store, state: State) -> Self {
-        let (state, saving) = (Mutex::new(state), tokio::sync::Mutex::new(()));
-        Self { shared: Arc::new(Shared { store, state, saving }) }
+        let (state, save_lock) = (Mutex::new(state), tokio::sync::Mutex::new(()));
+        Self { shared: Arc::new(Shared { store, state, save_lock }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -186,7 +186,7 @@ impl Session {
     /// ```
     pub fn cycle_key(&self) -> Result<(), Error> {
         let old = self.state().stored.key().cloned();
-        let key = self.shared.store.new_key(old.as_ref()); // may be slow: not under the lock
+        let key = self.shared.store.generate_key(old.as_ref()); // may be slow: not under the lock
         let mut state = self.state();
         state.refuse_if_closed()?;
         state.change_key(Some(key));
@@ -329,8 +329,8 @@ impl Session {
     }
 
     /// Whether something is stored that cannot be read, and nothing was written to take its place.
-    pub(crate) fn has_nothing_to_keep(&self) -> bool {
-        self.state().has_nothing_to_keep()
+    pub(crate) fn has_nothing_to_save(&self) -> bool {
+        self.state().has_nothing_to_save()
     }
 }
 

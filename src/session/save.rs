@@ -10,7 +10,7 @@ use super::{
     Session,
     coalesce::{Coalesced, WriteQueue},
     expiry,
-    journal::{Change, push},
+    journal::{self, Change},
     state::Stored,
 };
 use crate::{
@@ -19,16 +19,16 @@ use crate::{
     store::record::{Saved, Update, Version},
 };
 
-/// Attempts of one save. Some writer succeeds each time, and those of this process take turns; the timeout
-/// usually comes first. There is no pause between attempts: it would only let still others come first.
-const ATTEMPTS: usize = 1000;
+/// Safety limit of one save; the timeout usually comes first. There is no backoff, since each conflict means
+/// that another writer succeeded.
+const MAX_ATTEMPTS: usize = 1000;
 
 /// The work of a save, computed once from the session's state.
 struct Plan {
     stored: Stored,
     key: Option<SessionKey>,
     data: SessionData,
-    changes: Arc<Vec<Change>>,
+    journal: Arc<Vec<Change>>,
     flushed: bool,
 }
 
@@ -59,34 +59,36 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn save(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.shared.saving.lock().await;
-        let (plan, changes, key_changes) = {
+        let _one_at_a_time = self.shared.save_lock.lock().await;
+        let (plan, change_count, key_change_count) = {
             let mut state = self.state();
-            state.accessed = true;
+            state.accessed = true; // as Django's save, which reads the data
             if state.key.is_none() && matches!(state.stored, Stored::Nothing) {
                 state.mark_modified(); // it is created, and the visitor must be told its key
             }
-            if state.has_nothing_to_keep() {
+            if state.has_nothing_to_save() {
                 return Ok(());
             }
+            // The changes stay in `in_flight` until the save succeeds: a failed or cancelled one loses
+            // nothing.
             let newer = mem::take(&mut state.journal);
-            let saving = Arc::make_mut(&mut state.saving);
-            newer.into_iter().for_each(|change| push(saving, change));
+            let in_flight = Arc::make_mut(&mut state.in_flight);
+            newer.into_iter().for_each(|change| journal::append(in_flight, change));
             let plan = Plan {
                 stored: state.stored.clone(),
                 key: state.key.clone(),
                 data: state.data.clone(),
-                changes: state.saving.clone(),
+                journal: state.in_flight.clone(),
                 flushed: state.flushed,
             };
-            (plan, state.changes, state.key_changes)
+            (plan, state.change_count, state.key_change_count)
         };
-        let (stored, data) = self.carry_out(plan).await?;
+        let (stored, data) = self.execute(plan).await?;
         let mut state = self.state();
-        state.saving = Arc::default();
-        state.saved = Some(changes);
-        if state.key_changes == key_changes {
-            // Unless a clone flushed or cycled it meanwhile, this is the session now.
+        state.in_flight = Arc::default();
+        state.saved_count = Some(change_count);
+        if state.key_change_count == key_change_count {
+            // Unless a clone flushed or cycled it meanwhile, this is its key.
             state.key = stored.key().cloned();
             state.flushed = false;
         }
@@ -94,26 +96,26 @@ impl Session {
         if state.journal.is_empty() {
             state.data = data;
         } else {
-            // A clone made changes meanwhile, which `state.data` shows. The next save finds that this is not
-            // what is stored, and replays them on what is.
+            // `state.data` shows changes that a clone made meanwhile. With an unknown version the next save
+            // loads the row and replays them.
             state.stored = state.stored.outdated();
         }
         Ok(())
     }
 
-    /// Saves what no save has written yet; with `always`, also if there is nothing.
+    /// Saves changes that no save has written yet. With `always`, also saves an unchanged session, once.
     pub(crate) async fn commit(&self, always: bool) -> Result<(), Error> {
         let needed = {
             let state = self.state();
-            state.is_unsaved() || (always && state.saved.is_none())
+            state.is_unsaved() || (always && state.saved_count.is_none())
         };
         if needed { self.save().await } else { Ok(()) }
     }
 
-    /// Renews the expiry of a session that nobody changed, unless that was done within the interval. Returns
-    /// whether it did.
+    /// Renews the expiry of an unchanged session, unless that was done within the interval. Returns whether
+    /// the expiry is new, by this request or a concurrent one.
     pub(crate) async fn touch(&self, interval: Duration) -> Result<bool, Error> {
-        let _one_at_a_time = self.shared.saving.lock().await;
+        let _one_at_a_time = self.shared.save_lock.lock().await;
         let (stored, data) = {
             let state = self.state();
             (state.stored.clone(), state.data.clone())
@@ -126,8 +128,8 @@ impl Session {
         let (key, version) = match self.shared.store.touch(&key, &version, until, &data).await? {
             Saved::Done(key, version) => (key, version),
             Saved::Gone => return Err(Error::interrupted()),
-            // Another writer has renewed it.
-            _ => return Ok(true),
+            // Another writer has saved it, and so renewed it.
+            Saved::Conflict(_) | Saved::Unreadable(_) | Saved::KeyTaken => return Ok(true),
         };
         let mut state = self.state();
         if state.stored.key() == state.key.as_ref() {
@@ -137,12 +139,13 @@ impl Session {
         Ok(true)
     }
 
-    async fn carry_out(&self, plan: Plan) -> Result<Outcome, Error> {
-        let Plan { stored, key, data, changes, flushed } = plan;
+    async fn execute(&self, plan: Plan) -> Result<Outcome, Error> {
+        let Plan { stored, key, data, journal, flushed } = plan;
         match stored {
             Stored::Nothing => self.insert_row(key, data).await,
             Stored::Unreadable(old) => {
-                // A write starts a new session beside the unreadable one. Only a flush deletes that.
+                // A write never replaces an unreadable row: it starts a new session. Only a flush deletes the
+                // row.
                 let saved = if flushed && key.is_none() && data.is_empty() {
                     (Stored::Nothing, data)
                 } else {
@@ -159,10 +162,12 @@ impl Session {
                     return Ok((Stored::Nothing, data));
                 }
                 match key {
-                    Some(key) if key == old && !flushed => self.update_row(old, version, data, changes).await,
+                    Some(key) if key == old && !flushed => {
+                        self.save_same_key(old, version, data, journal).await
+                    }
                     key => {
-                        let key = key.unwrap_or_else(|| self.new_key(Some(&old)));
-                        self.within_timeout(self.replace_row(old, version, key, data, &changes, flushed))
+                        let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
+                        self.within_timeout(self.save_new_key(old, version, key, data, &journal, flushed))
                             .await
                     }
                 }
@@ -170,37 +175,39 @@ impl Session {
         }
     }
 
-    /// For what may take more than one operation.
+    /// Limits a save that may take several operations.
     async fn within_timeout<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let timeout = self.shared.store.timeout();
+        let timeout = self.shared.store.save_timeout();
         tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-            Err(Error::store(format!("cannot save a session: other writers were faster for {timeout:?}")))
+            Err(Error::store(format!(
+                "cannot save a session within {timeout:?}: other writers were faster, or the store is slow"
+            )))
         })
     }
 
     async fn insert_row(&self, key: Option<SessionKey>, data: SessionData) -> Result<Outcome, Error> {
-        let mut key = key.unwrap_or_else(|| self.new_key(None));
-        for _ in 0..ATTEMPTS {
+        let mut key = key.unwrap_or_else(|| self.generate_key(None));
+        for _ in 0..MAX_ATTEMPTS {
             let expires = self.expires(&data);
             match self.shared.store.insert(&key, &data, expires).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
-                _ => key = self.new_key(None),
+                _ => key = self.generate_key(None),
             }
         }
         Err(Error::store(format!(
-            "cannot create a session: the store says that {ATTEMPTS} random keys are taken"
+            "cannot create a session: the store says that {MAX_ATTEMPTS} random keys are taken"
         )))
     }
 
-    /// Changes the row's data, and neither its key nor its identity.
-    async fn update_row(
+    /// Saves under the same key.
+    async fn save_same_key(
         &self,
         key: SessionKey,
         version: Version,
         data: SessionData,
-        changes: Arc<Vec<Change>>,
+        journal: Arc<Vec<Change>>,
     ) -> Result<Outcome, Error> {
-        let (store, queue) = (&self.shared.store, WriteQueue::new(&self.shared.store, &key));
+        let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &key));
         let mut latest = None;
         if !queue.is_contended() {
             let expires = self.expires(&data);
@@ -208,48 +215,49 @@ impl Session {
             match store.update(update).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
                 Saved::Gone => return Err(Error::interrupted()),
-                Saved::Unreadable(error) => return self.start_beside(&error, None, data).await,
-                Saved::Changed(record) => latest = Some((record.version, record.data)),
-                Saved::KeyTaken => {} // no new key was requested
+                Saved::Unreadable(error) => return self.insert_instead(&error, None, data).await,
+                Saved::Conflict(record) => latest = Some((record.version, record.data)),
+                Saved::KeyTaken => {} // cannot happen without a new key
             }
         }
-        match self.within_timeout(queue.save(changes, self.policy(), latest)).await? {
+        match self.within_timeout(queue.save(journal, self.policy(), latest)).await? {
             Coalesced::Saved(stored, data) => Ok((stored, data)),
-            Coalesced::Unreadable(error) => self.start_beside(&error, None, data).await,
+            Coalesced::Unreadable(error) => self.insert_instead(&error, None, data).await,
         }
     }
 
-    /// Changes the key, or starts anew after a flush.
-    async fn replace_row(
+    /// Saves under a new key (`cycle_key`), or stores the data that followed a flush.
+    async fn save_new_key(
         &self,
         old: SessionKey,
         mut version: Version,
         mut key: SessionKey,
         mut data: SessionData,
-        changes: &[Change],
+        journal: &[Change],
         flushed: bool,
     ) -> Result<Outcome, Error> {
-        let (store, queue) = (&self.shared.store, WriteQueue::new(&self.shared.store, &old));
+        let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &old));
+        // Keeps other writers of this process from competing.
         let mut exclusive = if queue.is_contended() { queue.exclusive().await } else { None };
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let expires = self.expires(&data);
             let new_key = (key != old).then_some(&key);
             let update = Update { key: &old, version: &version, new_key, data: &data, expires };
             match store.update(update).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
-                Saved::KeyTaken => key = self.new_key(Some(&old)),
-                Saved::Changed(record) => {
+                Saved::KeyTaken => key = self.generate_key(Some(&old)),
+                Saved::Conflict(record) => {
                     if exclusive.is_none() {
                         exclusive = queue.exclusive().await;
                     }
                     (version, data) = (record.version, record.data);
-                    changes.iter().try_for_each(|change| change.apply(&mut data))?;
+                    journal.iter().try_for_each(|change| change.apply(&mut data))?;
                 }
-                // It was to be deleted anyway; what was stored since starts a new session.
+                // The flushed row is gone already.
                 Saved::Gone if flushed => return self.insert_row(Some(key), data).await,
                 Saved::Gone => return Err(Error::interrupted()),
                 Saved::Unreadable(error) => {
-                    let saved = self.start_beside(&error, (key != old).then_some(key), data).await?;
+                    let saved = self.insert_instead(&error, (key != old).then_some(key), data).await?;
                     if flushed {
                         store.delete(&old).await?;
                     }
@@ -258,23 +266,23 @@ impl Session {
             }
         }
         Err(Error::store(format!(
-            "cannot save a session: other writers were faster {ATTEMPTS} times in a row"
+            "cannot save a session: other writers were faster {MAX_ATTEMPTS} times in a row"
         )))
     }
 
-    /// Another writer stored something that cannot be read: it stays, and this session becomes a new one.
-    async fn start_beside(
+    /// Another writer stored something that cannot be read: it stays, and the data goes under a new key.
+    async fn insert_instead(
         &self,
         unreadable: &Error,
         key: Option<SessionKey>,
         data: SessionData,
     ) -> Result<Outcome, Error> {
-        tracing::warn!("Session data corrupted: {unreadable}");
+        tracing::warn!("Session data corrupted: {unreadable}"); // Django's words
         self.insert_row(key, data).await
     }
 
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        self.shared.store.new_key(old)
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.shared.store.generate_key(old)
     }
 
     fn expires(&self, data: &SessionData) -> SystemTime {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use super::journal::{Change, push};
+use super::journal::{self, Change};
 use crate::{
     Error, SessionKey,
     codec::SessionData,
@@ -47,19 +47,19 @@ pub(super) struct State {
     /// save that carries them out.
     pub(super) key: Option<SessionKey>,
     pub(super) data: SessionData,
-    /// Changes that a save is writing. They stay if it fails or is dropped.
-    pub(super) saving: Arc<Vec<Change>>,
+    /// Changes that a save is writing. They stay if it fails or is cancelled.
+    pub(super) in_flight: Arc<Vec<Change>>,
     /// Changes since.
     pub(super) journal: Vec<Change>,
     /// `flush` was called: the stored row must be deleted, and that it is gone already is no error.
     pub(super) flushed: bool,
     pub(super) accessed: bool,
     pub(super) modified: bool,
-    /// Counts changes, and `saved` how many of them a save has written.
-    pub(super) changes: u64,
-    pub(super) saved: Option<u64>,
+    /// Counts changes, and `saved_count` how many of them a save has written.
+    pub(super) change_count: u64,
+    pub(super) saved_count: Option<u64>,
     /// Counts calls of `flush` and `cycle_key`, so that a save notices one that came meanwhile.
-    pub(super) key_changes: u64,
+    pub(super) key_change_count: u64,
     /// The response has begun.
     pub(super) closed: bool,
 }
@@ -70,14 +70,14 @@ impl State {
             key: stored.key().cloned(),
             stored,
             data,
-            saving: Arc::default(),
+            in_flight: Arc::default(),
             journal: Vec::new(),
             flushed: false,
             accessed: false,
             modified: false,
-            changes: 0,
-            saved: None,
-            key_changes: 0,
+            change_count: 0,
+            saved_count: None,
+            key_change_count: 0,
             closed: false,
         }
     }
@@ -98,24 +98,24 @@ impl State {
     /// Flags and journals a change that `data` already shows.
     pub(super) fn note(&mut self, change: Change) {
         self.mark_modified();
-        push(&mut self.journal, change);
+        journal::append(&mut self.journal, change);
     }
 
     pub(super) fn mark_modified(&mut self) {
         self.accessed = true;
         self.modified = true;
-        self.changes += 1;
+        self.change_count += 1;
     }
 
     /// Whether something was changed that no save has written.
     pub(super) fn is_unsaved(&self) -> bool {
-        self.changes > self.saved.unwrap_or(0)
+        self.change_count > self.saved_count.unwrap_or(0)
     }
 
     /// The session's key from here on; a save carries it out.
     pub(super) fn change_key(&mut self, key: Option<SessionKey>) {
         self.mark_modified();
-        self.key_changes += 1;
+        self.key_change_count += 1;
         self.key = key;
     }
 
@@ -134,7 +134,7 @@ impl State {
     }
 
     /// The stored row cannot be read, and there is nothing to start a new session with.
-    pub(super) fn has_nothing_to_keep(&self) -> bool {
+    pub(super) fn has_nothing_to_save(&self) -> bool {
         let unchanged = matches!(&self.stored, Stored::Unreadable(key) if self.key.as_ref() == Some(key));
         unchanged && self.data.is_empty()
     }

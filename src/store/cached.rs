@@ -74,7 +74,7 @@ impl Cached {
                 self.cache.add(new_key, data, expires).await;
             }
             (Ok(Saved::Done(..)), None) => self.cache.publish(lease, data, expires).await,
-            (Ok(Saved::Changed(now)), _) => self.cache.publish(lease, &now.data, now.expires).await,
+            (Ok(Saved::Conflict(now)), _) => self.cache.publish(lease, &now.data, now.expires).await,
             _ => self.cache.remove(key).await,
         }
         saved

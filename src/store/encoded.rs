@@ -1,13 +1,16 @@
 //! A backend with the codec of what it holds: the one place where bytes and dictionaries meet.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
 use super::record::{Loaded, Record, Saved, Update, Version};
 use crate::{
     Error, SessionEntry, SessionKey, SessionSettings,
-    backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, Site},
+    backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, SiteSettings},
     codec::{Codec, SessionData, expiry},
 };
 
@@ -26,9 +29,9 @@ impl Encoded {
     pub(super) fn with_settings(&self, settings: &SessionSettings, in_front: bool) -> Result<Self, Error> {
         let (codec, age) = (self.codec.clone(), settings.cookie_age);
         let expiry = move |value: &[u8], saved| Some(expiry::date(&decode(&codec, value).ok()?, age, saved));
-        let mut site = Site::new(&settings.cookie_name, age, self.codec.max_value_bytes(), expiry);
+        let mut site = SiteSettings::new(&settings.cookie_name, age, self.codec.max_value_bytes(), expiry);
         site.in_front = in_front;
-        let adapted = self.backend.with_site(&site)?;
+        let adapted = self.backend.with_settings(&site)?;
         Ok(Self { backend: adapted.unwrap_or_else(|| self.backend.clone()), codec: self.codec.clone() })
     }
 
@@ -100,7 +103,7 @@ impl Encoded {
         Ok(match self.backend.replace(change).await? {
             Replaced::Done => Saved::Done(key.clone(), Version::Stored(value)),
             Replaced::KeyTaken => Saved::KeyTaken,
-            Replaced::Changed(row) => self.loaded(row).refused(),
+            Replaced::Conflict(row) => self.loaded(row).refused(),
             Replaced::Gone => Saved::Gone,
             Replaced::Unknown => {
                 return Err(Error::store(
@@ -112,15 +115,16 @@ impl Encoded {
     }
 
     /// A row as a listing shows it.
-    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>) -> SessionEntry {
+    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>, age: Duration) -> SessionEntry {
         match row {
             Ok(row) => {
                 let data = self.decode(&row);
                 SessionEntry { key, expires: row.expires, value: row.value, data }
             }
-            // Of a row that cannot be read nothing says that it has expired.
+            // Nothing shows that the row has expired: it counts as new.
             Err(error) => {
-                let expires = SystemTime::now() + self.backend.timeout();
+                let now = SystemTime::now();
+                let expires = now.checked_add(age).unwrap_or(now);
                 SessionEntry { key, expires, value: None, data: Err(error) }
             }
         }

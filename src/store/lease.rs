@@ -246,7 +246,7 @@ impl LeasedCache {
                 return Err(Unavailable);
             }
         }
-        let timeout = self.backend().timeout();
+        let timeout = self.backend().save_timeout();
         let failure = match tokio::time::timeout(timeout, work).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error.with_causes(),

@@ -125,7 +125,8 @@ impl Store {
     ///
     /// As in Django, the visitor can read the session. Of two concurrent requests the one whose response
     /// comes last wins. A flush deletes the cookie, but a copy of it stays valid until it expires. A session
-    /// cannot be larger than a cookie; saving a larger one is an error.
+    /// cannot be larger than a cookie; saving a larger one is an error. So is everything if the codec has no
+    /// secret key.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -237,7 +238,7 @@ impl Store {
                 cached.database.codec.check()?;
                 cached.check().await
             }
-            Engine::SignedCookies(cookies) => cookies.codec().check(),
+            Engine::SignedCookies(cookies) => cookies.check(),
         }
     }
 
@@ -254,8 +255,8 @@ impl Store {
     }
 
     /// Returns how long a save may take before it is an error that answers 503.
-    pub fn timeout(&self) -> Duration {
-        self.place().map_or(Duration::from_secs(5), |place| place.backend.timeout())
+    pub fn save_timeout(&self) -> Duration {
+        self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
     /// The backend that has the last word, if a server has the sessions.
@@ -283,8 +284,8 @@ impl Store {
         }
     }
 
-    pub(crate) fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
-        self.place().map_or_else(SessionKey::generate, |place| place.backend.new_key(old))
+    pub(crate) fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
+        self.place().map_or_else(SessionKey::generate, |place| place.backend.generate_key(old))
     }
 
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
@@ -337,13 +338,15 @@ impl Store {
     /// Returns what is stored under a key, as a listing shows it, if it is live.
     pub async fn entry(&self, key: &SessionKey) -> Result<Option<SessionEntry>, Error> {
         let Some(place) = self.place() else { return Err(no_listing()) };
-        Ok(place.backend.get(key).await?.map(|row| place.entry(key.clone(), Ok(row))))
+        let row = place.backend.get(key).await?;
+        Ok(row.map(|row| place.entry(key.clone(), Ok(row), self.settings().cookie_age)))
     }
 
     async fn page(&self, after: Option<Cursor>) -> Result<(Vec<SessionEntry>, Option<Cursor>), Error> {
         let Some(place) = self.place() else { return Err(no_listing()) };
         let Page { entries, next, .. } = place.backend.list(after).await?;
-        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row)).collect(), next))
+        let age = self.settings().cookie_age;
+        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row, age)).collect(), next))
     }
 }
 

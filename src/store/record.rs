@@ -61,8 +61,8 @@ pub(crate) enum Saved {
     Done(SessionKey, Version),
     /// Nothing changed: the new key is taken.
     KeyTaken,
-    /// Nothing changed: another writer was faster, and this is stored now.
-    Changed(Record),
+    /// Not applied: another writer was faster, and this is stored now.
+    Conflict(Record),
     /// Nothing changed: another writer was faster, with something that cannot be read.
     Unreadable(Error),
     /// Nothing changed: the session was deleted or renamed, or it has expired.
@@ -73,7 +73,7 @@ impl Loaded {
     /// The result of a compare-and-set that changed nothing, from what is stored now.
     pub(crate) fn refused(self) -> Saved {
         match self {
-            Self::Found(record) => Saved::Changed(record),
+            Self::Found(record) => Saved::Conflict(record),
             Self::Missing => Saved::Gone,
             Self::Unreadable(error) => Saved::Unreadable(error),
         }

@@ -1,6 +1,10 @@
 //! Lists all sessions of a store, and deletes those of one user.
 
-use std::{collections::VecDeque, fmt, time::SystemTime};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 
@@ -108,16 +112,14 @@ impl Store {
     /// Returns the keys of the live sessions in which this user is logged in (by Django's login). Reads all
     /// sessions.
     pub async fn sessions_of_user(&self, user_id: &str) -> Result<Vec<SessionKey>, Error> {
-        let (mut sessions, mut found) = (self.sessions(), Vec::new());
+        // A set: Redis may list a session twice.
+        let (mut sessions, mut found) = (self.sessions(), HashSet::new());
         while let Some(session) = sessions.next().await? {
-            if !session.is_expired()
-                && session.user_id().as_deref() == Some(user_id)
-                && !found.contains(&session.key)
-            {
-                found.push(session.key);
+            if !session.is_expired() && session.user_id().as_deref() == Some(user_id) {
+                found.insert(session.key);
             }
         }
-        Ok(found)
+        Ok(found.into_iter().collect())
     }
 
     /// Deletes all sessions of a user but the one to keep, and returns how many: "log out everywhere".

@@ -28,8 +28,14 @@ impl SignedCookies {
         Self { codec: self.codec.clone(), cookie_age }
     }
 
-    pub(super) fn codec(&self) -> &Codec {
-        &self.codec
+    /// Errors without a secret key: any visitor could write a cookie of any user.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.codec.is_verified() {
+            return self.codec.check();
+        }
+        Err(Error::configuration(
+            "sessions in cookies must be signed: give Store::signed_cookies a SecretKey, or a Codec with one",
+        ))
     }
 
     pub(super) fn parse_key(text: &str) -> Option<SessionKey> {
@@ -38,7 +44,8 @@ impl SignedCookies {
     }
 
     pub(super) fn load(&self, key: &SessionKey) -> Loaded {
-        let (mut data, saved) = match self.codec.decode_stamped(key.as_str().as_bytes()) {
+        let decoded = self.check().and_then(|()| self.codec.decode_stamped(key.as_str().as_bytes()));
+        let (mut data, saved) = match decoded {
             Ok(found) => found,
             Err(error) => return Loaded::Unreadable(error),
         };
@@ -52,6 +59,7 @@ impl SignedCookies {
     }
 
     pub(super) fn save(&self, data: &SessionData) -> Result<Saved, Error> {
+        self.check()?;
         let text = String::from_utf8(self.codec.encode(data)?).unwrap_or_default(); // signed text is ASCII
         if text.len() > MAX_COOKIE_BYTES {
             return Err(Error::too_large_for_a_cookie(text.len(), MAX_COOKIE_BYTES));

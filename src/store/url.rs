@@ -9,7 +9,10 @@ use crate::backend::Redis;
 use crate::backend::Sqlite;
 use crate::{
     Error, SessionSettings,
-    backend::{Files, Memory, parameters::Parameters},
+    backend::{
+        Files, Memory,
+        parameters::{Parameters, check_at_sign},
+    },
     codec::Codec,
 };
 
@@ -102,14 +105,8 @@ enum Place {
 impl Place {
     fn parse(url: &str) -> Result<Self, Error> {
         let url = url.trim();
-        // A password with a question mark in it, perhaps: errors about parameters would quote what follows.
-        if url.split_whitespace().any(|url| url.split_once('?').is_some_and(|(_, query)| query.contains('@')))
-        {
-            return Err(Error::configuration(
-                "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ \
-                 as %40, in \
-                 a parameter @ as %40",
-            ));
+        for url in url.split_whitespace() {
+            check_at_sign(url)?;
         }
         match scheme(url) {
             #[cfg(feature = "postgres")]

@@ -89,7 +89,7 @@ impl SessionMiddleware {
             // unknown.
             return end_session(None, lazy, settings, response).await;
         }
-        if session.has_nothing_to_keep() {
+        if session.has_nothing_to_save() {
             return Ok(()); // an unreadable row keeps its cookie
         }
         if modified || settings.touch_interval.is_zero() {

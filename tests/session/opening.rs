@@ -42,6 +42,20 @@ async fn an_empty_secret_key_is_refused_before_anything_is_stored() {
     assert!(Codec::new(SecretKey::new("")).check().unwrap_err().is_configuration());
 }
 
+/// Anybody could log in as anybody.
+#[actix_web::test]
+async fn cookies_without_a_signature_are_refused() {
+    let forged = SessionKey::parse(r#"{"_session_expiry":99999999999}"#).unwrap();
+    for codec in [Codec::unsigned(JsonSerializer), Codec::unverified()] {
+        let store = Store::signed_cookies(codec);
+        assert!(store.check().await.unwrap_err().is_configuration());
+        assert!(Session::open(&store, &forged).await.unwrap_err().is_configuration());
+        let session = Session::new(&store);
+        session.insert("k", &1).unwrap();
+        assert!(session.save().await.unwrap_err().is_configuration());
+    }
+}
+
 #[test]
 fn only_a_backend_can_be_cached_or_a_cache() {
     let cookies = || Store::signed_cookies(secret());

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
     SecretKey, Session, Store,
-    backend::{Backend as _, Insert, Replace, Replaced, Site, Sqlite, conformance},
+    backend::{Backend as _, Insert, Replace, Replaced, SiteSettings, Sqlite, conformance},
 };
 
 use crate::support::{django::Django, proc::TempDir};
@@ -17,7 +17,8 @@ fn schema(path: &std::path::Path) -> Vec<String> {
     let db = rusqlite::Connection::open(path).unwrap();
     let mut select = db
         .prepare(
-            "SELECT sql FROM sqlite_master WHERE tbl_name = 'django_session' AND sql IS NOT NULL ORDER BY name",
+            "SELECT sql FROM sqlite_master \
+             WHERE tbl_name = 'django_session' AND sql IS NOT NULL ORDER BY name",
         )
         .unwrap();
     let rows = select.query_map([], |row| row.get(0)).unwrap();
@@ -110,10 +111,10 @@ async fn the_conformance_suite_passes() {
 #[actix_web::test]
 async fn a_value_that_is_too_large_is_not_read() {
     let dir = TempDir::new("sqlite");
-    let mut site = Site::default();
+    let mut site = SiteSettings::default();
     site.max_value_bytes = 10;
-    let sqlite = backend(&dir).await.with_site(&site).unwrap().unwrap();
-    let key = sqlite.new_key(None);
+    let sqlite = backend(&dir).await.with_settings(&site).unwrap().unwrap();
+    let key = sqlite.generate_key(None);
     let (then, value) = (SystemTime::now() + Duration::from_secs(60), "äääää");
     sqlite.insert(Insert::new(&key, value, then)).await.unwrap();
     assert_eq!(sqlite.get(&key).await.unwrap().unwrap().value.as_deref(), Some(value.as_bytes()));
@@ -124,7 +125,7 @@ async fn a_value_that_is_too_large_is_not_read() {
     let page = sqlite.list(None).await.unwrap();
     assert_eq!(page.entries[0].1.as_ref().unwrap().value, None);
     match sqlite.replace(Replace::new(&key, value, then)).await.unwrap() {
-        Replaced::Changed(row) => assert_eq!(row.value, None),
+        Replaced::Conflict(row) => assert_eq!(row.value, None),
         other => panic!("{other:?}"),
     }
 }
@@ -134,14 +135,14 @@ async fn a_value_that_is_too_large_is_not_read() {
 async fn bytes_that_are_no_text_are_refused() {
     let dir = TempDir::new("sqlite");
     let sqlite = backend(&dir).await;
-    let (key, then) = (sqlite.new_key(None), SystemTime::now() + Duration::from_secs(60));
+    let (key, then) = (sqlite.generate_key(None), SystemTime::now() + Duration::from_secs(60));
     let error = sqlite.insert(Insert::new(&key, &b"\x80\x04"[..], then)).await.unwrap_err();
     assert!(error.is_configuration(), "{error}");
     sqlite.insert(Insert::new(&key, "a1", then)).await.unwrap();
     let change = Replace::new(&key, "a1", then).value(&b"\x80\x04"[..]);
     assert!(sqlite.replace(change).await.unwrap_err().is_configuration());
     let change = Replace::new(&key, &b"\x80\x04"[..], then).value("a2");
-    assert!(matches!(sqlite.replace(change).await.unwrap(), Replaced::Changed(_)));
+    assert!(matches!(sqlite.replace(change).await.unwrap(), Replaced::Conflict(_)));
 }
 
 #[actix_web::test]

@@ -69,7 +69,7 @@ async fn postgres_with_its_options() {
     let name = database
         .query("SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'mine%'");
     assert_eq!(name[0][0].as_deref(), Some("mine own"));
-    assert_eq!(store.timeout(), std::time::Duration::from_millis(2500));
+    assert_eq!(store.save_timeout(), std::time::Duration::from_millis(2500));
 }
 
 #[actix_web::test]

@@ -8,7 +8,7 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, SessionKey, Store,
-    backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site},
+    backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings},
 };
 use tokio::sync::Notify;
 
@@ -111,12 +111,12 @@ impl<B: Backend + Clone> Backend for Gated<B> {
         self.backend.check().await
     }
 
-    fn timeout(&self) -> Duration {
+    fn save_timeout(&self) -> Duration {
         PATIENCE
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
-        let adapted = self.backend.with_site(site)?;
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
+        let adapted = self.backend.with_settings(site)?;
         Ok(adapted.map(|backend| Self { backend, gate: self.gate.clone() }))
     }
 }

@@ -158,7 +158,7 @@ impl<B: Backend + Clone> Backend for Scripted<B> {
             Some(result) => result,
             None => self.backend.replace(change).await?,
         };
-        if let Replaced::Changed(_) = result {
+        if let Replaced::Conflict(_) = result {
             self.script.lock().unwrap().conflicts += 1;
         }
         Ok(result)
@@ -179,8 +179,8 @@ impl<B: Backend + Clone> Backend for Scripted<B> {
         self.backend.clear_expired(limit).await
     }
 
-    fn timeout(&self) -> Duration {
-        self.backend.timeout()
+    fn save_timeout(&self) -> Duration {
+        self.backend.save_timeout()
     }
 }
 

@@ -27,7 +27,7 @@ use self::{
     record::SiteFiles,
     replace::Swapped,
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{Error, SessionKey};
 
 /// Threads that may wait for the disk at once.
@@ -101,10 +101,10 @@ impl Files {
         // The same one, even if the program changes its working directory.
         let dir = std::path::absolute(directory).unwrap_or_else(|_| PathBuf::from(directory));
         let disk = Disk { dir, prefix: String::new(), limit: 0, swaps: true };
-        Self::new(disk, &Site::default(), Arc::new(Semaphore::new(THREADS)))
+        Self::new(disk, &SiteSettings::default(), Arc::new(Semaphore::new(THREADS)))
     }
 
-    fn new(mut disk: Disk, site: &Site, permits: Arc<Semaphore>) -> Result<Self, Error> {
+    fn new(mut disk: Disk, site: &SiteSettings, permits: Arc<Semaphore>) -> Result<Self, Error> {
         let name = &*site.cookie_name;
         if name.is_empty() || name.len() > MAX_PREFIX || name.contains(['/', '\\', '\0']) {
             return Err(Error::configuration(format!(
@@ -183,7 +183,7 @@ impl Backend for Files {
                 return Ok(Replaced::Gone);
             }
             if row.value.as_ref() != Some(&expected) {
-                return Ok(Replaced::Changed(row));
+                return Ok(Replaced::Conflict(row));
             }
             let mtime = files.mtime(value.as_ref().unwrap_or(&expected), expires);
             let write = |key| disk.write(key, value.as_ref().unwrap_or(&expected), mtime, until);
@@ -195,7 +195,7 @@ impl Backend for Files {
             Ok(match swapped? {
                 Swapped::Done => Replaced::Done,
                 Swapped::Taken => Replaced::KeyTaken,
-                Swapped::Changed => files.live_row(&key)?.map_or(Replaced::Gone, Replaced::Changed),
+                Swapped::Changed => files.live_row(&key)?.map_or(Replaced::Gone, Replaced::Conflict),
                 Swapped::Gone => Replaced::Gone,
             })
         });
@@ -261,7 +261,7 @@ impl Backend for Files {
         self.ping().await
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         Self::new(self.0.files.disk.clone(), site, self.0.permits.clone()).map(Some)
     }
 }

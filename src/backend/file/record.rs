@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     SessionKey,
-    backend::{Row, Site},
+    backend::{Row, SiteSettings},
 };
 
 /// The directory of one site. Its files hold no expiry: the site tells it from a file's bytes and mtime.
 #[derive(Debug)]
 pub(super) struct SiteFiles {
     pub(super) disk: Disk,
-    pub(super) site: Site,
+    pub(super) site: SiteSettings,
 }
 
 impl SiteFiles {

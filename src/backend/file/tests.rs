@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     SessionKey,
-    backend::{Site, conformance},
+    backend::{SiteSettings, conformance},
 };
 
 /// A directory with one session, in the middle of a save.
@@ -38,7 +38,7 @@ impl Scene {
     /// As on a file system that cannot swap two files.
     fn without_swaps(mut self) -> Self {
         let disk = Disk { swaps: false, ..self.disk().clone() };
-        self.files = Files::new(disk, &Site::default(), Semaphore::new(16).into()).unwrap();
+        self.files = Files::new(disk, &SiteSettings::default(), Semaphore::new(16).into()).unwrap();
         self
     }
 

@@ -101,8 +101,7 @@ pub(super) fn unexpected_columns(error: DriverError) -> Error {
 }
 
 const POOLER: &str = "a pooler (PgBouncer?) in transaction mode stands before the database: add \
-     pgbouncer=true to the \
-     URL, or call Postgres::pgbouncer(true)";
+     pgbouncer=true to the URL, or call Postgres::pgbouncer(true)";
 
 fn advice(action: &str, error: &DriverError) -> &'static str {
     let Some(code) = error.code() else {

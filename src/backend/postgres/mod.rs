@@ -31,7 +31,7 @@ use self::{
     table::TableName,
     url::{TIMEOUT, Url},
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{
     Error, SessionKey,
     codec::datetime::{from_micros, micros},
@@ -150,7 +150,7 @@ impl Postgres {
     }
 
     fn with_source(source: Source, table: &TableName) -> Self {
-        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&Site::default()));
+        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&SiteSettings::default()));
         Self::new(PostgresSettings { source, timeout: TIMEOUT, pgbouncer: false, sql, max_value_bytes })
     }
 
@@ -291,11 +291,11 @@ impl Backend for Postgres {
         self.run("create the table of sessions", &self.sql().create_table, &[]).await.map(drop)
     }
 
-    fn timeout(&self) -> Duration {
+    fn save_timeout(&self) -> Duration {
         self.runtimes.settings.timeout
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         let max = max_value_bytes(site);
         let same = max == self.runtimes.settings.max_value_bytes;
         Ok((!same).then(|| self.with(|settings| settings.max_value_bytes = max)))
@@ -309,7 +309,7 @@ impl fmt::Debug for Postgres {
 }
 
 /// PostgreSQL has no longer values than an `i32` says.
-fn max_value_bytes(site: &Site) -> i32 {
+fn max_value_bytes(site: &SiteSettings) -> i32 {
     i32::try_from(site.max_value_bytes).unwrap_or(i32::MAX)
 }
 

@@ -66,8 +66,8 @@ impl BatchOp for Inserts {
 
     async fn run_one(&self, new: &NewRow, attempt: Attempt) -> Result<Inserted, StatementError> {
         let params: &Params<'_> = &[&new.key.as_str(), &new.value, &new.expires];
-        let after = (&new.key, &*new.value, new.expires);
-        match self.0.write(Self::ACTION, &self.0.sql.insert, params, after, attempt).await? {
+        let (statement, after) = (&self.0.sql.insert, (&new.key, &*new.value, new.expires));
+        match self.0.write(Self::ACTION, statement, params, after, Some(&new.key), attempt).await? {
             Written::Done => Ok(Inserted::Done),
             Written::KeyTaken => Ok(Inserted::KeyTaken),
             Written::NoMatch { .. } => {
@@ -105,11 +105,11 @@ impl BatchOp for Replaces {
         let now = SystemTime::now();
         let params: &Params<'_> =
             &[&one.key.as_str(), &one.expected, &now, &one.value, &one.expires, &one.new_key.as_str()];
-        let (statement, params) = match one.key == one.new_key {
-            true => (&self.0.sql.update, &params[..5]),
-            false => (&self.0.sql.rename, params),
+        let (statement, params, new_key) = match one.key == one.new_key {
+            true => (&self.0.sql.update, &params[..5], None),
+            false => (&self.0.sql.rename, params, Some(&one.new_key)),
         };
-        match self.0.write(Self::ACTION, statement, params, one.after(), attempt).await? {
+        match self.0.write(Self::ACTION, statement, params, one.after(), new_key, attempt).await? {
             Written::Done => Ok(Replaced::Done),
             Written::KeyTaken => Ok(Replaced::KeyTaken),
             Written::NoMatch { in_doubt } => Ok(not_done(in_doubt, self.0.one(&one.key, now).await?)),
@@ -174,7 +174,7 @@ fn not_done(in_doubt: bool, stored: Option<Row>) -> Replaced {
     match stored {
         None => Replaced::Gone,
         Some(_) if in_doubt => Replaced::Unknown,
-        Some(row) => Replaced::Changed(row),
+        Some(row) => Replaced::Conflict(row),
     }
 }
 

@@ -23,8 +23,7 @@ pub(super) fn text(value: Bytes) -> Result<String, Error> {
     String::from_utf8(value.into()).map_err(|_| {
         Error::value(
             "the value is not UTF-8, and the table holds text: give the store a SecretKey or a signing \
-             Codec, not \
-             Codec::unsigned",
+             Codec, not Codec::unsigned",
         )
     })
 }
@@ -110,13 +109,14 @@ impl SessionRows {
         Ok(writes.iter().zip(rows).map(same).collect())
     }
 
-    /// Runs a statement that writes one row.
+    /// Runs a statement that writes one row, which it may give a new key.
     pub(super) async fn write(
         &self,
         action: &str,
         statement: &Statement,
         params: &Params<'_>,
         after: After<'_>,
+        new_key: Option<&SessionKey>,
         attempt: Attempt,
     ) -> Result<Written, StatementError> {
         let (executed, refused) =
@@ -131,11 +131,12 @@ impl SessionRows {
         if executed.affected == 1 || (in_doubt && self.applied(&[after]).await?[0]) {
             return Ok(Written::Done);
         }
-        match refused {
-            None => Ok(Written::NoMatch { in_doubt }),
-            // The key's constraint may have any name, and the table may have others.
-            Some(_) if self.exists(after.0).await? => Ok(Written::KeyTaken),
-            Some(error) => Err(error),
+        let Some(error) = refused else { return Ok(Written::NoMatch { in_doubt }) };
+        // The key's constraint may have any name, and the table may have others: only a row with the key
+        // proves it.
+        match new_key {
+            Some(key) if self.exists(key).await? => Ok(Written::KeyTaken),
+            _ => Err(error),
         }
     }
 

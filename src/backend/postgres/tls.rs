@@ -81,28 +81,23 @@ impl Transport {
             PemFiles { roots: file("sslrootcert")?, certificate: file("sslcert")?, key: file("sslkey")? };
         // Files change the level, as in libpq.
         let level = match (level, &files.roots) {
-            (None, None) => SslLevel::Prefer,
-            (None, Some(_)) if files.system() => SslLevel::VerifyFull,
-            (None, Some(_)) => SslLevel::Require,
+            (None, None) => Ok(SslLevel::Prefer),
+            (None, Some(_)) if files.system() => Ok(SslLevel::VerifyFull),
+            (None, Some(_)) => Ok(SslLevel::Require),
             (Some(SslLevel::Prefer), Some(_)) => {
-                return Err(Error::configuration(
-                    "the URL's parameter sslrootcert is for sslmode=require, verify-ca or verify-full",
-                ));
+                Err("the URL's parameter sslrootcert is for sslmode=require, verify-ca or verify-full")
             }
-            (Some(SslLevel::Require | SslLevel::VerifyCa), Some(_)) if files.system() => {
-                return Err(Error::configuration(
-                    "the authorities of this machine (sslrootcert=system) sign certificates for anybody: use \
-                     sslmode=verify-full",
-                ));
-            }
+            (Some(SslLevel::Require | SslLevel::VerifyCa), Some(_)) if files.system() => Err(
+                "the authorities of this machine (sslrootcert=system) sign certificates for anybody: use \
+                 sslmode=verify-full",
+            ),
             (Some(SslLevel::VerifyCa), None) => {
-                return Err(Error::configuration(
-                    "sslmode=verify-ca needs an authority to trust: name its file by sslrootcert, or use \
-                     sslmode=verify-full",
-                ));
+                Err("sslmode=verify-ca needs an authority to trust: name its file \
+                 by sslrootcert, or use sslmode=verify-full")
             }
-            (Some(level), _) => level,
+            (Some(level), _) => Ok(level),
         };
+        let level = level.map_err(Error::configuration)?;
         Ok((Self::new(level, &files)?, level.driver()))
     }
 
@@ -112,8 +107,8 @@ impl Transport {
         if level.driver() == SslMode::Require || named {
             return Err(Error::configuration(
                 "the database URL asks for TLS, which is not built in: add the feature tls of \
-                 actix-django-session, or \
-                 make a deadpool pool with a TLS connector of your own and use Postgres::from_pool",
+                 actix-django-session, or make a deadpool pool with a TLS connector of your own and use \
+                 Postgres::from_pool",
             ));
         }
         Ok(Self::Plain)

@@ -12,7 +12,10 @@ use super::{
     table::{TABLE, TableName},
     tls::Transport,
 };
-use crate::{Error, backend::parameters::Parameters};
+use crate::{
+    Error,
+    backend::parameters::{Parameters, check_at_sign},
+};
 
 /// The default timeout of an operation.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +34,7 @@ pub(super) struct Url {
 
 impl Url {
     pub(super) fn parse(url: &str) -> Result<Self, Error> {
+        check_at_sign(url)?;
         let (address, mut ours) = split(url);
         let mut config: Config = address.parse().map_err(|cause| {
             Error::configuration(format!(

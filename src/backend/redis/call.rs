@@ -92,7 +92,7 @@ pub(super) fn replaced(values: Vec<Value>) -> Option<Replaced> {
         [Value::Int(1)] => Some(Replaced::Done),
         [Value::Int(0)] => Some(Replaced::Gone),
         [Value::Int(2)] => Some(Replaced::KeyTaken),
-        [Value::Array(row)] => row_of(row)?.map(Replaced::Changed),
+        [Value::Array(row)] => row_of(row)?.map(Replaced::Conflict),
         _ => None,
     }
 }

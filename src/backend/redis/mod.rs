@@ -27,7 +27,7 @@ use self::{
     slots::{key_in_slot, slot},
     url::RedisUrl,
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, Site};
+use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{Error, SessionKey};
 
 /// Alone, and in front of a database: where the database can answer instead, waiting is worth less.
@@ -99,7 +99,7 @@ impl Redis {
     pub fn connect_lazy(url: &str) -> Result<Self, Error> {
         let RedisUrl { config, prefix, version, timeout } = url::parse(url)?;
         let names = KeyNames { key_prefix: prefix.into(), version, in_front: false };
-        let max_value_bytes = Site::default().max_value_bytes;
+        let max_value_bytes = SiteSettings::default().max_value_bytes;
         Ok(Self { client: Arc::new(Client::new(config)), names, timeout, max_value_bytes })
     }
 
@@ -130,7 +130,7 @@ impl Redis {
     }
 
     async fn call(&self, action: &str, call: Call) -> Result<Reply, Error> {
-        let called = self.client.call(Backend::timeout(self), call).await;
+        let called = self.client.call(Backend::save_timeout(self), call).await;
         called.map_err(|error| error.explain(action))
     }
 
@@ -229,10 +229,10 @@ impl Backend for Redis {
             (Replaced::Gone, Some(new_key)) if repeated && self.holds(new_key, value).await? => {
                 Ok(Replaced::Done)
             }
-            (Replaced::Changed(row), None) if repeated && row.value.as_ref() == Some(value) => {
+            (Replaced::Conflict(row), None) if repeated && row.value.as_ref() == Some(value) => {
                 Ok(Replaced::Done)
             }
-            (Replaced::Changed(row), _) => Ok(Replaced::Changed(self.bounded(row))),
+            (Replaced::Conflict(row), _) => Ok(Replaced::Conflict(self.bounded(row))),
             (other, _) => Ok(other),
         }
     }
@@ -249,7 +249,7 @@ impl Backend for Redis {
     /// One page is one reply to `SCAN`, never a part of one. If its values have more than 4 MiB, the same
     /// page is read again with fewer keys, down to the fewest that Redis can return.
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
-        let (prefix, timeout) = (self.names.prefix(), Backend::timeout(self));
+        let (prefix, timeout) = (self.names.prefix(), Backend::save_timeout(self));
         let mut position = Position::new(after.as_ref())?;
         loop {
             let scanned = scan(&self.client, timeout, &prefix, position).await;
@@ -273,7 +273,7 @@ impl Backend for Redis {
     /// Errors unless every server answers, and lets the user delete keys and run scripts.
     async fn check(&self) -> Result<(), Error> {
         const ACTION: &str = "use Redis for sessions";
-        let timeout = Backend::timeout(self);
+        let timeout = Backend::save_timeout(self);
         let slots = self.client.slot_map(timeout).await.map_err(|error| error.explain(ACTION))?;
         for server in slots.servers() {
             let _ = self.call_one(ACTION, Call::to_server(server, &[b"PING"])).await?;
@@ -292,18 +292,18 @@ impl Backend for Redis {
     }
 
     /// In a Redis Cluster, a key in the slot of the old one: only there can a script rename.
-    fn new_key(&self, old: Option<&SessionKey>) -> SessionKey {
+    fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {
         match old.filter(|_| self.client.is_cluster()).and_then(|old| self.names.name(old)) {
             Some(name) => key_in_slot(&self.names.prefix(), slot(name.as_bytes())),
             None => SessionKey::generate(),
         }
     }
 
-    fn timeout(&self) -> Duration {
+    fn save_timeout(&self) -> Duration {
         self.timeout.unwrap_or(if self.names.in_front { TIMEOUT_IN_FRONT } else { TIMEOUT })
     }
 
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         let names = KeyNames { in_front: site.in_front, ..self.names.clone() };
         Ok(Some(Self { names, max_value_bytes: site.max_value_bytes, ..self.clone() }))
     }

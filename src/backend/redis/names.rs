@@ -36,7 +36,7 @@ impl KeyNames {
         self.name(key).ok_or_else(|| {
             Error::configuration(
                 "a session key that begins with d_db names a session of the cached_db engine: use another key, \
-                 as new_key generates it",
+                 as generate_key returns it",
             )
         })
     }

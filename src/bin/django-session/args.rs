@@ -72,7 +72,7 @@ pub(crate) struct ContextArgs {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = positive)]
     pub(crate) deadline: Duration,
 
-    /// Show whole session keys. Anybody who knows one can impersonate the visitor.
+    /// Show whole session keys. Whoever knows one can impersonate the visitor.
     #[arg(long, global = true)]
     pub(crate) full_keys: bool,
 }

@@ -18,7 +18,7 @@ use crate::{
 /// The note where sessions are read without a secret key.
 pub(crate) const UNCHECKED: &str = "signature not checked: no SECRET_KEY given";
 
-/// The context of all commands.
+/// What all commands have in common.
 pub(crate) struct Context {
     url: Option<String>,
     /// The secret key and its fallbacks; empty if none was given.
@@ -116,8 +116,7 @@ impl Context {
     pub(crate) fn codec(&self, serializer: impl Serializer) -> Result<Codec> {
         let Some((secret, fallbacks)) = self.secrets.split_first() else {
             return Err(CliError::new(
-                "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable \
-                 SECRET_KEY",
+                "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable SECRET_KEY",
             ));
         };
         let key = SecretKey::new(secret.clone()).with_fallbacks(fallbacks.iter().cloned());
@@ -132,11 +131,7 @@ impl Context {
 
     /// The store. It reads what any Django wrote, with signatures unchecked if there is no secret.
     pub(crate) async fn store(&self) -> Result<Store> {
-        Ok(self
-            .connect()
-            .await?
-            .map_err(|unavailable| unavailable.with_causes())
-            .map_err(CliError::Failed)?)
+        self.connect().await?.map_err(CliError::from)
     }
 
     /// The store, or the error of one that does not answer. Other errors are about the command line.
@@ -160,8 +155,7 @@ impl Context {
         let database = Database::connect(url, self.deadline).await?;
         if database.is_none() {
             info(
-                "behind PgBouncer some details are left out: give the address of the database itself if you \
-                 can",
+                "behind PgBouncer some details are left out: give the address of the database itself if you can",
             );
         }
         Ok(database)

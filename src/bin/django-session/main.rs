@@ -97,6 +97,7 @@ async fn create_table(context: &Context, out: &mut Output) -> Result {
 fn usage(mut error: clap::Error) -> ExitCode {
     for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
         if let Some(ContextValue::String(text)) = error.get(kind)
+            && !text.is_empty()
             && !text.contains([' ', '<'])
             && !text.starts_with("--")
         {

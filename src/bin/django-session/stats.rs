@@ -80,7 +80,8 @@ impl Statistics {
         let UserCounts { logged_in, anonymous, unreadable } = self.sample;
         json!({
             "sessions": live + expired, "live": live, "expired": expired, "expiry": expiry,
-            "stored_bytes": {"p50": median, "p90": p90, "max": largest}, "signature_checked": signature_checked,
+            "stored_bytes": {"p50": median, "p90": p90, "max": largest},
+            "signature_checked": signature_checked,
             "sample_of_live": {"anonymous": anonymous, "logged_in": logged_in, "unreadable": unreadable},
         })
     }
@@ -128,8 +129,7 @@ async fn of_table(context: &Context, database: &Database, sample: u32) -> Result
         }
     }
     let sql = format!(
-        "SELECT percentile_disc(ARRAY[0.5, 0.9, 1]) WITHIN GROUP (ORDER BY octet_length(session_data)) FROM \
-         {}",
+        "SELECT percentile_disc(ARRAY[0.5, 0.9, 1]) WITHIN GROUP (ORDER BY octet_length(session_data)) FROM {}",
         database.table
     );
     let sizes: Option<Vec<Option<i32>>> = database.row(&sql, &[]).await?.try_get(0)?;

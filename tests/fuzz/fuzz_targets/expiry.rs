@@ -8,8 +8,9 @@ use std::{
 };
 
 use actix_django_session::{
-    Expiry, Session, SessionKey, SessionSettings,
-    store::{MemoryStore, SessionData, SessionStore as _},
+    Expiry, Session, SessionKey, SessionSettings, Store,
+    backend::{Backend as _, Insert, Memory},
+    codec::{Codec, JsonSerializer, Serializer as _, SessionData},
 };
 use actix_django_session_fuzz::{
     block_on, far_away, kept,
@@ -42,10 +43,11 @@ fuzz_target!(|input: &[u8]| {
 
 fn check(data: &SessionData) {
     let json = data.get_json("_session_expiry").expect("it was set");
-    let (store, key) = (MemoryStore::new(), SessionKey::parse("abcdefgh").expect("a key"));
-    block_on(store.create(&key, data, far_away())).expect("memory");
-    let open =
-        |settings: &SessionSettings| block_on(Session::open_with(&store, settings, &key)).expect("memory");
+    let (memory, key) = (Memory::new(), SessionKey::parse("abcdefgh").expect("a key"));
+    let value = JsonSerializer.dumps(data).expect("JSON");
+    block_on(memory.insert(Insert::new(&key, value, far_away()))).expect("memory");
+    let store = Store::new(memory, Codec::unsigned(JsonSerializer));
+    let open = |settings: &SessionSettings| open(&store, settings, &key);
     let settings = SessionSettings::default();
     let session = open(&settings);
     let now = seconds(SystemTime::now());
@@ -81,9 +83,14 @@ fn check(data: &SessionData) {
     }
 }
 
+fn open(store: &Store, settings: &SessionSettings, key: &SessionKey) -> Session {
+    let store = store.with_settings(settings).expect("a browser's");
+    block_on(Session::open(&store, key)).expect("memory").expect("a live session")
+}
+
 /// A session that is saved is there if it was to end later than `now`, and not if it ends before.
-fn saved(store: &MemoryStore, key: &SessionKey, settings: &SessionSettings, date: i64, now: i64) {
-    let session = block_on(Session::open_with(store, settings, key)).expect("memory");
+fn saved(store: &Store, key: &SessionKey, settings: &SessionSettings, date: i64, now: i64) {
+    let session = open(store, settings, key);
     session.insert("who", "Eve").expect("open");
     block_on(session.save()).expect("memory");
     let there = block_on(store.exists(key)).expect("memory");
@@ -96,7 +103,7 @@ fn saved(store: &MemoryStore, key: &SessionKey, settings: &SessionSettings, date
 
 /// That of the visitor's cookie, or none if it ends with the browser.
 fn max_age(site: &Site, data: &SessionData) -> Option<i64> {
-    site.set_known(data.clone());
+    site.set_known(data);
     let answer = site.ask("/write", vec![HeaderValue::from_static("sessionid=abcdefgh")]);
     let [line] = &answer.set_cookie[..] else { panic!("{answer:?}") };
     let rest = line.strip_prefix(&format!("sessionid={KNOWN}; ")).expect("its own key");

@@ -5,7 +5,10 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use actix_django_session::{Error, codec::Serializer, store::SessionData};
+use actix_django_session::{
+    Error,
+    codec::{Serializer, SessionData},
+};
 use actix_django_session_fuzz::{
     reference::{self, Inflated},
     repeated,

@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use actix_django_session::{
-    codec::{JsonSerializer, Serializer as _},
-    store::SessionData,
-};
+use actix_django_session::codec::{JsonSerializer, Serializer as _, SessionData};
 use actix_django_session_fuzz::{
     assert_serializes, edit, items,
     reference::{self, is_dict, is_json, latin1},

@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use actix_django_session::{
-    codec::{JsonSerializer, PickleSerializer, Serializer as _},
-    store::SessionData,
-};
+use actix_django_session::codec::{JsonSerializer, PickleSerializer, Serializer as _, SessionData};
 use actix_django_session_fuzz::{assert_serializes, edit, items, reference, repeated};
 use libfuzzer_sys::fuzz_target;
 
@@ -16,8 +13,8 @@ const LONG: usize = 1 << 18;
 fuzz_target!(|input: &[u8]| {
     if let Some(long) = repeated(input, LONG) {
         // What could take quadratic time.
-        if let Ok(data) = PickleSerializer.loads(long, 2 * LONG) {
-            PickleSerializer.dumps(&data).expect("what was read can be written");
+        if let Ok(data) = PickleSerializer::new().loads(long, 2 * LONG) {
+            PickleSerializer::new().dumps(&data).expect("what was read can be written");
         }
         return;
     }
@@ -31,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
             changed.set_json(&key, "null").expect("JSON");
         }
         changed.set_json("who", "\"Ada\"").expect("JSON");
-        assert_serializes(&PickleSerializer, &changed, 8 * LIMIT);
+        assert_serializes(&PickleSerializer::new(), &changed, 8 * LIMIT);
         followed(input);
     }
     if let Ok(data) = JsonSerializer.loads(input.to_vec(), LIMIT) {
@@ -40,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn as_pickle(pickle: &[u8], limit: usize) -> Option<SessionData> {
-    let data = match PickleSerializer.loads(pickle.to_vec(), limit) {
+    let data = match PickleSerializer::new().loads(pickle.to_vec(), limit) {
         Ok(data) => data,
         Err(error) => {
             assert!(error.is_unreadable() || error.is_too_large(), "{error}");
@@ -50,7 +47,7 @@ fn as_pickle(pickle: &[u8], limit: usize) -> Option<SessionData> {
     // The texts themselves are counted, not what stands between them.
     let members = data.items().len();
     assert!(data.to_json().len() <= limit + 2 * members + 2);
-    let written = assert_serializes(&PickleSerializer, &data, 100 * LIMIT);
+    let written = assert_serializes(&PickleSerializer::new(), &data, 100 * LIMIT);
     assert!(written.len() <= 4 * limit + 100);
     // What JSON holds is JSON, and nothing else is.
     for (_, value) in data.items() {
@@ -66,24 +63,24 @@ fn as_pickle(pickle: &[u8], limit: usize) -> Option<SessionData> {
 fn followed(pickle: &[u8]) {
     let mut more = pickle.to_vec();
     more.extend_from_slice(b"N.");
-    let whole = PickleSerializer.loads(pickle.to_vec(), LIMIT).expect("it was read before");
-    let again = PickleSerializer.loads(more, LIMIT + 2).expect("what follows does not matter");
+    let whole = PickleSerializer::new().loads(pickle.to_vec(), LIMIT).expect("it was read before");
+    let again = PickleSerializer::new().loads(more, LIMIT + 2).expect("what follows does not matter");
     assert_eq!(again.to_json(), whole.to_json());
 }
 
 /// What a site wrote as JSON, written as a pickle.
 fn from_json(data: &SessionData) {
-    let pickle = match PickleSerializer.dumps(data) {
+    let pickle = match PickleSerializer::new().dumps(data) {
         Ok(pickle) => pickle,
         Err(error) => {
             assert!(error.is_value(), "{error}");
             return;
         }
     };
-    let again = PickleSerializer.loads(pickle.clone(), 100 * LIMIT).expect("ours");
+    let again = PickleSerializer::new().loads(pickle.clone(), 100 * LIMIT).expect("ours");
     assert_eq!(again.keys(), data.keys());
     if let Some(expected) = reference::dict(&data.to_json()) {
         assert_eq!(reference::dict(&again.to_json()), Some(expected));
     }
-    assert_serializes(&PickleSerializer, &again, 100 * LIMIT);
+    assert_serializes(&PickleSerializer::new(), &again, 100 * LIMIT);
 }

@@ -3,148 +3,119 @@
 
 #![no_main]
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::SystemTime,
-};
-
 use actix_django_session::{
-    Error, Session, SessionKey,
-    codec::{JsonSerializer, PickleSerializer, Serializer},
-    store::{Cache, CacheStore, Entry, Loaded, Outcome, Replaced, SessionStore as _},
+    Session, SessionKey, SessionSettings, Store,
+    backend::{Backend as _, Insert, Memory, Replace, Replaced},
+    codec::{Codec, JsonSerializer, PickleSerializer, Serializer},
 };
 use actix_django_session_fuzz::{
-    block_on, far_away, items,
+    block_on, far_away, items, kept,
     reference::{self, Inflated},
+    site::{KNOWN, Pages},
 };
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: usize = 10_000;
 
-const NAME: &str = "django.contrib.sessions.cacheabcdefgh";
-
-/// A cache in which another writer has put something.
-#[derive(Clone, Default)]
-struct Redis(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
-
-impl Redis {
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
-        work(&mut self.0.lock().expect("one thread"))
-    }
-
-    fn value(&self, name: &str) -> Option<Vec<u8>> {
-        self.with(|values| values.get(name).cloned())
-    }
-}
-
-impl Cache for Redis {
-    async fn get(&self, name: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.value(name).map(Entry::endless))
-    }
-
-    async fn add(&self, name: &str, value: &[u8], _: SystemTime) -> Result<bool, Error> {
-        Ok(self.with(|values| values.insert(name.to_owned(), value.to_vec()).is_none()))
-    }
-
-    async fn replace(
-        &self,
-        name: &str,
-        seen: &[u8],
-        value: &[u8],
-        end: SystemTime,
-    ) -> Result<Replaced, Error> {
-        self.rename(name, seen, name, value, end).await
-    }
-
-    async fn rename(
-        &self,
-        name: &str,
-        seen: &[u8],
-        new_name: &str,
-        value: &[u8],
-        _: SystemTime,
-    ) -> Result<Replaced, Error> {
-        self.with(|values| match values.get(name) {
-            None => Ok(Replaced::Gone),
-            Some(there) if there != seen => Ok(Replaced::Changed(Entry::endless(there.clone()))),
-            Some(_) => {
-                values.remove(name);
-                values.insert(new_name.to_owned(), value.to_vec());
-                Ok(Replaced::Done)
-            }
-        })
-    }
-
-    async fn delete(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.with(|values| values.remove(name).is_some()))
-    }
-
-    async fn names(&self, prefix: &str, _: Option<&str>) -> Result<(Vec<String>, Option<String>), Error> {
-        let names =
-            self.with(|values| values.keys().filter(|name| name.starts_with(prefix)).cloned().collect());
-        Ok((names, None))
-    }
+thread_local! {
+    static PICKLES: [&'static Cache; 2] = Cache::both(PickleSerializer::new());
+    static JSON: [&'static Cache; 2] = Cache::both(JsonSerializer);
 }
 
 fuzz_target!(|value: &[u8]| {
-    check(value, PickleSerializer, None);
-    check(value, PickleSerializer, Some(0));
-    check(value, JsonSerializer, None);
-    check(value, JsonSerializer, Some(0));
+    PICKLES.with(|both| both.map(|cache| check(cache, value, &PickleSerializer::new())));
+    JSON.with(|both| both.map(|cache| check(cache, value, &JsonSerializer)));
 });
 
-fn check<S: Serializer + Clone>(value: &[u8], serializer: S, compress_from: Option<usize>) {
-    let redis = Redis::default();
-    redis.with(|values| values.insert(NAME.to_owned(), value.to_vec()));
-    let mut store = CacheStore::new(redis.clone()).serializer(serializer.clone()).max_session_bytes(LIMIT);
-    if let Some(bytes) = compress_from {
-        store = store.compress_from(bytes);
+/// A cache in which another writer puts something, and a site whose sessions it has.
+struct Cache {
+    memory: Memory,
+    store: Store,
+    pages: Pages,
+    key: SessionKey,
+}
+
+impl Cache {
+    /// One that compresses nothing, and one that compresses everything.
+    fn both(serializer: impl Serializer) -> [&'static Self; 2] {
+        let codec = Codec::unsigned(serializer).max_session_bytes(LIMIT);
+        [codec.clone(), codec.compress_from(0)].map(|codec| {
+            let memory = Memory::new();
+            let store = Store::new(memory.clone(), codec);
+            let pages = Pages::new(store.clone(), SessionSettings::default());
+            kept(Self { memory, store, pages, key: SessionKey::parse(KNOWN).expect("a key") })
+        })
     }
-    let key = SessionKey::parse("abcdefgh").expect("a key");
-    let record = match (block_on(store.load(&key)).expect("a cache"), expected(value, &serializer)) {
-        (Loaded::Found(record), Some(items_of_it)) => {
-            assert_eq!(items(&record.data), items_of_it);
-            assert_eq!(record.seen.as_bytes(), value);
-            Some(record)
+
+    fn put(&self, value: &[u8]) {
+        block_on(self.memory.delete(&self.key)).expect("memory");
+        block_on(self.memory.insert(Insert::new(&self.key, value.to_vec(), far_away()))).expect("memory");
+    }
+
+    fn value(&self) -> Option<Vec<u8>> {
+        Some(block_on(self.memory.get(&self.key)).expect("memory")?.value?.to_vec())
+    }
+
+    fn open(&self) -> Session {
+        block_on(Session::open(&self.store, &self.key)).expect("it can be read").expect("it is there")
+    }
+
+    fn items(&self, key: &SessionKey) -> Option<Vec<(String, String)>> {
+        let entry = block_on(self.store.entry(key)).expect("memory").expect("it is there");
+        entry.data.as_ref().ok().map(items)
+    }
+}
+
+fn check(cache: &Cache, value: &[u8], serializer: &impl Serializer) {
+    cache.put(value);
+    let expected = expected(value, serializer);
+    let listed = block_on(cache.store.sessions().next()).expect("memory").expect("one session is there");
+    assert_eq!(listed.value.as_deref(), Some(value));
+    assert_eq!(listed.data.as_ref().ok().map(items), expected);
+    assert_eq!(cache.items(&cache.key), expected);
+    match (block_on(Session::open(&cache.store, &cache.key)), expected) {
+        (Ok(Some(session)), Some(before)) => {
+            saved_as_it_is(cache, &session, serializer, &before);
+            written(cache, value, &before);
         }
-        (Loaded::Unreadable(error), None) => {
+        (Err(error), None) => {
             assert!(error.is_unreadable() || error.is_too_large(), "{error}");
-            None
+            let beside = cache.pages.write_as_known();
+            assert_ne!(beside, KNOWN, "a write begins a session beside it");
+            assert_eq!(cache.value().as_deref(), Some(value), "what cannot be read was written over");
+            let beside = SessionKey::parse(&beside).expect("a key");
+            assert_eq!(cache.items(&beside), Some(vec![("who".to_owned(), "\"Ada\"".to_owned())]));
+            assert!(block_on(cache.memory.delete(&beside)).expect("memory"));
         }
-        (loaded, expected) => panic!("{loaded:?}, expected {expected:?}"),
-    };
-    let page = block_on(store.page(None)).expect("a cache");
-    let [listed] = &page.sessions[..] else { panic!("one session is there") };
-    match (&listed.data, &record) {
-        (Ok(data), Some(record)) => assert_eq!(data.to_json(), record.data.to_json()),
-        (Err(_), None) => {}
-        _ => panic!("listed otherwise than loaded"),
+        (opened, expected) => panic!("{opened:?}, expected {expected:?}"),
     }
-    match record {
-        Some(record) => {
-            let saved =
-                block_on(store.update(&key, &record.seen, &record.data, far_away())).expect("a cache");
-            match saved {
-                Outcome::Saved(seen) => assert_eq!(Some(seen.as_bytes()), redis.value(NAME).as_deref()),
-                other => panic!("{other:?}"),
-            }
-            let plain = serializer.dumps(&record.data).expect("it was written now").len();
-            assert!(redis.value(NAME).is_some_and(|value| value.len() <= plain));
-            match block_on(store.load(&key)).expect("a cache") {
-                Loaded::Found(again) => assert_eq!(items(&again.data), items(&record.data)),
-                other => panic!("{other:?}"),
-            }
-            // It was changed: who saw it before is too late.
-            if redis.value(NAME).as_deref() != Some(value) {
-                let late =
-                    block_on(store.update(&key, &record.seen, &record.data, far_away())).expect("a cache");
-                assert!(matches!(late, Outcome::Changed(_)));
-            }
-            block_on(written(&redis, &store, &key, Some(&items(&record.data))));
-        }
-        None => block_on(written(&redis, &store, &key, None)),
+}
+
+/// Saved without a change of its own, it is as it was, and not longer than without compression.
+fn saved_as_it_is(
+    cache: &Cache,
+    session: &Session,
+    serializer: &impl Serializer,
+    before: &[(String, String)],
+) {
+    let late = cache.open();
+    session.set_modified().expect("open");
+    if let Err(error) = block_on(session.save()) {
+        panic!("{error}");
     }
+    assert_eq!(cache.items(&cache.key).as_deref(), Some(before));
+    let listed = block_on(cache.store.entry(&cache.key)).expect("memory").expect("it is there");
+    let plain = serializer.dumps(&listed.data.expect("it was written now")).expect("the same again").len();
+    let stored = cache.value().expect("it is there");
+    assert!(stored.len() <= plain);
+    // Whoever saw it before is too late, and merges.
+    let change = Replace::new(&cache.key, "another value", far_away());
+    let refused = block_on(cache.memory.replace(change)).expect("memory");
+    assert!(matches!(refused, Replaced::Conflict(_)));
+    late.set_modified().expect("open");
+    block_on(late.save()).expect("the same again");
+    assert_eq!(cache.items(&cache.key).as_deref(), Some(before));
+    assert_eq!(cache.value(), Some(stored));
 }
 
 /// The same way without the store.
@@ -161,28 +132,18 @@ fn expected(value: &[u8], serializer: &impl Serializer) -> Option<Vec<(String, S
 }
 
 /// A visitor's request that writes.
-async fn written(
-    redis: &Redis,
-    store: &CacheStore<Redis>,
-    key: &SessionKey,
-    before: Option<&[(String, String)]>,
-) {
-    let value = redis.value(NAME);
-    let session = Session::open(store, key).await.expect("a cache");
+fn written(cache: &Cache, first: &[u8], before: &[(String, String)]) {
+    let (value, session) = (cache.value(), cache.open());
     session.insert("who", "Ada").expect("open");
-    if let Err(error) = session.save().await {
-        assert!(error.is_too_large() || error.is_value(), "{error}");
-        assert_eq!(redis.value(NAME), value);
+    if let Err(error) = block_on(session.save()) {
+        assert!(error.is_too_large() || error.is_value(), "{error} after {first:?}");
+        assert_eq!(cache.value(), value);
         return;
     }
-    let saved = session.session_key().expect("a saved session has a key");
-    assert_eq!(saved == *key, before.is_some());
-    if before.is_none() {
-        assert_eq!(redis.value(NAME), value, "what cannot be read was written over");
-    }
-    let Loaded::Found(record) = store.load(&saved).await.expect("a cache") else { panic!("it was saved") };
-    assert_eq!(record.data.get_json("who"), Some("\"Ada\""));
-    let others: Vec<_> = items(&record.data).into_iter().filter(|(key, _)| key != "who").collect();
-    let expected = before.unwrap_or_default().iter().filter(|(key, _)| key != "who").cloned();
+    assert_eq!(session.session_key().as_ref(), Some(&cache.key));
+    let (who, others): (Vec<_>, Vec<_>) =
+        cache.items(&cache.key).expect("it was saved").into_iter().partition(|(key, _)| key == "who");
+    assert_eq!(who, [("who".to_owned(), "\"Ada\"".to_owned())]);
+    let expected = before.iter().filter(|(key, _)| key != "who").cloned();
     assert_eq!(others, expected.collect::<Vec<_>>());
 }

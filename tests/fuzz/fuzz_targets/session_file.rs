@@ -10,24 +10,27 @@ use std::{
 };
 
 use actix_django_session::{
-    Session, SessionKey,
+    Session, SessionKey, SessionSettings, Store,
+    backend::{Backend as _, Files, Replace, Replaced},
     codec::Codec,
-    store::{FileStore, Loaded, Outcome, Seen, SessionStore as _},
 };
 use actix_django_session_fuzz::{
     block_on, far_away, items, kept,
     signing::{codec, signed, signed_before_3_1, signed_payload},
+    site::{KNOWN, Pages},
 };
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: usize = 1000;
 
 /// Larger files are not even read.
-const LARGEST_FILE: usize = 2 * LIMIT + 4096;
+const LARGEST_FILE: usize = LIMIT * 4 / 3 + 256;
 
 struct Directory {
     path: PathBuf,
-    store: FileStore,
+    files: Files,
+    store: Store,
+    pages: Pages,
     codec: Codec,
     key: SessionKey,
 }
@@ -53,8 +56,10 @@ impl Directory {
         let _ = fs::remove_dir_all(&path); // of a process that had this id
         fs::create_dir_all(&path).expect("a directory for temporary files");
         let codec = codec().read_legacy(true).max_session_bytes(LIMIT);
-        let store = block_on(FileStore::open(&path, codec.clone())).expect("it is there");
-        Self { path, store, codec, key: SessionKey::parse("abcdefgh").expect("a key") }
+        let files = block_on(Files::open(&path)).expect("it is there");
+        let store = Store::new(files.clone(), codec.clone());
+        let pages = Pages::new(store.clone(), SessionSettings::default());
+        Self { path, files, store, pages, codec, key: SessionKey::parse(KNOWN).expect("a key") }
     }
 
     fn check(&self, content: &[u8]) {
@@ -66,42 +71,42 @@ impl Directory {
             [] => Some(Vec::new()),
             _ => text.and_then(|text| self.codec.decode(text).ok()).map(|data| items(&data)),
         };
-        let loaded = block_on(self.store.load(&self.key)).expect("a disk");
-        let page = block_on(self.store.page(None)).expect("a disk");
-        let [listed] = &page.sessions[..] else { panic!("one file is there") };
+        let opened = block_on(Session::open(&self.store, &self.key));
+        let mut sessions = self.store.sessions();
+        let listed = block_on(sessions.next()).expect("a disk").expect("one file is there");
+        assert!(block_on(sessions.next()).expect("a disk").is_none());
         assert_eq!(listed.data.as_ref().ok().map(items), expected);
-        match loaded {
-            Loaded::Missing => {
-                assert!(listed.expires <= SystemTime::now());
+        let there = || fs::read(&file).ok();
+        match opened {
+            Ok(None) => {
+                assert!(listed.is_expired());
                 assert!(has_an_end(expected.as_deref()));
-                assert_eq!(fs::read(&file).ok().as_deref(), Some(content));
+                assert_eq!(there().as_deref(), Some(content));
                 assert_eq!(block_on(self.store.clear_expired()).expect("a disk"), 1);
                 assert!(!file.exists());
             }
-            Loaded::Unreadable(_) => {
+            Err(error) => {
+                assert!(error.is_unreadable() || error.is_too_large(), "{error}");
                 assert_eq!(expected, None);
-                self.write(None);
-                assert_eq!(
-                    fs::read(&file).ok().as_deref(),
-                    Some(content),
-                    "what cannot be read was written over"
-                );
+                assert_ne!(self.pages.write_as_known(), KNOWN, "a write begins a session beside it");
+                assert_eq!(there().as_deref(), Some(content), "what cannot be read was written over");
                 assert_eq!(block_on(self.store.clear_expired()).expect("a disk"), 0);
             }
-            Loaded::Found(record) => {
-                assert_eq!(Some(items(&record.data)), expected);
-                assert_eq!(record.seen.as_bytes(), content);
-                // What ends while this looks on has no one answer.
-                if record.expires > SystemTime::now() + Duration::from_secs(60) {
-                    let late = Seen::new("another text");
-                    let refused = block_on(self.store.update(&self.key, &late, &record.data, far_away()));
-                    assert!(matches!(refused.expect("a disk"), Outcome::Changed(_)));
-                    assert_eq!(fs::read(&file).ok().as_deref(), Some(content));
+            Ok(Some(session)) => {
+                let entry = block_on(self.store.entry(&self.key)).expect("a disk");
+                // What expires while this looks on has no one answer.
+                if listed.expires > SystemTime::now() + Duration::from_secs(60) {
+                    let entry = entry.expect("a live session");
+                    assert_eq!(entry.value.as_deref(), Some(content));
+                    assert_eq!(entry.data.as_ref().ok().map(items), expected);
+                    let late = Replace::new(&self.key, "another text", far_away()).value("x");
+                    let refused = block_on(self.files.replace(late)).expect("a disk");
+                    assert!(matches!(refused, Replaced::Conflict(_)));
+                    assert_eq!(there().as_deref(), Some(content));
                     assert_eq!(block_on(self.store.clear_expired()).expect("a disk"), 0);
-                    self.write(Some(&items(&record.data)));
+                    self.write(&session, &expected.expect("it was read"));
                 }
             }
-            _ => panic!("a new answer"),
         }
         for left in fs::read_dir(&self.path).expect("it is there") {
             let left = left.expect("a name").path();
@@ -112,21 +117,18 @@ impl Directory {
     }
 
     /// A visitor's request that writes.
-    fn write(&self, before: Option<&[(String, String)]>) {
-        let session = block_on(Session::open(&self.store, &self.key)).expect("a disk");
+    fn write(&self, session: &Session, before: &[(String, String)]) {
         session.insert("who", "Ada").expect("open");
         if let Err(error) = block_on(session.save()) {
             assert!(error.is_too_large(), "{error}");
             return;
         }
-        let key = session.session_key().expect("a saved session has a key");
-        assert_eq!(key == self.key, before.is_some());
-        let Loaded::Found(record) = block_on(self.store.load(&key)).expect("a disk") else {
-            panic!("it was saved")
-        };
-        assert_eq!(record.data.get_json("who"), Some("\"Ada\""));
-        let others: Vec<_> = items(&record.data).into_iter().filter(|(key, _)| key != "who").collect();
-        let expected = before.unwrap_or_default().iter().filter(|(key, _)| key != "who").cloned();
+        assert_eq!(session.session_key().as_ref(), Some(&self.key));
+        let entry = block_on(self.store.entry(&self.key)).expect("a disk").expect("it was saved");
+        let (who, others): (Vec<_>, Vec<_>) =
+            items(&entry.data.expect("ours")).into_iter().partition(|(key, _)| key == "who");
+        assert_eq!(who, [("who".to_owned(), "\"Ada\"".to_owned())]);
+        let expected = before.iter().filter(|(key, _)| key != "who").cloned();
         assert_eq!(others, expected.collect::<Vec<_>>());
     }
 }

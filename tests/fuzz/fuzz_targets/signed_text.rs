@@ -3,16 +3,29 @@
 
 #![no_main]
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use actix_django_session::{Error, codec::Codec, store::SessionData};
-use actix_django_session_fuzz::{
-    assert_encodes, items,
-    reference::{is_dict, latin1},
-    signing::{codec, signed, signed_before_3_1, signed_with_sha1},
+use actix_django_session::{
+    Error, SessionSettings, Store,
+    codec::{Codec, SessionData},
 };
+use actix_django_session_fuzz::{
+    assert_encodes, items, kept,
+    reference::{is_dict, latin1},
+    signing::{codec, seconds, signed, signed_before_3_1, signed_cookie, signed_with_sha1},
+    site::Pages,
+};
+use actix_web::http::header::HeaderValue;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use libfuzzer_sys::{Corpus, fuzz_target};
+
+const AGE: u64 = 14 * 24 * 60 * 60;
+
+thread_local! {
+    static PAGES: &'static Pages = {
+        kept(Pages::new(Store::signed_cookies(codec()), SessionSettings::default()))
+    };
+}
 
 fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(data) else { return Corpus::Reject };
@@ -55,7 +68,7 @@ fn with_a_signature(value: &str) {
         Ok(data) => {
             assert_eq!(of_old.expect("as today's").to_json(), data.to_json());
             assert_encodes(&codec(), data);
-            stamped(&text);
+            stamped(value, data);
             bounded(&text, data);
         }
         Err(error) => {
@@ -86,13 +99,27 @@ fn forged(text: &str) {
     assert!(codec().decode(&text[..text.len() - 1]).is_err_and(|error| error.is_bad_signature()));
 }
 
-fn stamped(text: &str) {
-    let (data, time) = codec().decode_stamped(text).expect("it was read before");
-    assert!(time >= SystemTime::UNIX_EPOCH);
-    // The same second again. Stamps behind the year 9999 are taken for its last moment.
-    let again = codec().encode_at(&data, time).expect("it was written before");
-    let again = codec().decode_stamped(&again).expect("ours").1;
-    assert!(time.duration_since(again).is_ok_and(|rest| rest < Duration::from_secs(1)));
+/// The same text as a cookie that is a session: its stamp decides how long, unless the session itself does.
+fn stamped(value: &str, data: &SessionData) {
+    let cookie = signed_cookie(value);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(&byte);
+    let (_, stamp) = value.rsplit_once(':').expect("it was read");
+    if data.get_json("_session_expiry").is_some()
+        || !cookie.bytes().all(is_plain)
+        || !(8..=4096).contains(&cookie.len())
+    {
+        return;
+    }
+    let line = HeaderValue::from_str(&format!("sessionid={cookie}")).expect("plain");
+    let answer = PAGES.with(|pages| pages.ask("/look", vec![line]));
+    let is_live = answer.set_cookie.is_empty();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // Before 1970 is 1970. What is later than any date is the last one.
+    let saved = if stamp.starts_with('-') { 0 } else { seconds(stamp.as_bytes()).unwrap_or(u64::MAX) };
+    let expires = saved.saturating_add(AGE);
+    if expires.abs_diff(now) > 60 {
+        assert_eq!(is_live, expires > now, "{cookie}: {answer:?}");
+    }
 }
 
 fn bounded(text: &str, data: &SessionData) {

@@ -1,6 +1,6 @@
 //! Changing a session that was read.
 
-use actix_django_session::store::SessionData;
+use actix_django_session::codec::SessionData;
 
 use crate::{items, reference::bare};
 

@@ -17,6 +17,11 @@ pub const STAMP: &str = "1r31eq";
 
 const SALT: &str = "django.contrib.sessions.SessionStore";
 
+/// That of the engine `signed_cookies`.
+const COOKIE_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
+
+const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// The codec that reads these.
 pub fn codec() -> Codec {
     Codec::new(SecretKey::new(SECRET))
@@ -24,7 +29,16 @@ pub fn codec() -> Codec {
 
 /// A text of today with a right signature, whatever it says: `body:stamp`.
 pub fn signed(value: &str) -> String {
-    let key = Sha256::digest(format!("{SALT}signer{SECRET}"));
+    signed_as(SALT, value)
+}
+
+/// The same as a cookie that is a session.
+pub fn signed_cookie(value: &str) -> String {
+    signed_as(COOKIE_SALT, value)
+}
+
+fn signed_as(salt: &str, value: &str) -> String {
+    let key = Sha256::digest(format!("{salt}signer{SECRET}"));
     let mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length is a key's").chain_update(value);
     format!("{value}:{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
@@ -49,6 +63,19 @@ pub fn signed_payload(payload: &[u8]) -> String {
 /// A zlib stream.
 pub fn signed_stream(stream: &[u8]) -> String {
     signed(&format!(".{}:{STAMP}", URL_SAFE_NO_PAD.encode(stream)))
+}
+
+/// What stands before the stamp of a text of ours, and the seconds that the stamp says.
+pub fn body_and_stamp(text: &[u8]) -> (&[u8], u64) {
+    let mut parts = text.rsplitn(3, |byte| *byte == b':').skip(1);
+    let stamp = seconds(parts.next().expect("a stamp")).expect("a number");
+    (parts.next().expect("a body"), stamp)
+}
+
+/// The number that these digits in base 62 are; none if it is too large, or they are none.
+pub fn seconds(stamp: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| DIGITS.iter().position(|digit| digit == byte);
+    stamp.iter().try_fold(0_u64, |sum, byte| sum.checked_mul(62)?.checked_add(digit(byte)? as u64))
 }
 
 fn sha1(key: &str, message: &[u8]) -> Vec<u8> {

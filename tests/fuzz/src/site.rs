@@ -3,8 +3,9 @@
 use std::{pin::Pin, rc::Rc};
 
 use actix_django_session::{
-    LazySession, Session, SessionKey, SessionMiddleware, SessionSettings,
-    store::{Loaded, MemoryStore, SessionData, SessionStore as _},
+    Error, LazySession, Session, SessionKey, SessionMiddleware, SessionSettings, Store,
+    backend::{Backend as _, Insert, Memory},
+    codec::{Codec, JsonSerializer, Serializer as _, SessionData},
 };
 use actix_web::{
     App, HttpResponse,
@@ -23,10 +24,13 @@ type Asking = Pin<Box<dyn Future<Output = Answer>>>;
 /// Asks for a page with these lines of `Cookie`. A service of actix has no name.
 type Ask = dyn Fn(&str, Vec<HeaderValue>) -> Asking;
 
-/// A site in this process.
+/// The pages of a site in this process: `/untouched`, `/look`, `/write` and `/flush`, as to the session.
+pub struct Pages(Box<Ask>);
+
+/// Pages, and the memory that has their sessions.
 pub struct Site {
-    ask: Box<Ask>,
-    store: MemoryStore,
+    pages: Pages,
+    memory: Memory,
 }
 
 /// What a browser gets, as far as it matters here.
@@ -40,11 +44,10 @@ pub struct Answer {
     pub page: String,
 }
 
-impl Site {
-    /// One whose pages are `/untouched`, `/look`, `/write` and `/flush`, as to the session.
-    pub fn new(settings: SessionSettings) -> Self {
-        let store = MemoryStore::new();
-        let middleware = SessionMiddleware::new(store.clone()).settings(settings).expect("a browser's");
+impl Pages {
+    /// Pages whose sessions are in this store.
+    pub fn new(store: Store, settings: SessionSettings) -> Self {
+        let middleware = SessionMiddleware::new(store).settings(settings).expect("a browser's");
         let app = App::new()
             .wrap(middleware)
             .route("/untouched", web::get().to(|| async { HttpResponse::Ok().body("untouched") }))
@@ -66,41 +69,56 @@ impl Site {
                 Answer { set_cookie, vary, page: format!("{status} {}", String::from_utf8_lossy(&body)) }
             })
         });
-        let site = Self { ask, store };
-        site.set_known(SessionData::from_json(r#"{"who":"Ada"}"#).expect("a dict"));
+        Self(ask)
+    }
+
+    /// Gets a page with these lines of `Cookie`.
+    pub fn ask(&self, path: &str, cookies: Vec<HeaderValue>) -> Answer {
+        block_on((self.0)(path, cookies))
+    }
+
+    /// Has the visitor write whose cookie is [`KNOWN`], and returns the key that he has then.
+    pub fn write_as_known(&self) -> String {
+        let answer = self.ask("/write", vec![HeaderValue::from_static("sessionid=abcdefgh")]);
+        assert_eq!(answer.page, "200 written");
+        let [line] = &answer.set_cookie[..] else { panic!("{answer:?}") };
+        let value = line.strip_prefix("sessionid=").and_then(|rest| rest.split(';').next());
+        value.expect("a cookie").to_owned()
+    }
+}
+
+impl Site {
+    /// A site with one visitor who is known.
+    pub fn new(settings: SessionSettings) -> Self {
+        let memory = Memory::new();
+        let store = Store::new(memory.clone(), Codec::unsigned(JsonSerializer));
+        let site = Self { pages: Pages::new(store, settings), memory };
+        site.set_known(&SessionData::from_json(r#"{"who":"Ada"}"#).expect("a dict"));
         site
     }
 
     /// What the known visitor's session holds from now on.
-    pub fn set_known(&self, data: SessionData) {
-        let key = key(KNOWN);
+    pub fn set_known(&self, data: &SessionData) {
+        let (key, value) = (key(KNOWN), JsonSerializer.dumps(data).expect("JSON"));
         block_on(async {
-            self.store.delete(&key).await.expect("memory");
-            self.store.create(&key, &data, far_away()).await.expect("memory");
+            self.memory.delete(&key).await.expect("memory");
+            self.memory.insert(Insert::new(&key, value, far_away())).await.expect("memory");
         });
     }
 
     /// Gets a page with these lines of `Cookie`.
     pub fn ask(&self, path: &str, cookies: Vec<HeaderValue>) -> Answer {
-        block_on((self.ask)(path, cookies))
+        self.pages.ask(path, cookies)
     }
 
     /// Whether there is a session under this key; then it is ended.
     pub fn end(&self, of: &str) -> bool {
-        block_on(self.store.delete(&key(of))).expect("memory")
-    }
-
-    /// What is stored under this key.
-    pub fn load(&self, of: &str) -> Option<SessionData> {
-        match block_on(self.store.load(&key(of))).expect("memory") {
-            Loaded::Found(record) => Some(record.data),
-            _ => None,
-        }
+        block_on(self.memory.delete(&key(of))).expect("memory")
     }
 
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
-        block_on(self.store.page(None)).expect("memory").sessions.len()
+        block_on(self.memory.list(None)).expect("memory").entries.len()
     }
 }
 
@@ -117,12 +135,12 @@ async fn look(session: Session) -> HttpResponse {
     HttpResponse::Ok().body(who.ok().flatten().unwrap_or_else(|| "nobody".to_owned()))
 }
 
-async fn write(session: Session) -> Result<HttpResponse, actix_django_session::Error> {
+async fn write(session: Session) -> Result<HttpResponse, Error> {
     session.insert("who", "Ada")?;
     Ok(HttpResponse::Ok().body("written"))
 }
 
-async fn flush(session: LazySession) -> Result<HttpResponse, actix_django_session::Error> {
-    session.flush().await?;
+async fn flush(session: LazySession) -> Result<HttpResponse, Error> {
+    session.flush()?;
     Ok(HttpResponse::Ok().body("flushed"))
 }

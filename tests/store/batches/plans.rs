@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use actix_django_session::{
-    PostgresStore, SessionKey,
-    store::{Loaded, Seen, SessionStore},
+    SessionKey,
+    backend::{Backend, Postgres, Replaced},
 };
 
 use super::{
-    MANY, all_are_deleted, all_hold, created, created_under, later, pooled, renamed, saved, store, updates,
+    MANY, all_are_deleted, all_are_renamed, all_are_updated, all_hold, insert_all, inserted, pooled,
+    postgres, touch,
 };
 use crate::support::postgres::{Database, PrivateServer};
 
@@ -21,11 +22,11 @@ fn statements(log: &str, beginning: &str) -> usize {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn concurrent_requests_take_few_statements() {
     let server = PrivateServer::start(&[("log_statement", "all")]);
-    let store = store(&server.url()).await;
-    let (keys, seen) = created(&store, MANY).await;
-    all_hold(&store, &keys, 0).await;
-    updates(&store, &keys, &seen, 1000).await.into_iter().for_each(|outcome| drop(saved(outcome)));
-    all_are_deleted(&store, &keys).await;
+    let postgres = postgres(&server.url()).await;
+    let keys = inserted(&postgres, MANY).await;
+    all_hold(&postgres, &keys, 0).await;
+    all_are_updated(&postgres, &keys, 0, 1000).await;
+    all_are_deleted(&postgres, &keys).await;
 
     let log = server.log();
     for (beginning, at_most) in [("INSERT", 5), ("SELECT session_key", 5), ("UPDATE", 5), ("DELETE", 5)] {
@@ -35,21 +36,21 @@ async fn concurrent_requests_take_few_statements() {
     assert_eq!(server.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
 }
 
-/// A plan is made once, and kept as long as nobody analyzes the table. If that was empty then, plans look equal that are not
-/// when it has grown.
+/// A plan is made once, and kept as long as nobody analyzes the table. If that was empty then, plans look
+/// equal that are not when it has grown.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_table_that_grows_is_not_read_as_a_whole() {
     let database = Database::fresh();
-    let store = store(database.url()).await;
+    let postgres = postgres(database.url()).await;
     database.query("ALTER TABLE django_session SET (autovacuum_enabled = off)");
     database.query("VACUUM ANALYZE django_session");
-    every_statement(&store).await;
+    every_statement(&postgres).await;
     database.query(
         "INSERT INTO django_session SELECT md5(n::text), 'x', now() + interval '1 hour' FROM generate_series(1, 50000) n",
     );
-    every_statement(&store).await;
-    drop(store);
+    every_statement(&postgres).await;
+    drop(postgres);
 
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let gone = async || {
@@ -66,18 +67,17 @@ async fn a_table_that_grows_is_not_read_as_a_whole() {
     assert_eq!(rows, 0, "rows were read one after the other");
 }
 
-/// Each that looks for sessions by their keys: for one, and for many.
-async fn every_statement(store: &PostgresStore) {
+/// Every statement that looks for sessions by their keys: for one, and for many.
+async fn every_statement(postgres: &Postgres) {
     for count in [1, 20] {
-        let (keys, seen) = created(store, count).await;
-        all_hold(store, &keys, 0).await;
-        assert!(store.exists(&keys[0]).await.unwrap());
-        let seen: Vec<Seen> = updates(store, &keys, &seen, 1000).await.into_iter().map(saved).collect();
-        let Loaded::Found(record) = store.load(&keys[0]).await.unwrap() else { panic!("gone") };
-        saved(store.touch(&keys[0], &seen[0], record.expires, later()).await.unwrap());
-        let new_keys = renamed(store, &keys, &seen, 2000).await;
-        all_hold(store, &new_keys, 2000).await;
-        all_are_deleted(store, &new_keys).await;
+        let keys = inserted(postgres, count).await;
+        all_hold(postgres, &keys, 0).await;
+        assert!(postgres.exists(&keys[0]).await.unwrap());
+        all_are_updated(postgres, &keys, 0, 1000).await;
+        assert_eq!(touch(postgres, &keys[0], 1000).await.unwrap(), Replaced::Done);
+        let new_keys = all_are_renamed(postgres, &keys, 1000, 2000).await;
+        all_hold(postgres, &new_keys, 2000).await;
+        all_are_deleted(postgres, &new_keys).await;
     }
 }
 
@@ -86,21 +86,21 @@ async fn every_statement(store: &PostgresStore) {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn keys_may_have_any_collation() {
     let database = Database::fresh();
-    let own = store(database.url()).await;
+    let own = postgres(database.url()).await;
     let of_the_application = pooled(database.url());
     for collation in ["C", "en-x-icu", "et-x-icu"] {
         database.query(&format!(
             "ALTER TABLE django_session ALTER session_key TYPE varchar(40) COLLATE \"{collation}\""
         ));
-        for store in [&own, &of_the_application] {
+        for postgres in [&own, &of_the_application] {
             println!("{collation}");
-            odd_keys(store).await;
+            odd_keys(postgres).await;
             database.query("TRUNCATE django_session");
         }
     }
 }
 
-async fn odd_keys(store: &PostgresStore) {
+async fn odd_keys(postgres: &Postgres) {
     // Estonian has z after s, English ignores punctuation at first and has capitals after small letters.
     let texts =
         ["zzzzzzzz", "tttttttt", "ssssssss", "Ssssssst", "ssssssss-", "ssssssss0", "~!@#$%^&*()", "00000000"];
@@ -113,10 +113,10 @@ async fn odd_keys(store: &PostgresStore) {
             }))
             .map(|text| SessionKey::parse(&text).expect("a key"))
             .collect();
-    let seen = created_under(store, &keys).await;
-    let seen: Vec<Seen> = updates(store, &keys, &seen, 1000).await.into_iter().map(saved).collect();
-    all_hold(store, &keys, 1000).await;
-    let new_keys = renamed(store, &keys, &seen, 2000).await;
-    all_hold(store, &new_keys, 2000).await;
-    all_are_deleted(store, &new_keys).await;
+    insert_all(postgres, &keys).await;
+    all_are_updated(postgres, &keys, 0, 1000).await;
+    all_hold(postgres, &keys, 1000).await;
+    let new_keys = all_are_renamed(postgres, &keys, 1000, 2000).await;
+    all_hold(postgres, &new_keys, 2000).await;
+    all_are_deleted(postgres, &new_keys).await;
 }

@@ -12,7 +12,9 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, SessionKey, SessionSettings, Store,
-    backend::{Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, Site as Settings},
+    backend::{
+        Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, SiteSettings as Settings,
+    },
 };
 use serde_json::{Value, json};
 
@@ -89,7 +91,7 @@ impl Backend for Counting {
 
     async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
         let replaced = self.postgres.replace(change).await?;
-        if matches!(replaced, Replaced::Changed(_)) {
+        if matches!(replaced, Replaced::Conflict(_)) {
             self.conflicts.fetch_add(1, Relaxed);
         }
         Ok(replaced)
@@ -111,8 +113,8 @@ impl Backend for Counting {
         self.postgres.clear_expired(limit).await
     }
 
-    fn with_site(&self, site: &Settings) -> Result<Option<Self>, Error> {
-        let adapted = self.postgres.with_site(site)?;
+    fn with_settings(&self, site: &Settings) -> Result<Option<Self>, Error> {
+        let adapted = self.postgres.with_settings(site)?;
         Ok(adapted.map(|postgres| Self { postgres, conflicts: self.conflicts.clone() }))
     }
 }

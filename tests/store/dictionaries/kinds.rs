@@ -45,7 +45,7 @@ impl<B: Backend> Kind<B> {
 
     /// The same under a new key.
     pub(super) async fn created(&self, json: &str, seconds: i64) -> SessionKey {
-        let key = self.backend.new_key(None);
+        let key = self.backend.generate_key(None);
         assert_eq!(self.create(&key, json, seconds).await.unwrap(), Inserted::Done);
         key
     }

@@ -65,7 +65,7 @@ async fn django_reads_what_we_write_and_we_what_django_writes() {
         let touched = directory.files.replace(Replace::new(&key, seen.clone(), then)).await.unwrap();
         for replaced in [save(&key, seen).await, touched] {
             match replaced {
-                Replaced::Changed(row) => {
+                Replaced::Conflict(row) => {
                     let data = codec.decode(row.value.unwrap()).unwrap();
                     assert_eq!(data.get_json("n"), Some("2"));
                 }

@@ -10,7 +10,7 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, Session, SessionKey, SessionSettings, Store,
-    backend::{Backend as _, Files, Insert, Inserted, Replace, Replaced, Site},
+    backend::{Backend as _, Files, Insert, Inserted, Replace, Replaced, SiteSettings},
     codec::{Codec, SessionData},
 };
 
@@ -35,9 +35,9 @@ async fn a_wrong_directory_is_an_error_at_once() {
     assert!(no_secret.is_configuration(), "{no_secret}");
     let files = Files::open(dir.path()).await.unwrap();
     let named = |name: &str| {
-        let mut site = Site::default();
+        let mut site = SiteSettings::default();
         site.cookie_name = name.into();
-        files.with_site(&site)
+        files.with_settings(&site)
     };
     for name in ["", "a/b", "a\0b", "a\\b", &"x".repeat(203)] {
         let error = named(name).unwrap_err();
@@ -153,7 +153,7 @@ async fn unreadable_files_are_left_alone() {
         let update = touch.clone().value(encoded("{}"));
         for change in [touch, update.clone(), update.new_key(&renamed)] {
             match directory.files.replace(change).await.unwrap() {
-                Replaced::Changed(row) => assert_eq!(row.value.as_deref(), (!large).then_some(bytes)),
+                Replaced::Conflict(row) => assert_eq!(row.value.as_deref(), (!large).then_some(bytes)),
                 other => panic!("{other:?}"),
             }
         }

@@ -14,7 +14,9 @@ use std::{
 
 use actix_django_session::{
     Error, SecretKey, Session, SessionKey, SessionSettings, Store,
-    backend::{Backend, Cursor, Files, Insert, Inserted, Page, Replace, Replaced, Row, Site, conformance},
+    backend::{
+        Backend, Cursor, Files, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings, conformance,
+    },
     codec::{Codec, SessionData},
 };
 
@@ -43,7 +45,7 @@ impl Directory {
         let dir = TempDir::new("file");
         let files = Files::open(dir.path()).await.unwrap();
         let store = Store::new(files.clone(), codec.clone()).with_settings(&settings).unwrap();
-        let files = files.with_site(&site(codec, &settings)).unwrap().unwrap();
+        let files = files.with_settings(&site(codec, &settings)).unwrap().unwrap();
         Self { dir, files, store }
     }
 
@@ -105,17 +107,17 @@ async fn count(dir: &Path, key: &SessionKey, times: usize) -> Result<(), Error> 
 }
 
 /// The site that a store with this codec and these settings passes to its backend.
-fn site(codec: Codec, settings: &SessionSettings) -> Site {
+fn site(codec: Codec, settings: &SessionSettings) -> SiteSettings {
     let told = Arc::default();
     Store::new(Listener(Arc::clone(&told)), codec).with_settings(settings).unwrap();
     told.lock().unwrap().clone().expect("a store adapts its backend")
 }
 
 /// A backend that only listens to its store.
-struct Listener(Arc<Mutex<Option<Site>>>);
+struct Listener(Arc<Mutex<Option<SiteSettings>>>);
 
 impl Backend for Listener {
-    fn with_site(&self, site: &Site) -> Result<Option<Self>, Error> {
+    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         *self.0.lock().unwrap() = Some(site.clone());
         Ok(None)
     }

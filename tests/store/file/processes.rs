@@ -88,8 +88,8 @@ async fn a_directory_without_rights_is_named_at_once() {
     let dir = TempDir::new("file");
     // Whom rights do not bind becomes somebody else, who may not get to where this program is.
     let program = dir.path().join("program");
-    // Copied by another program. While this one has the copy open for writing, a process that another test starts
-    // has it open too, and the copy cannot be run ("text file busy").
+    // Copied by another program. While this one has the copy open for writing, a process that another test
+    // starts has it open too, and the copy cannot be run ("text file busy").
     assert!(Command::new("cp").arg(this_program()).arg(&program).status().unwrap().success());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let sessions = dir.path().join("sessions");

@@ -1,9 +1,9 @@
-//! `PostgresStore` against a real server.
+//! Sessions in PostgreSQL, with a real server.
 
 mod outages;
 mod table;
 
-use actix_django_session::{PostgresStore, SecretKey, SessionSettings};
+use actix_django_session::{SecretKey, SessionSettings, Store};
 use serde_json::json;
 
 use crate::support::{http::Client, postgres::PrivateServer, site::Site};
@@ -12,8 +12,8 @@ fn secret() -> SecretKey {
     SecretKey::new("a secret that no log may hold")
 }
 
-async fn store(url: &str) -> PostgresStore {
-    let store = PostgresStore::connect(url, secret()).await.unwrap();
+async fn store(url: &str) -> Store {
+    let store = Store::connect(url, secret()).await.unwrap();
     store.create_table().await.unwrap();
     store
 }

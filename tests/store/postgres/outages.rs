@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_django_session::{
-    Session, SessionSettings,
-    store::{Loaded, SessionStore as _},
-};
+use actix_django_session::{Session, SessionSettings};
 use serde_json::json;
 
 use super::store;
@@ -64,9 +61,8 @@ fn a_connection_cut_in_between_is_replaced_and_nothing_is_done_twice() {
 fn a_server_that_hangs_answers_503_within_the_deadline() {
     let server = PrivateServer::start(&[]);
     let url = server.url();
-    let site = Site::start(SessionSettings::default(), async move || {
-        store(&url).await.deadline(Duration::from_millis(500))
-    });
+    let site =
+        Site::start(SessionSettings::default(), async move || store(&format!("{url}?deadline=0.5")).await);
     let mut client = Client::new();
     assert_eq!(client.post_json(&site.url("/ops"), &json!([["set", "a", 1]])).status, 200);
     server.pause();
@@ -86,7 +82,7 @@ fn a_server_that_hangs_answers_503_within_the_deadline() {
 async fn a_disconnected_client_frees_the_connection() {
     let database = Database::fresh();
     let store = store(database.url()).await;
-    let session = Session::create(&store);
+    let session = Session::new(&store);
     session.insert("a", &1).unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
@@ -95,12 +91,12 @@ async fn a_disconnected_client_frees_the_connection() {
     blocker.0.batch_execute("BEGIN; LOCK TABLE django_session").await.unwrap();
     for _ in 0..50 {
         // Dropped while the statement waits for the lock, as when a client hangs up.
-        let cut = tokio::time::timeout(Duration::from_millis(5), store.load(&key)).await;
+        let cut = tokio::time::timeout(Duration::from_millis(5), Session::open(&store, &key)).await;
         assert!(cut.is_err());
     }
     blocker.0.batch_execute("COMMIT").await.unwrap();
     let start = Instant::now();
-    assert!(matches!(store.load(&key).await.unwrap(), Loaded::Found(_)));
+    assert!(Session::open(&store, &key).await.unwrap().is_some());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
@@ -130,14 +126,14 @@ async fn clearing_skips_locked_rows() {
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn many_writers_of_one_session_all_answer_within_the_deadline() {
     let database = Database::fresh();
-    let store = store(database.url()).await.deadline(Duration::from_secs(1));
-    let session = Session::create(&store);
+    let store = store(&format!("{}?deadline=1", database.url())).await;
+    let session = Session::new(&store);
     session.insert("n", &0).unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
     let mut writers = Vec::new();
     for _ in 0..20 {
-        let session = Session::open(&store, &key).await.unwrap();
+        let session = Session::open(&store, &key).await.unwrap().unwrap();
         session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
         writers.push(session);
     }

@@ -233,7 +233,7 @@ async fn a_lost_reply() {
     lose("EVAL");
     assert!(matches!(cache.replace("a", b"1", b"2", soon).await.unwrap(), Replaced::Done) && lost());
     lose("EVAL");
-    assert!(matches!(cache.replace("a", b"1", b"3", soon).await.unwrap(), Replaced::Changed(_)) && lost());
+    assert!(matches!(cache.replace("a", b"1", b"3", soon).await.unwrap(), Replaced::Conflict(_)) && lost());
     lose("EVAL");
     assert!(matches!(cache.rename("a", b"2", "b", b"3", soon).await.unwrap(), Replaced::Done) && lost());
     lose("EVAL");

@@ -4,16 +4,16 @@ use std::{collections::HashMap, time::Duration};
 
 use actix_django_session::{
     SessionKey,
-    backend::{self, Backend, Cursor, Insert, Inserted, Replace, Replaced, Site, conformance},
+    backend::{self, Backend, Cursor, Insert, Inserted, Replace, Replaced, SiteSettings, conformance},
 };
 
 use super::{Cache, all_names, connect, in_seconds, is_store, key, stored};
 use crate::support::redis::{Redis, Reply};
 
 fn in_front(redis: &backend::Redis) -> backend::Redis {
-    let mut site = Site::default();
+    let mut site = SiteSettings::default();
     site.in_front = true;
-    redis.with_site(&site).unwrap().unwrap()
+    redis.with_settings(&site).unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -86,15 +86,15 @@ async fn a_page_is_bounded_in_bytes() {
 async fn values_above_the_limit_are_not_returned() {
     let redis = Redis::start(&[]);
     let cache = connect(&redis.url()).await;
-    let mut site = Site::default();
+    let mut site = SiteSettings::default();
     site.max_value_bytes = 100;
-    let bounded = Cache(cache.0.with_site(&site).unwrap().unwrap());
+    let bounded = Cache(cache.0.with_settings(&site).unwrap().unwrap());
     cache.add("fits", &[b'x'; 100], in_seconds(100)).await.unwrap();
     cache.add("large", &[b'x'; 101], in_seconds(100)).await.unwrap();
     assert_eq!(bounded.get("fits").await.unwrap().unwrap().value.unwrap().len(), 100);
     let row = bounded.get("large").await.unwrap().unwrap();
     assert!(row.value.is_none() && row.expires > in_seconds(80));
-    let Replaced::Changed(row) = bounded.replace("large", b"other", b"v", in_seconds(9)).await.unwrap()
+    let Replaced::Conflict(row) = bounded.replace("large", b"other", b"v", in_seconds(9)).await.unwrap()
     else {
         panic!()
     };
@@ -114,7 +114,7 @@ async fn a_touch_moves_the_expiry_or_deletes() {
     assert_eq!(cache.touch("a", b"v", in_seconds(1000)).await.unwrap(), Replaced::Done);
     assert_eq!(redis.command(&["GET", &stored("a")]), Reply::Text(b"v".to_vec()));
     assert!(redis.command(&["PTTL", &stored("a")]).int() > 900_000);
-    assert!(matches!(cache.touch("a", b"other", over).await.unwrap(), Replaced::Changed(_)));
+    assert!(matches!(cache.touch("a", b"other", over).await.unwrap(), Replaced::Conflict(_)));
     assert_eq!(cache.touch("a", b"v", over).await.unwrap(), Replaced::Done);
     assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
     assert_eq!(cache.touch("a", b"v", in_seconds(9)).await.unwrap(), Replaced::Gone);
@@ -160,10 +160,10 @@ async fn no_key_names_a_session_of_the_other_engine() {
 #[test]
 fn a_cache_in_front_waits_less_long() {
     let redis = backend::Redis::connect_lazy("redis://h").unwrap();
-    assert_eq!(Backend::timeout(&redis), Duration::from_secs(5));
-    assert_eq!(Backend::timeout(&in_front(&redis)), Duration::from_millis(500));
+    assert_eq!(Backend::save_timeout(&redis), Duration::from_secs(5));
+    assert_eq!(Backend::save_timeout(&in_front(&redis)), Duration::from_millis(500));
     let redis = backend::Redis::connect_lazy("redis://h?deadline=2").unwrap();
-    assert_eq!(Backend::timeout(&in_front(&redis)), Duration::from_secs(2));
+    assert_eq!(Backend::save_timeout(&in_front(&redis)), Duration::from_secs(2));
     let redis = redis.timeout(Duration::from_secs(3));
-    assert_eq!(Backend::timeout(&in_front(&redis)), Duration::from_secs(3));
+    assert_eq!(Backend::save_timeout(&in_front(&redis)), Duration::from_secs(3));
 }

@@ -83,7 +83,7 @@ async fn cluster() {
     for name in ["s.1", "s.2", "{s}1", "{s}2", "{}s", "a{s}{b}"] {
         // The new key has the same slot, and so the session can be renamed.
         let old_key = key(name);
-        let new_key = cache.0.new_key(Some(&old_key));
+        let new_key = cache.0.generate_key(Some(&old_key));
         let new_name = format!(":1:django.contrib.sessions.cache{}", new_key.as_str());
         assert_eq!(cluster.keyslot(&new_name), cluster.keyslot(&stored(name)), "{name}");
         cache.add(name, b"v", in_seconds(100)).await.unwrap();

@@ -79,12 +79,12 @@ async fn compare_and_set() {
 
     cache.add("a", b"one\0", soon).await.unwrap();
     for seen in [&b"one"[..], b"one\0\0", b"ONE\0", b""] {
-        let Replaced::Changed(there) = cache.replace("a", seen, b"two", soon).await.unwrap() else {
+        let Replaced::Conflict(there) = cache.replace("a", seen, b"two", soon).await.unwrap() else {
             panic!()
         };
         assert_eq!(there.value.unwrap(), &b"one\0"[..]);
         assert!(there.expires > in_seconds(80) && there.expires < in_seconds(101));
-        assert!(matches!(cache.rename("a", seen, "b", b"two", soon).await.unwrap(), Replaced::Changed(_)));
+        assert!(matches!(cache.rename("a", seen, "b", b"two", soon).await.unwrap(), Replaced::Conflict(_)));
     }
     assert!(matches!(cache.replace("a", b"one\0", b"two", in_seconds(1000)).await.unwrap(), Replaced::Done));
     assert_eq!(value(&cache, "a").await, text("two"));
@@ -114,7 +114,7 @@ async fn expired_values_are_not_stored() {
     assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
     cache.add("a", b"v", soon).await.unwrap();
     assert!(!cache.add("a", b"w", over).await.unwrap());
-    assert!(matches!(cache.replace("a", b"other", b"w", over).await.unwrap(), Replaced::Changed(_)));
+    assert!(matches!(cache.replace("a", b"other", b"w", over).await.unwrap(), Replaced::Conflict(_)));
     assert!(matches!(cache.replace("a", b"v", b"w", over).await.unwrap(), Replaced::Done));
     assert_eq!(redis.command(&["DBSIZE"]), Reply::Int(0));
     cache.add("a", b"v", soon).await.unwrap();
@@ -142,7 +142,7 @@ async fn many_at_once_and_from_many_runtimes() {
                 let next = (n + 1).to_string();
                 match cache.replace("n", &value, next.as_bytes(), in_seconds(100)).await.unwrap() {
                     Replaced::Done => break,
-                    Replaced::Changed(there) => row = there,
+                    Replaced::Conflict(there) => row = there,
                     other => panic!("{other:?}"),
                 }
             }

@@ -26,10 +26,10 @@ impl Severity {
 
 struct Finding {
     severity: Severity,
-    /// The subject of the check: `index`, `clock`.
+    /// What was checked: `index`, `clock`.
     about: &'static str,
     found: String,
-    /// Advice.
+    /// What to do about it.
     advice: Option<String>,
 }
 
