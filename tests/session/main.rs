@@ -1,4 +1,4 @@
-//! One visitor's session, as an application uses it: the object, the middleware, saves that meet, sessions in cookies.
+//! The session of one visitor: the object, the middleware, concurrent saves, sessions in cookies, opening stores.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

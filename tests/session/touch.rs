@@ -1,4 +1,4 @@
-//! Sessions that nobody changed: let live on now and then, with dates that leave the index alone, and ended unseen.
+//! Unchanged sessions: renewed now and then, with dates that spare the index, and deleted without a load.
 
 use std::time::Duration;
 
