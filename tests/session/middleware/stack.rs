@@ -160,7 +160,7 @@ fn a_web_socket_is_upgraded_and_uses_the_session_by_its_key() {
         let key = session.session_key().unwrap();
         let (response, mut socket, _) = actix_ws::handle(&req, body)?;
         actix_web::rt::spawn(async move {
-            let session = Session::open(&**store, &key).await.unwrap().unwrap();
+            let session = Session::open(&store, &key).await.unwrap().unwrap();
             session.insert("later", &true).unwrap();
             session.save().await.unwrap();
             socket.text(session.keys().join(",")).await.unwrap();

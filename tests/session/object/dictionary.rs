@@ -95,7 +95,7 @@ async fn raw_json_with_blanks_and_other_letters_stays_what_it_is() {
     let codec = Codec::new(actix_django_session::SecretKey::new("x"));
     let mut data = SessionData::from_json("{\"é\":\"€\"}").unwrap();
     data.set_json("b", "\"😀\"").unwrap();
-    let back = codec.decode(&codec.encode(&data).unwrap()).unwrap();
+    let back = codec.decode(codec.encode(&data).unwrap()).unwrap();
     assert_eq!(back.get_json("é"), Some(r#""\u20ac""#));
     assert_eq!(back.get_json("b"), Some(r#""\ud83d\ude00""#));
 }
