@@ -110,7 +110,7 @@ async fn a_page_is_bounded_in_rows_and_in_bytes() {
     assert_eq!(pages(&limited(&postgres, 1000)).await, [10], "what is not read has no bytes");
     fill(6 << 20, 3);
     assert_eq!(pages(&postgres).await, [1, 1, 1, 0]);
-    // Whatever cannot be a key is no session's.
+    // A key that no session can have is left out.
     database.query("UPDATE django_session SET session_key = 'short' WHERE session_key LIKE '%1'");
     assert_eq!(pages(&postgres).await.iter().sum::<usize>(), 2);
 }
@@ -134,7 +134,7 @@ async fn a_value_that_is_not_utf8_is_an_error() {
     assert!(error.is_store(), "{error}");
 }
 
-/// A batch begins where the last full one ended, so that the index entries of deleted rows are not read
+/// A batch begins where the last full one stopped, so that the index entries of deleted rows are not read
 /// again.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]

@@ -18,7 +18,7 @@ async fn store(url: &str) -> Store {
     store
 }
 
-/// What the server logged as executed, without the checks and DDL of the test itself.
+/// The statements that the server logged as executed, without the checks and DDL of the test itself.
 fn statements(log: &str) -> Vec<String> {
     let executed = log.lines().filter_map(|line| line.split_once("execute ").map(|(_, rest)| rest));
     executed.map(|rest| rest.split_once(": ").map_or(rest, |(_, sql)| sql).to_owned()).collect()
