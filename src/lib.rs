@@ -98,6 +98,7 @@
 
 pub mod backend;
 pub mod codec;
+mod datetime;
 mod error;
 mod key;
 mod session;

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{
     Error, SessionKey,
-    codec::datetime::{fromisoformat, naive_isoformat},
+    datetime::{fromisoformat, naive_isoformat},
 };
 
 /// SQLite lets one connection write at a time, so more connections would only wait for each other.

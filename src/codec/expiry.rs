@@ -2,11 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{
-    EXPIRY_KEY, SessionData,
-    datetime::{from_micros, fromisoformat, micros},
-    json,
-};
+use super::{EXPIRY_KEY, SessionData, json};
+use crate::datetime::{from_micros, fromisoformat, micros};
 
 /// The value of `_session_expiry`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,6 @@
 mod base64;
 pub(crate) mod compress;
 mod data;
-pub(crate) mod datetime;
 pub(crate) mod expiry;
 pub(crate) mod json;
 mod legacy;
@@ -34,7 +33,7 @@ pub use self::{
     data::SessionData,
     serializer::{JsonSerializer, Serializer},
 };
-use crate::Error;
+use crate::{Error, datetime};
 
 /// The class name in the salt: every one of Django's own engines calls its class so.
 const CLASS: &str = "SessionStore";

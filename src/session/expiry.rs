@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 use crate::{
     codec::{
         SessionData,
-        datetime::{from_micros, isoformat, micros},
         expiry::{self, StoredExpiry, stored_expiry},
         json,
     },
+    datetime::{from_micros, isoformat, micros},
     settings::ExpiryPolicy,
 };
 

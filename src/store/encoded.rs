@@ -7,9 +7,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::record::{Loaded, Record, Saved, Update, Version};
+use super::record::{Loaded, Record, Saved, SessionEntry, Update, Version};
 use crate::{
-    Error, SessionEntry, SessionKey, SessionSettings,
+    Error, SessionKey, SessionSettings,
     backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, SiteSettings},
     codec::{Codec, SessionData, expiry},
 };

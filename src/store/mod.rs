@@ -25,10 +25,7 @@ use self::{
     record::{Loaded, Saved, Update, Version},
     signed_cookies::SignedCookies,
 };
-pub use self::{
-    sessions::{SessionEntry, Sessions},
-    sweeper::Sweeper,
-};
+pub use self::{record::SessionEntry, sessions::Sessions, sweeper::Sweeper};
 use crate::{
     Error, SessionKey, SessionSettings,
     backend::{Backend, Cursor, Page},

@@ -1,10 +1,13 @@
-//! The store's results for the session layer: dictionaries with the version that the next save compares.
+//! Results of the store: dictionaries with the version that the next save compares, and entries of a listing.
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use bytes::Bytes;
 
-use crate::{Error, SessionKey, codec::SessionData};
+use crate::{
+    Error, SessionKey,
+    codec::{SessionData, json},
+};
 
 /// The result of a load.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ pub(crate) enum Version {
     Cached(Bytes),
 }
 
-impl std::fmt::Debug for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Version(…)")
     }
 }
@@ -77,5 +80,45 @@ impl Loaded {
             Self::Missing => Saved::Gone,
             Self::Unreadable(error) => Saved::Unreadable(error),
         }
+    }
+}
+
+/// Where Django's login keeps the user's id.
+const USER_KEY: &str = "_auth_user_id";
+
+/// A session as a listing shows it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SessionEntry {
+    /// Its key.
+    pub key: SessionKey,
+    /// When it expires or has expired.
+    pub expires: SystemTime,
+    /// The stored bytes; `None` if they are too large to be read or could not be read.
+    pub value: Option<Bytes>,
+    /// The dictionary, or why it cannot be read.
+    pub data: Result<SessionData, Error>,
+}
+
+impl SessionEntry {
+    /// Returns whether it has expired.
+    pub fn is_expired(&self) -> bool {
+        self.expires <= SystemTime::now()
+    }
+
+    /// Returns the id of the user who is logged in, as Django stores it: text.
+    pub fn user_id(&self) -> Option<String> {
+        let data = self.data.as_ref().ok()?;
+        json::from_json(data.get_json(USER_KEY)?).ok()
+    }
+}
+
+/// Does not show the bytes, which belong to a visitor.
+impl fmt::Debug for SessionEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionEntry")
+            .field("expires", &self.expires)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
     }
 }

@@ -3,60 +3,13 @@
 use std::{
     collections::{HashSet, VecDeque},
     fmt,
-    time::SystemTime,
 };
 
-use bytes::Bytes;
-
-use super::Store;
-use crate::{
-    Error, SessionKey,
-    backend::Cursor,
-    codec::{SessionData, json},
-};
+use super::{SessionEntry, Store};
+use crate::{Error, SessionKey, backend::Cursor};
 
 /// Passes over all sessions, for a user who gets new ones all the time.
 const PASSES: usize = 10;
-
-/// Where Django's login keeps the user's id.
-const USER_KEY: &str = "_auth_user_id";
-
-/// A session as a listing shows it.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct SessionEntry {
-    /// Its key.
-    pub key: SessionKey,
-    /// When it expires or has expired.
-    pub expires: SystemTime,
-    /// The stored bytes; `None` if they are too large to be read or could not be read.
-    pub value: Option<Bytes>,
-    /// The dictionary, or why it cannot be read.
-    pub data: Result<SessionData, Error>,
-}
-
-impl SessionEntry {
-    /// Returns whether it has expired.
-    pub fn is_expired(&self) -> bool {
-        self.expires <= SystemTime::now()
-    }
-
-    /// Returns the id of the user who is logged in, as Django stores it: text.
-    pub fn user_id(&self) -> Option<String> {
-        let data = self.data.as_ref().ok()?;
-        json::from_json(data.get_json(USER_KEY)?).ok()
-    }
-}
-
-/// Does not show the bytes, which belong to a visitor.
-impl fmt::Debug for SessionEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionEntry")
-            .field("expires", &self.expires)
-            .field("data", &self.data)
-            .finish_non_exhaustive()
-    }
-}
 
 /// All sessions of a store, one after the other, with one page of them in memory. Made by
 /// [`Store::sessions`].

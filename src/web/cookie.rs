@@ -7,7 +7,7 @@ use cookie::SameSite;
 
 use crate::{
     SessionSettings,
-    codec::datetime::{from_micros, micros},
+    datetime::{from_micros, micros},
 };
 
 /// The value of the session cookie as Django reads it: the last one of its name, unquoted.

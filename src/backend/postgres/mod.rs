@@ -34,7 +34,7 @@ use self::{
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{
     Error, SessionKey,
-    codec::datetime::{from_micros, micros},
+    datetime::{from_micros, micros},
 };
 
 /// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services.

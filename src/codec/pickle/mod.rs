@@ -141,11 +141,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::codec::{
-        EXPIRY_KEY,
+    use crate::{
+        codec::{
+            EXPIRY_KEY, expiry,
+            members::{Fragment, PickledValue},
+        },
         datetime::from_micros,
-        expiry,
-        members::{Fragment, PickledValue},
     };
 
     /// Django up to 4.0 stores the datetime itself, later versions its text.
