@@ -178,7 +178,7 @@ async fn a_writer_that_makes_the_session_too_large_fails_alone() {
     assert_eq!(list(&open(&store, &key).await), ["created", "one", "two", "three", "four"]);
 }
 
-/// A new key among them: writers before it are saved under it, writers after it learn that the session is gone.
+/// A new key among them: writers before it are saved under it, writers after it find the session gone.
 #[actix_web::test]
 async fn cycle_key_waits_its_turn() {
     let scene = Scene::new().await;

@@ -1,4 +1,4 @@
-//! The session of one visitor: the object, the middleware, concurrent saves, sessions in cookies, opening stores.
+//! The session of one visitor: the object, the middleware, concurrent saves, cookies, opening stores.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,19 +1,15 @@
 //! Outside a request: all sessions of a store, those of one user, and the sweeper.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use actix_django_session::{
-    Error, SecretKey, Session, SessionKey, Store, Sweeper,
-    backend::{Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row},
-};
+use actix_django_session::{Error, Session, SessionKey, Store, Sweeper, backend::Postgres};
 
-use crate::support::{gate::Gated, postgres::Database, stores};
+use crate::support::{
+    gate::Gated,
+    postgres::Database,
+    scripted::{Scripted, Step},
+    stores,
+};
 
 async fn session_of(store: &Store, user: Option<&str>) -> SessionKey {
     let session = Session::new(store);
@@ -82,61 +78,29 @@ async fn rows_that_cannot_be_read_are_shown_as_such() {
     assert_eq!((readable, unreadable), (1, 2000));
 }
 
-/// Fails as often as it is told, then clears.
-struct Failing {
-    failures: u32,
-    calls: Arc<AtomicU32>,
-}
-
-impl Backend for Failing {
-    async fn get(&self, _: &SessionKey) -> Result<Option<Row>, Error> {
-        Ok(None)
-    }
-
-    async fn insert(&self, _: Insert<'_>) -> Result<Inserted, Error> {
-        Ok(Inserted::KeyTaken)
-    }
-
-    async fn replace(&self, _: Replace<'_>) -> Result<Replaced, Error> {
-        Ok(Replaced::Gone)
-    }
-
-    async fn delete(&self, _: &SessionKey) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    async fn list(&self, _: Option<Cursor>) -> Result<Page, Error> {
-        Ok(Page::new(Vec::new(), None))
-    }
-
-    async fn clear_expired(&self, _: u32) -> Result<u64, Error> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        if call < self.failures { Err(Error::store("the store is away")) } else { Ok(1) }
-    }
-}
-
-async fn wait_for(calls: &AtomicU32, at_least: u32) {
+async fn wait_for_sweeps(scripted: &Scripted, at_least: usize) {
     for _ in 0..1000 {
-        if calls.load(Ordering::SeqCst) >= at_least {
+        if scripted.count("clear") >= at_least {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the sweeper swept {} times, not {at_least}", calls.load(Ordering::SeqCst));
+    panic!("the sweeper swept {} times, not {at_least}", scripted.count("clear"));
 }
 
 #[actix_web::test]
 async fn the_sweeper_survives_errors_and_stops_when_dropped() {
-    let calls = Arc::new(AtomicU32::new(0));
-    let failing = Failing { failures: 3, calls: calls.clone() };
-    let store = Store::new(failing, SecretKey::new("a secret"));
-    let sweeper = Sweeper::start(&store, Duration::from_millis(5));
-    wait_for(&calls, 6).await;
+    let scripted = Scripted::memory();
+    for _ in 0..3 {
+        scripted.then("clear", Step::Fail(|| Error::store("the store is away")));
+    }
+    let sweeper = Sweeper::start(&scripted.store(), Duration::from_millis(5));
+    wait_for_sweeps(&scripted, 6).await;
     drop(sweeper);
     tokio::task::yield_now().await;
-    let then = calls.load(Ordering::SeqCst);
+    let then = scripted.count("clear");
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(calls.load(Ordering::SeqCst), then);
+    assert_eq!(scripted.count("clear"), then);
 }
 
 #[actix_web::test]

@@ -9,7 +9,7 @@ use std::{
 
 use actix_django_session::{
     Error, SessionKey, Store,
-    backend::{Backend, Cursor, Insert, Inserted, Memory, Page, Replace, Replaced, Row},
+    backend::{Backend, Cursor, Insert, Inserted, Memory, Page, Replace, Replaced, Row, SiteSettings},
     codec::{Codec, JsonSerializer},
 };
 
@@ -179,8 +179,21 @@ impl<B: Backend + Clone> Backend for Scripted<B> {
         self.backend.clear_expired(limit).await
     }
 
+    async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
+        self.backend.exists(key).await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.backend.check().await
+    }
+
     fn save_timeout(&self) -> Duration {
         self.backend.save_timeout()
+    }
+
+    fn with_settings(&self, settings: &SiteSettings) -> Result<Option<Self>, Error> {
+        let adapted = self.backend.with_settings(settings)?;
+        Ok(adapted.map(|backend| Self { backend, script: self.script.clone() }))
     }
 }
 

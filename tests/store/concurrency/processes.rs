@@ -2,20 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use actix_django_session::{
-    Error, SecretKey, SessionKey, SessionSettings, Store,
-    backend::{
-        Backend, Cursor, Insert, Inserted, Page, Postgres, Replace, Replaced, Row, SiteSettings as Settings,
-    },
-};
+use actix_django_session::{SecretKey, SessionSettings, Store, backend::Postgres};
 use serde_json::{Value, json};
 
 use super::{SECRET, run};
@@ -25,6 +17,7 @@ use crate::support::{
     http::Client,
     postgres::Database,
     process::{self, Process},
+    scripted::Scripted,
     site::Site,
     stores,
 };
@@ -58,65 +51,17 @@ fn serve(database_url: String) {
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_ansi(false)
         .init();
-    let conflicts = Arc::new(AtomicU64::new(0));
-    let counter = conflicts.clone();
-    let site = Site::start_with(WORKERS, SessionSettings::default(), async move || {
-        let postgres = Postgres::connect(&database_url).await.unwrap();
-        Store::new(Counting { postgres, conflicts: counter }, SecretKey::new(SECRET))
-    });
+    let scripted = Scripted::new(Postgres::connect_lazy(&database_url).unwrap());
+    let store = Store::new(scripted.clone(), SecretKey::new(SECRET));
+    let site = Site::start_with(WORKERS, SessionSettings::default(), async move || store);
     let mut said = 0;
     process::serve_until_orphaned(site.port(), || {
-        let now = conflicts.load(Relaxed);
+        let now = scripted.conflicts();
         if now != said {
             println!("[conflicts {now}]");
             said = now;
         }
     });
-}
-
-/// A backend that counts how often another writer was faster.
-struct Counting {
-    postgres: Postgres,
-    conflicts: Arc<AtomicU64>,
-}
-
-impl Backend for Counting {
-    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
-        self.postgres.get(key).await
-    }
-
-    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
-        self.postgres.insert(new).await
-    }
-
-    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
-        let replaced = self.postgres.replace(change).await?;
-        if matches!(replaced, Replaced::Conflict(_)) {
-            self.conflicts.fetch_add(1, Relaxed);
-        }
-        Ok(replaced)
-    }
-
-    async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.postgres.delete(key).await
-    }
-
-    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
-        self.postgres.list(after).await
-    }
-
-    async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.postgres.exists(key).await
-    }
-
-    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
-        self.postgres.clear_expired(limit).await
-    }
-
-    fn with_settings(&self, site: &Settings) -> Result<Option<Self>, Error> {
-        let adapted = self.postgres.with_settings(site)?;
-        Ok(adapted.map(|postgres| Self { postgres, conflicts: self.conflicts.clone() }))
-    }
 }
 
 /// Without the variable this is a test of the mechanism: it starts itself, and the other process must
