@@ -67,8 +67,8 @@ impl SessionMiddleware {
     /// Django's `process_response`, as far as it can fail.
     async fn respond(&self, lazy: &LazySession, response: &mut HttpResponse) -> Result<(), Error> {
         let settings = self.store.settings();
-        if lazy.has_pending() {
-            lazy.load().await?;
+        if lazy.has_pending() && !response.status().is_server_error() {
+            lazy.load().await?; // which makes the pending changes
         }
         let loaded = lazy.loaded();
         let accessed = loaded.as_ref().is_some_and(Session::accessed);
