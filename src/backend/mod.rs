@@ -255,7 +255,7 @@ pub enum Replaced {
 }
 
 /// An opaque position for the next call of [`Backend::list`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(String);
 
 impl Cursor {
@@ -267,6 +267,13 @@ impl Cursor {
     /// Returns what the backend gave to [`new`](Self::new).
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Does not show the position, which may be a session key.
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cursor(…)")
     }
 }
 

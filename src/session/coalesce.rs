@@ -119,19 +119,19 @@ impl WriteQueue {
         COUNT.fetch_add(1, Ordering::Relaxed);
         // A task of its own, since the request that opened the queue may be dropped. Not spawned while the
         // queues are locked: a runtime that is stopping drops it at once, and that closes the queue.
-        tokio::spawn(Open { queue: self.clone(), latest, closed: false }.serve());
+        tokio::spawn(QueueWorker { queue: self.clone(), latest, closed: false }.serve());
     }
 }
 
 /// A queue at work. While it exists, no other is opened for the session.
-struct Open {
+struct QueueWorker {
     queue: WriteQueue,
     latest: Latest,
     /// Another one may have been opened since.
     closed: bool,
 }
 
-impl Drop for Open {
+impl Drop for QueueWorker {
     /// Tells those who still wait that the runtime has stopped.
     fn drop(&mut self) {
         if !self.closed {
@@ -140,7 +140,7 @@ impl Drop for Open {
     }
 }
 
-impl Open {
+impl QueueWorker {
     fn close(&mut self, queues: &mut Queues) {
         self.closed = true;
         queues.remove(&self.queue.id());
@@ -186,7 +186,7 @@ impl Open {
                 return;
             }
             let (saved, written) = match self.latest.take() {
-                None => (store.load(key).await.map(Loaded::refused), None),
+                None => (store.load(key).await.map(Loaded::not_saved), None),
                 Some((version, mut data)) => {
                     writers = Writer::apply_all(writers, &mut data);
                     let Some(last) = writers.last() else {

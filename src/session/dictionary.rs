@@ -99,7 +99,8 @@ impl Session {
     /// stored.
     ///
     /// Unlike that of [`update`](Self::update), the returned value is final: of concurrent increments each
-    /// gets a number of its own. It costs a save, and other changes of this session are saved with it.
+    /// gets a number of its own. It costs a save, and other changes of this session are saved with it. With
+    /// signed cookies, which no server has, concurrent requests can get the same number.
     ///
     /// Errors as [`save`](Self::save); the change is then kept, and is saved with the response unless that is
     /// a 5xx.

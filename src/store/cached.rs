@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{
-    encoded::Encoded,
+    encoded::EncodedBackend,
     lease::{Lease, LeasedCache, Lookup},
     record::{Loaded, Record, Saved, Update, Version},
 };
@@ -16,11 +16,11 @@ use crate::{Error, SessionKey, SessionSettings, codec::SessionData};
 #[derive(Clone)]
 pub(super) struct Cached {
     cache: LeasedCache,
-    pub(super) database: Encoded,
+    pub(super) database: EncodedBackend,
 }
 
 impl Cached {
-    pub(super) fn new(cache: Encoded, database: Encoded) -> Self {
+    pub(super) fn new(cache: EncodedBackend, database: EncodedBackend) -> Self {
         Self { cache: LeasedCache::new(cache), database }
     }
 
@@ -145,7 +145,7 @@ impl Cached {
         let Some(value) = cached(version) else { return Ok(Ok(version.clone())) };
         Ok(match self.database.load(key).await? {
             Loaded::Found(row) if self.cache.is_same(value, &row.data) => Ok(row.version),
-            other => Err(other.refused()),
+            other => Err(other.not_saved()),
         })
     }
 }

@@ -15,12 +15,12 @@ use crate::{
 };
 
 #[derive(Clone)]
-pub(super) struct Encoded {
+pub(super) struct EncodedBackend {
     pub(super) backend: Arc<dyn DynBackend>,
     pub(super) codec: Codec,
 }
 
-impl Encoded {
+impl EncodedBackend {
     pub(super) fn new(backend: impl Backend, codec: Codec) -> Self {
         Self { backend: Arc::new(backend), codec }
     }
@@ -36,6 +36,7 @@ impl Encoded {
     }
 
     pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
+        self.codec.check()?; // a setting that cannot be right is not a session that cannot be read
         Ok(self.backend.get(key).await?.map_or(Loaded::Missing, |row| self.loaded(row)))
     }
 
@@ -76,7 +77,7 @@ impl Encoded {
 
     pub(super) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
         let Version::Stored(expected) = update.version else {
-            return Ok(self.load(update.key).await?.refused());
+            return Ok(self.load(update.key).await?.not_saved());
         };
         let value = Bytes::from(self.codec.encode(update.data)?);
         let mut change = Replace::new(update.key, expected.clone(), update.expires).value(value.clone());
@@ -92,7 +93,7 @@ impl Encoded {
         expires: SystemTime,
     ) -> Result<Saved, Error> {
         let Version::Stored(expected) = version else {
-            return Ok(self.load(key).await?.refused());
+            return Ok(self.load(key).await?.not_saved());
         };
         self.replace(Replace::new(key, expected.clone(), expires), expected.clone()).await
     }
@@ -103,7 +104,7 @@ impl Encoded {
         Ok(match self.backend.replace(change).await? {
             Replaced::Done => Saved::Done(key.clone(), Version::Stored(value)),
             Replaced::KeyTaken => Saved::KeyTaken,
-            Replaced::Conflict(row) => self.loaded(row).refused(),
+            Replaced::Conflict(row) => self.loaded(row).not_saved(),
             Replaced::Gone => Saved::Gone,
             Replaced::Unknown => {
                 return Err(Error::store(

@@ -18,7 +18,7 @@ use rand::RngExt as _;
 use tokio::task::AbortHandle;
 
 use super::{
-    encoded::Encoded,
+    encoded::EncodedBackend,
     record::{Loaded, Record},
 };
 use crate::{
@@ -38,7 +38,7 @@ const MAX_OUTDATED: usize = 10_000;
 
 #[derive(Clone)]
 pub(super) struct LeasedCache {
-    cache: Encoded,
+    cache: EncodedBackend,
     health: Arc<Mutex<Health>>,
 }
 
@@ -77,7 +77,7 @@ impl Lease {
 }
 
 impl LeasedCache {
-    pub(super) fn new(cache: Encoded) -> Self {
+    pub(super) fn new(cache: EncodedBackend) -> Self {
         Self { cache, health: Arc::default() }
     }
 

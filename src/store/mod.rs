@@ -21,7 +21,7 @@ use std::{
 pub(crate) use self::signed_cookies::MAX_COOKIE_BYTES;
 use self::{
     cached::Cached,
-    encoded::Encoded,
+    encoded::EncodedBackend,
     record::{Loaded, Saved, Update, Version},
     signed_cookies::SignedCookies,
 };
@@ -55,14 +55,12 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
-    settings: Arc<SessionSettings>,
-    /// The same in all stores that were made of one by other settings.
-    identity: Arc<()>,
+    settings: SessionSettings,
 }
 
 #[derive(Clone)]
 enum Engine {
-    Backend(Encoded),
+    Backend(EncodedBackend),
     Cached(Cached),
     SignedCookies(SignedCookies),
 }
@@ -78,7 +76,7 @@ impl Store {
     /// let store = Store::new(Memory::new(), SecretKey::new("a secret"));
     /// ```
     pub fn new(backend: impl Backend, codec: impl Into<Codec>) -> Self {
-        let encoded = Encoded::new(backend, codec.into());
+        let encoded = EncodedBackend::new(backend, codec.into());
         let settings = SessionSettings::default();
         let adapted = encoded.with_settings(&settings, false).unwrap_or_else(|error| {
             error.log(); // a backend that cannot serve Django's defaults: it says so again when it is used
@@ -95,6 +93,9 @@ impl Store {
     /// request: it is left alone for a second, and what became outdated meanwhile is removed from it before
     /// anything is read from it again. The process remembers what that is; [`check`](Self::check) errs as
     /// long as something is left.
+    ///
+    /// The cache's backend must forget expired rows by itself, as `Redis` and
+    /// [`Memory`](crate::backend::Memory) do.
     ///
     /// Errors if one of the two is itself `cached` or signed cookies.
     ///
@@ -143,7 +144,7 @@ impl Store {
     }
 
     fn with_engine(engine: Engine, settings: SessionSettings) -> Self {
-        Self(Arc::new(Shared { engine, settings: Arc::new(settings), identity: Arc::default() }))
+        Self(Arc::new(Shared { engine, settings }))
     }
 
     /// The same store with the site's settings, for sessions outside a request. The middleware does it by
@@ -159,8 +160,7 @@ impl Store {
                 Engine::SignedCookies(cookies.with_cookie_age(settings.cookie_age))
             }
         };
-        let (settings, identity) = (Arc::new(settings.clone()), self.0.identity.clone());
-        Ok(Self(Arc::new(Shared { engine, settings, identity })))
+        Ok(Self::with_engine(engine, settings.clone()))
     }
 
     pub(crate) fn settings(&self) -> &SessionSettings {
@@ -257,7 +257,7 @@ impl Store {
     }
 
     /// The backend that has the last word, if a server has the sessions.
-    fn place(&self) -> Option<&Encoded> {
+    fn place(&self) -> Option<&EncodedBackend> {
         match &self.0.engine {
             Engine::Backend(encoded) => Some(encoded),
             Engine::Cached(cached) => Some(&cached.database),
@@ -268,9 +268,10 @@ impl Store {
 
 /// # For sessions
 impl Store {
-    /// A number that clones of this store share, and no other store has at the same time.
+    /// A number that clones of this store share, and no other store has at the same time. One with other
+    /// settings is another store: it may store the same session differently.
     pub(crate) fn identity(&self) -> usize {
-        Arc::as_ptr(&self.0.identity).addr()
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// The key that a cookie's text names, if any session can have it.
@@ -289,7 +290,7 @@ impl Store {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.load(key).await,
             Engine::Cached(cached) => cached.load(key).await,
-            Engine::SignedCookies(cookies) => Ok(cookies.load(key)),
+            Engine::SignedCookies(cookies) => cookies.load(key),
         }
     }
 

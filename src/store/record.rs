@@ -74,7 +74,7 @@ pub(crate) enum Saved {
 
 impl Loaded {
     /// The result of a compare-and-set that changed nothing, from what is stored now.
-    pub(crate) fn refused(self) -> Saved {
+    pub(crate) fn not_saved(self) -> Saved {
         match self {
             Self::Found(record) => Saved::Conflict(record),
             Self::Missing => Saved::Gone,

@@ -43,19 +43,19 @@ impl SignedCookies {
         (possible && text.bytes().all(|b| b.is_ascii_graphic())).then(|| SessionKey::from_text(text))
     }
 
-    pub(super) fn load(&self, key: &SessionKey) -> Loaded {
-        let decoded = self.check().and_then(|()| self.codec.decode_stamped(key.as_str().as_bytes()));
-        let (mut data, saved) = match decoded {
+    pub(super) fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
+        self.check()?;
+        let (mut data, saved) = match self.codec.decode_stamped(key.as_str().as_bytes()) {
             Ok(found) => found,
-            Err(error) => return Loaded::Unreadable(error),
+            Err(error) => return Ok(Loaded::Unreadable(error)),
         };
         // The stamp has no fraction: what Django accepts in the last second is accepted here too.
         let expires = expiry::date(&data, self.cookie_age, saved);
         if expires < SystemTime::now() {
-            return Loaded::Missing;
+            return Ok(Loaded::Missing);
         }
         expiry::resolve_naive(&mut data, expires);
-        Loaded::Found(Record { data, version: Version::Unknown, expires })
+        Ok(Loaded::Found(Record { data, version: Version::Unknown, expires }))
     }
 
     pub(super) fn save(&self, data: &SessionData) -> Result<Saved, Error> {

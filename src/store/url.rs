@@ -57,7 +57,7 @@ impl Store {
     pub async fn connect(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
         let codec = codec.into();
         codec.check()?;
-        let place = Place::parse(url)?;
+        let place = UrlTarget::parse(url)?;
         place.ping().await?;
         place.store(codec)
     }
@@ -76,12 +76,12 @@ impl Store {
     pub fn connect_lazy(url: &str, codec: impl Into<Codec>) -> Result<Self, Error> {
         let codec = codec.into();
         codec.check()?;
-        Place::parse(url)?.store(codec)
+        UrlTarget::parse(url)?.store(codec)
     }
 }
 
 /// The place that a URL names.
-enum Place {
+enum UrlTarget {
     #[cfg(feature = "postgres")]
     Postgres(Postgres),
     #[cfg(feature = "sqlite")]
@@ -89,20 +89,20 @@ enum Place {
     #[cfg(feature = "redis")]
     Redis {
         redis: Redis,
-        json: bool,
+        json: Option<bool>,
         compress_from: Option<usize>,
     },
     #[cfg(feature = "redis")]
     Cached {
-        cache: Box<Place>,
-        database: Box<Place>,
+        cache: Box<UrlTarget>,
+        database: Box<UrlTarget>,
     },
     Files(Files, SessionSettings),
     Cookie(SessionSettings),
     Memory(Memory),
 }
 
-impl Place {
+impl UrlTarget {
     fn parse(url: &str) -> Result<Self, Error> {
         let url = url.trim();
         for url in url.split_whitespace() {
@@ -144,8 +144,9 @@ impl Place {
         let (address, mut theirs) = Parameters::of(url);
         let mut ours = theirs.split_off(&["serializer", "compress_from", "cache_deadline"]);
         let json = match ours.take::<String>("serializer")?.as_deref() {
-            None | Some("pickle") => false,
-            Some("json") => true,
+            None => None,
+            Some("pickle") => Some(false),
+            Some("json") => Some(true),
             Some(_) => return Err(Error::configuration("the URL's parameter serializer is pickle or json")),
         };
         let (compress_from, timeout) = (ours.take("compress_from")?, ours.seconds("cache_deadline")?);
@@ -207,11 +208,26 @@ impl Place {
             Self::Sqlite(sqlite) => Store::new(sqlite, codec),
             #[cfg(feature = "redis")]
             Self::Redis { redis, json, compress_from } => {
-                let codec = if codec.is_unsigned() { codec } else { codec.for_cache(json) };
+                let codec = match (codec.is_unsigned(), json) {
+                    (false, json) => codec.for_cache(json.unwrap_or(false)),
+                    (true, None) => codec,
+                    (true, Some(_)) => {
+                        return Err(Error::configuration(
+                            "the serializer is told twice: leave out the URL's parameter serializer, or give a \
+                             SecretKey instead of Codec::unsigned",
+                        ));
+                    }
+                };
                 Store::new(redis, compress_from.map_or(codec.clone(), |bytes| codec.compress_from(bytes)))
             }
             #[cfg(feature = "redis")]
             Self::Cached { cache, database } => {
+                if codec.is_unsigned() {
+                    return Err(Error::configuration(
+                        "a cached: URL needs a SecretKey for the database, whose sessions are signed; for another \
+                         codec in the cache use Store::cached",
+                    ));
+                }
                 Store::cached(cache.store(codec.clone())?, database.store(codec)?)?
             }
             Self::Files(files, settings) => Store::new(files, codec).with_settings(&settings)?,
@@ -233,7 +249,7 @@ fn sqlite(url: &str) -> Result<Sqlite, Error> {
     }
 }
 
-fn file(url: &str) -> Result<Place, Error> {
+fn file(url: &str) -> Result<UrlTarget, Error> {
     let (address, mut parameters) = Parameters::of(url);
     let mut settings = SessionSettings::default();
     if let Some(name) = parameters.take::<String>("cookie_name")? {
@@ -245,7 +261,7 @@ fn file(url: &str) -> Result<Place, Error> {
     let directory = directory.ok_or_else(|| {
         Error::configuration("a file URL has the form file:///var/sessions, with an absolute path")
     })?;
-    Ok(Place::Files(Files::open_lazy(decoded(directory)?)?, settings))
+    Ok(UrlTarget::Files(Files::open_lazy(decoded(directory)?)?, settings))
 }
 
 fn with_age(settings: SessionSettings, age: Option<std::time::Duration>) -> SessionSettings {

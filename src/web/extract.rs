@@ -62,7 +62,7 @@ enum Pending {
 /// The key in the request's cookie.
 enum RequestKey {
     /// No cookie, or one too short to be a key: Django takes it as none.
-    None,
+    Missing,
     /// A value that no session can have: unknown, without a query.
     Impossible,
     Key(SessionKey),
@@ -74,7 +74,7 @@ impl RequestKey {
         match store.parse_key(&text) {
             Some(key) => Self::Key(key),
             None if text.chars().nth(7).is_some() => Self::Impossible,
-            None => Self::None,
+            None => Self::Missing,
         }
     }
 }
@@ -98,7 +98,7 @@ impl LazySession {
         let session = lazy.loaded.get_or_try_init(|| async {
             match &lazy.request_key {
                 RequestKey::Key(key) => Session::load(lazy.store.clone(), key).await,
-                RequestKey::None | RequestKey::Impossible => Ok(Session::empty(lazy.store.clone())),
+                RequestKey::Missing | RequestKey::Impossible => Ok(Session::empty(lazy.store.clone())),
             }
         });
         let session = session.await?.clone();
@@ -109,24 +109,25 @@ impl LazySession {
         Ok(session)
     }
 
+    /// Makes the changes that came before the load, under the lock, so that none slips in between.
     fn apply_pending(&self, session: &Session) -> Result<(), Error> {
-        let pending = std::mem::take(&mut *self.pending());
-        pending.into_iter().try_for_each(|change| change.apply(session))
+        let mut pending = self.pending();
+        pending.drain(..).try_for_each(|change| change.apply(session))
     }
 
     /// Deletes the session without loading it: one statement when the response goes out, instead of two. See
     /// [`Session::flush`].
     pub fn flush(&self) -> Result<(), Error> {
         let lazy = &*self.0;
+        let mut pending = self.pending();
         self.refuse_if_closed()?;
         if lazy.loaded.get().is_none() {
             let session = match &lazy.request_key {
                 RequestKey::Key(key) => Session::not_loaded(lazy.store.clone(), key),
-                RequestKey::None | RequestKey::Impossible => Session::empty(lazy.store.clone()),
+                RequestKey::Missing | RequestKey::Impossible => Session::empty(lazy.store.clone()),
             };
             let _ = lazy.loaded.set(session); // a load that has just finished serves as well
         }
-        let mut pending = self.pending();
         pending.clear();
         match lazy.loaded.get() {
             Some(session) => session.flush(),
@@ -154,8 +155,8 @@ impl LazySession {
     }
 
     fn change(&self, change: Pending) -> Result<(), Error> {
-        self.refuse_if_closed()?;
         let mut pending = self.pending();
+        self.refuse_if_closed()?;
         match self.0.loaded.get() {
             Some(session) => change.apply(session),
             None => {
@@ -200,14 +201,16 @@ impl LazySession {
     pub fn is_empty(&self) -> bool {
         match self.0.loaded.get() {
             Some(session) => session.is_empty(),
-            None => matches!(self.0.request_key, RequestKey::None),
+            None => matches!(self.0.request_key, RequestKey::Missing),
         }
     }
 
     /// Refuses changes from here on: the response has begun.
     pub(crate) fn close(&self) {
+        let mut pending = self.pending();
         self.0.closed.store(true, Ordering::SeqCst);
         if let Some(session) = self.0.loaded.get() {
+            let _ = pending.drain(..).try_for_each(|change| change.apply(session)); // of a load that just finished
             session.close();
         }
     }
@@ -287,19 +290,22 @@ impl<R: HttpMessage> SessionExt for R {
     fn session(&self) -> Result<LazySession, Error> {
         let extensions = self.extensions();
         let session = extensions.get::<RequestSessions>().and_then(RequestSessions::current);
-        session.cloned().ok_or_else(|| Error::no_middleware(""))
+        session.cloned().ok_or_else(|| logged(Error::no_middleware("")))
     }
 
     fn session_named(&self, cookie_name: &str) -> Result<LazySession, Error> {
         let extensions = self.extensions();
         let session = extensions.get::<RequestSessions>().and_then(|all| all.named(cookie_name));
-        session.cloned().ok_or_else(|| Error::no_middleware(&format!(" of the cookie {cookie_name:?}")))
+        session
+            .cloned()
+            .ok_or_else(|| logged(Error::no_middleware(&format!(" of the cookie {cookie_name:?}"))))
     }
 }
 
-/// Logs a missing middleware here, since there is none to log it.
-fn loudly(session: Result<LazySession, Error>) -> Result<LazySession, Error> {
-    session.inspect_err(Error::log)
+/// A missing middleware is logged where it is found: there is none to log it.
+fn logged(error: Error) -> Error {
+    error.log();
+    error
 }
 
 impl FromRequest for LazySession {
@@ -307,7 +313,7 @@ impl FromRequest for LazySession {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(loudly(req.session()))
+        ready(req.session())
     }
 }
 
@@ -316,7 +322,8 @@ impl FromRequest for Session {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let lazy = loudly(req.session());
-        Box::pin(async move { lazy?.load().await })
+        let lazy = req.session();
+        // Logged here too: an inner middleware may replace the response and its error.
+        Box::pin(async move { lazy?.load().await.inspect_err(Error::log) })
     }
 }
