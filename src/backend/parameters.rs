@@ -75,7 +75,8 @@ pub(crate) fn check_at_sign(url: &str) -> Result<(), Error> {
     match url.split_once('?') {
         // A text of the form `host=… password=…` may have both.
         Some((address, query)) if address.contains(":/") && query.contains('@') => Err(Error::configuration(
-            "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ as %40, \
+            "the URL has an @ after its question mark: in a user name or password write ? as %3F and @ as \
+             %40, \
              in a parameter write @ as %40",
         )),
         _ => Ok(()),

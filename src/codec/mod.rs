@@ -100,8 +100,8 @@ impl Codec {
         )
     }
 
-    /// Serialized bytes without a signature, as Django's `cache` and `cached_db` engines write them. Whoever
-    /// can write to the cache can impersonate any visitor.
+    /// Serialized bytes without a signature, as Django's `cache` and `cached_db` engines write them. Anybody
+    /// who can write to the cache can impersonate any visitor.
     ///
     /// Django uses `PickleSerializer` (feature `pickle`); django-redis can also use [`JsonSerializer`].
     ///

@@ -1,7 +1,7 @@
 //! The cache in front of a database. It may fail, and a late reader must not fill it with what is outdated.
 //!
 //! A reader that wants to fill the cache first puts a lease there, a value that Django takes for none, then
-//! reads the database, and then replaces exactly that lease. Whoever changes or deletes the session
+//! reads the database, and then replaces exactly that lease. A writer that changes or deletes the session
 //! meanwhile, here or in Django, removes the lease, so that the late fill does nothing.
 
 use std::{
@@ -52,7 +52,7 @@ struct Health {
     overflowed: bool,
 }
 
-/// What the cache has of a session.
+/// The cache's result for a session.
 pub(super) enum Lookup {
     Hit(Record),
     Miss,

@@ -213,7 +213,8 @@ impl UrlTarget {
                     (true, None) => codec,
                     (true, Some(_)) => {
                         return Err(Error::configuration(
-                            "the serializer is told twice: leave out the URL's parameter serializer, or give a \
+                            "the serializer is told twice: leave out the URL's parameter serializer, or \
+                             give a \
                              SecretKey instead of Codec::unsigned",
                         ));
                     }
@@ -224,7 +225,8 @@ impl UrlTarget {
             Self::Cached { cache, database } => {
                 if codec.is_unsigned() {
                     return Err(Error::configuration(
-                        "a cached: URL needs a SecretKey for the database, whose sessions are signed; for another \
+                        "a cached: URL needs a SecretKey for the database, whose sessions are signed; for \
+                         another \
                          codec in the cache use Store::cached",
                     ));
                 }

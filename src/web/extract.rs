@@ -210,7 +210,8 @@ impl LazySession {
         let mut pending = self.pending();
         self.0.closed.store(true, Ordering::SeqCst);
         if let Some(session) = self.0.loaded.get() {
-            let _ = pending.drain(..).try_for_each(|change| change.apply(session)); // of a load that just finished
+            // Of a load that has just finished.
+            let _ = pending.drain(..).try_for_each(|change| change.apply(session));
             session.close();
         }
     }

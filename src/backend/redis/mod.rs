@@ -74,7 +74,7 @@ impl Redis {
     /// | `redis+unix:///run/redis.sock` | one server on this machine |
     /// | `redis+cluster://host:6379,host:6379` | a Redis Cluster, of which these are some servers |
     /// | `redis+sentinel://host:26379,host:26379/master/0` | the master that these sentinels watch |
-    /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, with the feature `tls` |
+    /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS (feature `tls`) |
     ///
     /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
     /// database; `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust

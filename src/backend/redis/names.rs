@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Error, SessionKey};
 
-/// What Django's engines `cache` and `cached_db` put before a session's key.
+/// The prefixes of a session's key in Django's engines `cache` and `cached_db`.
 const CACHE: &str = "django.contrib.sessions.cache";
 const CACHED_DB: &str = "django.contrib.sessions.cached_db";
 
@@ -35,7 +35,8 @@ impl KeyNames {
     pub(super) fn own_name(&self, key: &SessionKey) -> Result<String, Error> {
         self.name(key).ok_or_else(|| {
             Error::configuration(
-                "a session key that begins with d_db names a session of the cached_db engine: use another key, \
+                "a session key that begins with d_db names a session of the cached_db engine: use another \
+                 key, \
                  as generate_key returns it",
             )
         })

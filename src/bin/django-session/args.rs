@@ -72,7 +72,7 @@ pub(crate) struct ContextArgs {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "60", value_parser = positive)]
     pub(crate) deadline: Duration,
 
-    /// Show whole session keys. Whoever knows one can impersonate the visitor.
+    /// Show whole session keys. Anybody who knows one can impersonate the visitor.
     #[arg(long, global = true)]
     pub(crate) full_keys: bool,
 }
@@ -83,7 +83,7 @@ pub(crate) enum Command {
     ///
     /// Django's command of that name is one statement in one transaction: all or nothing. Here each batch is
     /// a transaction of its own, and locked rows are skipped. So it may run on many hosts at once, beside a
-    /// busy site; it takes longer. Whatever stops it, finished batches stay deleted: run it again to
+    /// busy site; it takes longer. If it is stopped, finished batches stay deleted: run it again to
     /// continue. Ctrl-C stops it after the current batch, a second Ctrl-C at once.
     #[command(after_long_help = "\
 Examples:
@@ -262,7 +262,7 @@ pub(crate) struct RevokeArgs {
     /// All sessions of all users, expired ones too. Asks for confirmation.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Do not ask for confirmation.
+    /// Skip the confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
 }

@@ -103,7 +103,8 @@ async fn clear(
             Ok(status)
         }
         Err(error) => Err(CliError::new(format!(
-            "{}; {} had been cleared before. Run it again to continue, with a smaller --batch or a longer --deadline \
+            "{}; {} had been cleared before. Run it again to continue, with a smaller --batch or a longer \
+             --deadline \
              if it took too long",
             error.with_causes(),
             HumanCount(cleared)

@@ -18,7 +18,7 @@ use crate::{
 /// The note where sessions are read without a secret key.
 pub(crate) const UNCHECKED: &str = "signature not checked: no SECRET_KEY given";
 
-/// What all commands have in common.
+/// The context of all commands.
 pub(crate) struct Context {
     url: Option<String>,
     /// The secret key and its fallbacks; empty if none was given.
@@ -116,7 +116,8 @@ impl Context {
     pub(crate) fn codec(&self, serializer: impl Serializer) -> Result<Codec> {
         let Some((secret, fallbacks)) = self.secrets.split_first() else {
             return Err(CliError::new(
-                "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable SECRET_KEY",
+                "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable \
+                 SECRET_KEY",
             ));
         };
         let key = SecretKey::new(secret.clone()).with_fallbacks(fallbacks.iter().cloned());
@@ -155,7 +156,8 @@ impl Context {
         let database = Database::connect(url, self.deadline).await?;
         if database.is_none() {
             info(
-                "behind PgBouncer some details are left out: give the address of the database itself if you can",
+                "behind PgBouncer some details are left out: give the address of the database itself if you \
+                 can",
             );
         }
         Ok(database)

@@ -111,7 +111,8 @@ impl Database {
         mut visit: impl FnMut(&str, Option<&str>),
     ) -> Result<()> {
         let sql = format!(
-            "SELECT session_key::text, CASE WHEN octet_length(session_data) <= $1 THEN session_data::text END \
+            "SELECT session_key::text, CASE WHEN octet_length(session_data) <= $1 THEN session_data::text \
+             END \
              FROM {} WHERE {condition} ORDER BY session_key LIMIT $2",
             self.table
         );
@@ -155,7 +156,8 @@ impl From<Error> for CliError {
         };
         let what = match db.code() {
             code if *code == SqlState::UNDEFINED_TABLE => {
-                "the table of sessions does not exist (or is not on the search_path): run `manage.py migrate` or \
+                "the table of sessions does not exist (or is not on the search_path): run `manage.py \
+                 migrate` or \
                  `django-session createtable`"
             }
             code if *code == SqlState::INSUFFICIENT_PRIVILEGE => "the role lacks a right",

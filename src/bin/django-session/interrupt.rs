@@ -27,7 +27,7 @@ impl Interrupt {
     pub(crate) fn listen(cleared: Arc<AtomicU64>) -> Self {
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
-            // Where signals cannot be caught, the first one ends the process.
+            // Where signals cannot be caught, the first one stops the process.
             let Ok(status) = signal().await else { return std::future::pending().await };
             sender.send_replace(Some(status));
             info("\nstopping after the current batch; interrupt again to stop now");
@@ -39,7 +39,7 @@ impl Interrupt {
         Self(receiver)
     }
 
-    /// The exit status, if a signal has come.
+    /// The exit status after a signal.
     pub(crate) fn received(&self) -> Option<Status> {
         *self.0.borrow()
     }

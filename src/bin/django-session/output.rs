@@ -74,7 +74,7 @@ pub(crate) fn date(time: SystemTime) -> String {
     format!("{} UTC", iso(time).get(..19).unwrap_or_default().replace('T', " "))
 }
 
-/// `2026-12-05T08:38:55.25Z`. What is before the year 0 or after 9999 (`infinity`) is that bound.
+/// `2026-12-05T08:38:55.25Z`. Times outside the years 0 to 9999 (`infinity`) are shown as that bound.
 pub(crate) fn iso(time: SystemTime) -> String {
     let nanos = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),

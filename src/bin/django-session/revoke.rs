@@ -112,14 +112,16 @@ async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result {
     if left > 0 {
         let left = counted(left, "live session");
         error(&format!(
-            "the user still has {left}, which change their keys or are created all the time: run it again, or stop \
+            "the user still has {left}, which change their keys or are created all the time: run it again, \
+             or stop \
              the requests of the user first"
         ));
     }
     if unreadable > 0 {
         let unreadable = counted(unreadable, "live session");
         error(&format!(
-            "{unreadable} cannot be read and could be the user's: `doctor` says why, and which secret is missing"
+            "{unreadable} cannot be read and could be the user's: `doctor` says why, and which secret is \
+             missing"
         ));
     }
     Ok(if left + unreadable == 0 { Status::Success } else { Status::Failed })
@@ -144,11 +146,13 @@ async fn all(context: &Context, store: &Store, out: &mut Output) -> Result {
     Ok(Status::Success)
 }
 
-/// One pass, from the first key to the last, so that it ends even where sessions are created all the time.
+/// One pass from the first key to the last, so that it terminates even where sessions are created all the
+/// time.
 async fn every_row(database: &Database, deleted: &mut u64) -> Result<u64> {
     let table = &database.table;
     let sql = format!(
-        "WITH batch AS (SELECT session_key FROM {table} WHERE session_key > $1 ORDER BY session_key LIMIT $2), \
+        "WITH batch AS (SELECT session_key FROM {table} WHERE session_key > $1 ORDER BY session_key LIMIT \
+         $2), \
          deleted AS (DELETE FROM {table} t USING batch WHERE t.session_key = batch.session_key RETURNING 1) \
          SELECT (SELECT max(session_key) FROM batch), (SELECT count(*) FROM deleted)"
     );

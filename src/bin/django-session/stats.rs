@@ -129,7 +129,8 @@ async fn of_table(context: &Context, database: &Database, sample: u32) -> Result
         }
     }
     let sql = format!(
-        "SELECT percentile_disc(ARRAY[0.5, 0.9, 1]) WITHIN GROUP (ORDER BY octet_length(session_data)) FROM {}",
+        "SELECT percentile_disc(ARRAY[0.5, 0.9, 1]) WITHIN GROUP (ORDER BY octet_length(session_data)) FROM \
+         {}",
         database.table
     );
     let sizes: Option<Vec<Option<i32>>> = database.row(&sql, &[]).await?.try_get(0)?;

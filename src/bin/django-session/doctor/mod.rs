@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Context, args: &DoctorArgs, out: &mut Output) 
     report.print(args.json, out)
 }
 
-/// Errors are about the command line. What is wrong with the site is in the report.
+/// Errors are about the command line. Faults of the site are in the report.
 async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<()> {
     let store = match context.connect().await? {
         Ok(store) => store,

@@ -26,10 +26,10 @@ impl Severity {
 
 struct Finding {
     severity: Severity,
-    /// What was checked: `index`, `clock`.
+    /// The subject of the check: `index`, `clock`.
     about: &'static str,
     found: String,
-    /// What to do about it.
+    /// Advice.
     advice: Option<String>,
 }
 

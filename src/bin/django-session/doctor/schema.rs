@@ -136,7 +136,8 @@ async fn check_indexes(database: &Database, table: &SessionTable, report: &mut R
                FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
                LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
                LEFT JOIN pg_opclass o ON o.oid = i.indclass[0] \
-               LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.indexrelid WHERE i.indrelid = $1 ORDER BY 1";
+               LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.indexrelid WHERE i.indrelid = $1 ORDER \
+               BY 1";
     let (mut on_key, mut on_date) = (false, false);
     for row in database.rows(sql, &[&table.oid]).await? {
         match row.try_get(3)? {
@@ -187,7 +188,8 @@ fn report_index(row: &Row, kind: &str, report: &mut Report) -> Result<()> {
 }
 
 async fn check_triggers(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    let sql = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' \
+    let sql = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> \
+         'D' \
                ORDER BY 1";
     for row in database.rows(sql, &[&table.oid]).await? {
         let advice = "it runs on every save: check that it is fast, and does not change sessions";

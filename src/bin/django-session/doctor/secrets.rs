@@ -102,7 +102,8 @@ impl SecretTally {
         if self.other_secret > 0 {
             let found =
                 format!("none of the secrets given signed {}: bad signature", share(self.other_secret));
-            let advice = "give the other SECRET_KEY as a fallback, or the engine class (--salt-class); without it \
+            let advice = "give the other SECRET_KEY as a fallback, or the engine class (--salt-class); \
+                 without it \
                           these visitors get new sessions";
             report.add(if none { Severity::Problem } else { Severity::Warning }, "secrets", found, advice);
         }

@@ -52,7 +52,8 @@ async fn check_vacuum(
     report: &mut Report,
 ) -> Result<()> {
     let name = &table.qualified;
-    let sql = "SELECT coalesce(s.n_dead_tup, 0), coalesce(s.n_mod_since_analyze, 0), pg_relation_size(c.oid), \
+    let sql = "SELECT coalesce(s.n_dead_tup, 0), coalesce(s.n_mod_since_analyze, 0), \
+         pg_relation_size(c.oid), \
                greatest(s.last_autovacuum, s.last_vacuum), greatest(s.last_autoanalyze, s.last_analyze), \
                current_setting('autovacuum') = 'on' AND coalesce((SELECT option_value::bool \
                FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'), true), \
