@@ -1,5 +1,6 @@
-//! A real cluster, three PostgreSQL that Patroni watches over: its leader dies or hangs, it finds another by itself, and a site
-//! that was told all three goes on without a restart and without a confirmed write missing.
+//! A real cluster, three PostgreSQL that Patroni watches over: its leader dies or hangs, it finds another by
+//! itself, and a site that was told all three goes on without a restart and without a confirmed write
+//! missing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -62,8 +63,9 @@ fn a_cluster_that_fails_over_by_itself_loses_nothing_and_is_served_again() {
         assert!(seen.failed.get(&503) > before.failed.get(&503), "there was no fault: {seen:?}");
         assert!(seen.slowest < AT_MOST, "somebody waited {:?}", seen.slowest);
         if what == "frozen" {
-            // A Patroni that wakes when its time is over may take the lead back, and what was confirmed meanwhile is lost (3.0.2
-            // with etcd does): a machine that hangs has to be switched off, which is what watchdogs are for.
+            // A Patroni that wakes when its time is over may take the lead back, and what was confirmed
+            // meanwhile is lost (3.0.2 with etcd does): a machine that hangs has to be switched off, which is
+            // what watchdogs are for.
             cluster.members[old].kill();
         }
         cluster.members[old].start_again();

@@ -17,7 +17,8 @@ use crate::support::{
     required,
 };
 
-/// A lock that is not renewed ends after 20 seconds, and then there is an election; all that on a busy machine.
+/// A lock that is not renewed ends after 20 seconds, and then there is an election; all that on a busy
+/// machine.
 pub(crate) const ELECTION: Duration = Duration::from_secs(180);
 
 /// What knows who the leader is.
@@ -114,7 +115,8 @@ impl Member {
         self.ask("SELECT pg_is_in_recovery()") == ["f"]
     }
 
-    /// Patroni, PostgreSQL and all that they started: whatever works in the directory. PostgreSQL outlives its Patroni.
+    /// Patroni, PostgreSQL and all that they started: whatever works in the directory. PostgreSQL outlives
+    /// its Patroni.
     fn processes(&self) -> Vec<i64> {
         let place = self.dir.path().canonicalize().unwrap();
         let ids = fs::read_dir("/proc").unwrap();
@@ -184,7 +186,8 @@ impl Cluster {
         )
     }
 
-    /// Waits until one leads and all others follow, at least one of them with all that was confirmed. The leader.
+    /// Waits until one leads and all others follow, at least one of them with all that was confirmed. The
+    /// leader.
     pub(crate) fn wait_until_whole(&self) -> usize {
         let followers =
             "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming' ORDER BY 1 DESC";

@@ -1,7 +1,7 @@
 //! Text written by real Djangos, read by us, and the other way round.
 //!
-//! The vectors are made by tests/django/make_vectors.py under each version. That we write what Django writes is
-//! a unit test of src/codec, which can sign with a time of the past.
+//! The vectors are made by tests/django/make_vectors.py under each version. That we write what Django writes
+//! is a unit test of src/codec, which can sign with a time of the past.
 
 use std::{fs, path::Path};
 

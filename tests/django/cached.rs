@@ -54,9 +54,9 @@ pub(crate) fn cache_emptied(pair: &Pair) {
     }
 }
 
-/// Readers that find nothing in the cache, have read the row, and are held up before they put it into the cache. The
-/// session changes or ends meanwhile. What Django puts there then is what was; that is known of it, and shows that
-/// this test can tell. What we put there is nothing.
+/// Readers that find nothing in the cache, have read the row, and are held up before they put it into the
+/// cache. The session changes or ends meanwhile. What Django puts there then is what was; that is known of
+/// it, and shows that this test can tell. What we put there is nothing.
 pub(crate) fn late_fill(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["set", "k", 1]]));
@@ -150,7 +150,8 @@ fn stale(pair: &Pair, before: &Value, after: &Value, repr: &str) {
     assert_eq!(visitor.run(&pair.django, &json!([["repr", "n"], ["get", "x"]])), [json!(repr), json!(1)]);
 }
 
-/// Without an answer from Redis we serve from the table alone. When it is back, what it shows is not what was before.
+/// Without an answer from Redis we serve from the table alone. When it is back, what it shows is not what was
+/// before.
 pub(crate) fn cache_away(pair: &Pair) {
     let mut kept = pair.visitor();
     kept.run(&pair.django, &json!([["set", "n", 1]]));

@@ -136,7 +136,8 @@ pub(crate) fn too_large(pair: &Pair) {
     assert_eq!(tab.run(&pair.django, &json!([["items"]])), [json!([["k", 1]])], "the session is what it was");
 }
 
-/// Django takes a copy of a cookie until the cookie age is over, whatever its own expiry is. We look at that too.
+/// Django takes a copy of a cookie until the cookie age is over, whatever its own expiry is. We look at that
+/// too.
 pub(crate) fn too_old(pair: &Pair) {
     let hour = Duration::from_secs(3600);
     let django = pair.django_with(&[("SECRET_KEY", SECRET), ("SESSION_COOKIE_AGE", "3600")]);

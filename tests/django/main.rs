@@ -94,8 +94,8 @@ const PICKLED_AND_CACHED: &[Scenario] =
 
 const FILES: &[Scenario] = &[("an expiry that is a number", expiry::number_in_a_file)];
 
-/// There is no row: nothing is adopted, swept or ended in the middle, two writers cannot see one another, and a copy
-/// of the cookie goes on after a logout or a new password. What there is instead:
+/// There is no row: nothing is adopted, swept or ended in the middle, two writers cannot see one another, and
+/// a copy of the cookie goes on after a logout or a new password. What there is instead:
 const COOKIE: &[Scenario] = &[
     ("a session born on either side", cookie::born),
     ("a login at Django's admin, read by us", login::login_is_read),

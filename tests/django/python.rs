@@ -86,8 +86,8 @@ pub(crate) fn python_values_replaced(pair: &Pair) {
     }
 }
 
-/// One that is in two places is two equal ones when we have written it. What is in itself we cannot read, and leave
-/// alone.
+/// One that is in two places is two equal ones when we have written it. What is in itself we cannot read, and
+/// leave alone.
 pub(crate) fn python_references(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["python", "shared", "shared"]]));

@@ -1,4 +1,5 @@
-//! The quickstart with settings that are missing or wrong, with PostgreSQL, and with a database that goes away.
+//! The quickstart with settings that are missing or wrong, with PostgreSQL, and with a database that goes
+//! away.
 
 use std::path::Path;
 

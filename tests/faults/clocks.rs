@@ -1,4 +1,5 @@
-//! The clock of the site's machine steps back and forth, or is altogether wrong, while its visitors come and go.
+//! The clock of the site's machine steps back and forth, or is altogether wrong, while its visitors come and
+//! go.
 //!
 //! The site runs as a process of its own, in which libfaketime tells the time.
 
@@ -68,7 +69,8 @@ impl TimeMachine {
         Self { process, dir, database }
     }
 
-    /// Sets its clock, as faketime takes it: `+3600` is an hour fast, `@1970-01-01 00:00:01` another time altogether.
+    /// Sets its clock, as faketime takes it: `+3600` is an hour fast, `@1970-01-01 00:00:01` another time
+    /// altogether.
     fn set(&self, time: &str) {
         // In one step, since it is read all the time.
         let new: PathBuf = self.dir.path().join("new");

@@ -53,8 +53,8 @@ fn a_promoted_standby_is_found_and_no_confirmed_write_is_lost() {
     outage.ends("failover");
 }
 
-/// Nobody tells us that a primary which says nothing any more is dead: whoever waits for it has a share of the deadline
-/// for it, and then asks the next.
+/// Nobody tells us that a primary which says nothing any more is dead: whoever waits for it has a share of
+/// the deadline for it, and then asks the next.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_hanging_primary_is_abandoned_for_the_new_one() {
@@ -70,7 +70,8 @@ fn a_hanging_primary_is_abandoned_for_the_new_one() {
     outage.ends("a primary that hangs");
 }
 
-/// A primary that becomes a standby without an end of its connections, as one behind a proxy or a virtual address does.
+/// A primary that becomes a standby without an end of its connections, as one behind a proxy or a virtual
+/// address does.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn connections_to_a_read_only_server_are_replaced() {
@@ -117,7 +118,8 @@ fn a_failover_found_by_one_worker_is_known_to_all() {
     old.query("ALTER SYSTEM SET default_transaction_read_only = on");
     old.query("SELECT pg_reload_conf()");
     let insert = || writer.block_on(backend.insert(Insert::new(&SessionKey::generate(), value(0), later)));
-    // Nobody takes writes for a while, so that the first that is taken is on a connection that knows nothing of the old one.
+    // Nobody takes writes for a while, so that the first that is taken is on a connection that knows nothing
+    // of the old one.
     wait_until("the old one should have heard of it", PATIENCE, || insert().is_err());
     assert_eq!(read(), value(1));
     proxy.lead_to(new.port());

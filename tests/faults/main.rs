@@ -1,4 +1,5 @@
-//! What networks, servers and machines do to a site: TLS, poolers, failover, servers that die, hang and come back.
+//! What networks, servers and machines do to a site: TLS, poolers, failover, servers that die, hang and come
+//! back.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -41,7 +41,8 @@ impl Outage {
         Self { site, visitors }
     }
 
-    /// While nothing is there that could answer. Requests that need no session are served; the others are told, in time.
+    /// While nothing is there that could answer. Requests that need no session are served; the others are
+    /// told, in time.
     pub(crate) fn lasts(&self) {
         thread::sleep(Duration::from_millis(200)); // those that were under way are answered
         self.visitors.slowest_from_now();
@@ -68,7 +69,8 @@ impl Outage {
         took
     }
 
-    /// The network behind this proxy is slow, then cuts off answers in the middle, swallows all, and is closed.
+    /// The network behind this proxy is slow, then cuts off answers in the middle, swallows all, and is
+    /// closed.
     pub(crate) fn of_the_network(&self, proxy: &Proxy) {
         proxy.delay(Duration::from_millis(30));
         self.visitors.wait_for(50, PATIENCE);

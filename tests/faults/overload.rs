@@ -27,8 +27,8 @@ use crate::support::{
 
 const SERVES: &str = "overload::ten_thousand_connections_at_once";
 
-/// Two connections for a site of two workers, and a database behind a slow network: everybody is answered in time, most with
-/// 503, memory is bounded, and afterwards all are served as if nothing had been.
+/// Two connections for a site of two workers, and a database behind a slow network: everybody is answered in
+/// time, most with 503, memory is bounded, and afterwards all are served as if nothing had been.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn ten_thousand_connections_at_once() {
@@ -83,8 +83,8 @@ fn ten_thousand_connections_at_once() {
     assert!(again < during + during / 10, "{during} KiB, then {again} KiB");
 }
 
-/// All of them are there, then all ask at once for a new session. How many were served, how many told that it cannot be, and
-/// how long the last had to wait.
+/// All of them are there, then all ask at once for a new session. How many were served, how many told that it
+/// cannot be, and how long the last had to wait.
 fn crowd(port: u16, connections: usize) -> (usize, usize, Duration) {
     let body = r#"[["set","n",1]]"#;
     let request = format!(
@@ -119,7 +119,8 @@ fn raise_file_limit() {
     setrlimit(Resource::Nofile, files).unwrap();
 }
 
-/// A pool of one for all that a site does: every operation takes its turn, and none waits for one that waits for it.
+/// A pool of one for all that a site does: every operation takes its turn, and none waits for one that waits
+/// for it.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_pool_of_one_is_enough() {

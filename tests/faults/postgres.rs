@@ -1,4 +1,5 @@
-//! PostgreSQL is stopped, killed, made to hang, to refuse, to have no connection left; connections are cut; under load.
+//! PostgreSQL is stopped, killed, made to hang, to refuse, to have no connection left; connections are cut;
+//! under load.
 
 use std::{thread, time::Duration};
 

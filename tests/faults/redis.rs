@@ -78,8 +78,9 @@ fn a_slow_or_lossy_network_to_redis() {
     outage.ends("a bad network to Redis");
 }
 
-/// Who has his session elsewhere is served all the time; the others, when the replica has taken over. A master confirms
-/// before its replica has it, so what it confirmed last may be missing: that is Redis's own promise, and no less is kept.
+/// Who has his session elsewhere is served all the time; the others, when the replica has taken over. A
+/// master confirms before its replica has it, so what it confirmed last may be missing: that is Redis's own
+/// promise, and no less is kept.
 #[test]
 #[ignore = "needs Redis: run tests/run"]
 fn a_master_of_a_cluster_dies_and_its_replica_takes_over() {

@@ -15,7 +15,8 @@ use crate::support::{
     stores,
 };
 
-/// Every kind of cookie that names no session; what is put between the quotes of a log, a query or a path among them.
+/// Every kind of cookie that names no session; what is put between the quotes of a log, a query or a path
+/// among them.
 fn strange_keys() -> Vec<String> {
     let words = [
         "a",
@@ -123,8 +124,8 @@ fn check(store: &Store, every_request: bool, name: &str, runtime: &tokio::runtim
         }
         let (first, expected) = &answers[0];
         for (key, answer) in &answers {
-            // Nothing is deleted from a browser that sent nothing. And a key that cannot be is deleted unseen, as Django
-            // does with short ones: what is wrong with it is no secret.
+            // Nothing is deleted from a browser that sent nothing. And a key that cannot be is deleted
+            // unseen, as Django does with short ones: what is wrong with it is no secret.
             let impossible = SessionKey::parse(key).is_none() || key.starts_with('"');
             let told = key.is_empty() || *what == "nothing" && impossible;
             if !told {
@@ -232,7 +233,8 @@ fn a_long_cookie_header_is_read_once() {
     }
 }
 
-/// Keys are drawn from the system's generator: among very many, no two alike and every letter as often as another.
+/// Keys are drawn from the system's generator: among very many, no two alike and every letter as often as
+/// another.
 #[test]
 fn nobody_can_guess_the_next_key() {
     let keys: BTreeSet<String> = (0..100_000).map(|_| SessionKey::generate().as_str().to_owned()).collect();

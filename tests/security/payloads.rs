@@ -206,8 +206,9 @@ proptest! {
     }
 }
 
-/// The comparison of signatures goes through all of it, whatever the first difference is. What can be seen from outside is
-/// that each place counts; that the comparison is constant in time is the hmac crate's `verify_slice`.
+/// The comparison of signatures goes through all of it, whatever the first difference is. What can be seen
+/// from outside is that each place counts; that the comparison is constant in time is the hmac crate's
+/// `verify_slice`.
 #[test]
 fn each_bit_of_a_signature_counts() {
     let text = sign(r#"{"a":1}"#, SECRET);

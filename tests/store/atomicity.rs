@@ -1,5 +1,5 @@
-//! No half step: whatever ends in the middle of a save, the request or the whole process, there is the old session or the new
-//! one, and never none, and never two.
+//! No half step: whatever ends in the middle of a save, the request or the whole process, there is the old
+//! session or the new one, and never none, and never two.
 
 use std::{
     collections::HashMap,
@@ -150,7 +150,8 @@ fn what_is_right(there: &[u32], new: Option<u32>, begins_anew: bool) -> bool {
         ([1], _) => true,
         ([2], Some(2)) => true,
         ([], None) => true,
-        // The end of the old one has nothing to do with the beginning of the next, if the store has two places for them.
+        // The end of the old one has nothing to do with the beginning of the next, if the store has two
+        // places for them.
         ([], Some(2)) => begins_anew,
         _ => false,
     }
@@ -202,8 +203,8 @@ async fn a_request_that_is_dropped_at_any_await_leaves_the_old_session_or_the_ne
 
 const SERVES: &str = "atomicity::a_process_that_is_killed_leaves_each_session_once";
 
-/// Processes are killed while they rename sessions as fast as they can. Whoever did not hear the new key has lost his session;
-/// but it is there, and once.
+/// Processes are killed while they rename sessions as fast as they can. Whoever did not hear the new key has
+/// lost his session; but it is there, and once.
 #[::core::prelude::v1::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_process_that_is_killed_leaves_each_session_once() {

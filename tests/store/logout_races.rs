@@ -1,4 +1,5 @@
-//! What has ended stays ended: logout, revocation and expiry race with slow writers on every store that can be shared.
+//! What has ended stays ended: logout, revocation and expiry race with slow writers on every store that can
+//! be shared.
 
 use std::{
     thread,

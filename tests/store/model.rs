@@ -1,5 +1,5 @@
-//! Random histories of several clients on one session, checked against a model: is there an order in which one after the other
-//! could have done this, each at some moment between his question and his answer?
+//! Random histories of several clients on one session, checked against a model: is there an order in which
+//! one after the other could have done this, each at some moment between his question and his answer?
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -1,4 +1,5 @@
-//! Pickles of real Pythons and Djangos, read by us, and the other way round; and pickles that nobody honest writes.
+//! Pickles of real Pythons and Djangos, read by us, and the other way round; and pickles that nobody honest
+//! writes.
 //!
 //! The vectors are made by tests/django/make_pickles.py.
 

@@ -1,5 +1,5 @@
-//! A long run: sites that are visited all the time while what they stand on breaks, one thing after another. They lose
-//! nothing, fail only as long as something is broken, and are afterwards what they were before.
+//! A long run: sites that are visited all the time while what they stand on breaks, one thing after another.
+//! They lose nothing, fail only as long as something is broken, and are afterwards what they were before.
 
 mod ground;
 mod visited;
@@ -19,7 +19,8 @@ use visited::Visited;
 const SECRET: &str = "a secret";
 const SERVES: &str = "soak::sites_recover_from_faults_and_leak_nothing";
 
-/// So many more connections, files or threads than at the beginning are no leak: how many are in use is a matter of chance.
+/// So many more connections, files or threads than at the beginning are no leak: how many are in use is a
+/// matter of chance.
 const MORE: usize = 6;
 
 /// So many MiB more are no leak, beside a tenth.

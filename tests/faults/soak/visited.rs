@@ -157,7 +157,8 @@ impl Visited {
         assert_eq!(now.1, after.1, "{fault}: {name} fails when it is over\n{}", self.process.log());
     }
 
-    /// In the last third it is what it was in the second: in the first one everything is used for the first time.
+    /// In the last third it is what it was in the second: in the first one everything is used for the first
+    /// time.
     pub(crate) fn check_memory(&self) {
         let third = self.figures.len() / 3;
         let mean = |part: &[Figures]| part.iter().map(|all| all.memory).sum::<f64>() / part.len() as f64;

@@ -1,5 +1,5 @@
-//! Whatever a browser sends as `Cookie`: nobody is taken for the one who is known, and no answer tells an unknown key
-//! from one that cannot be.
+//! Whatever a browser sends as `Cookie`: nobody is taken for the one who is known, and no answer tells an
+//! unknown key from one that cannot be.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any text as `_session_expiry`: every question has an answer, the answers fit each other, and the cookie says the same.
+//! Any text as `_session_expiry`: every question has an answer, the answers fit each other, and the cookie
+//! says the same.
 
 #![no_main]
 

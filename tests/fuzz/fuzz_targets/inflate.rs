@@ -1,5 +1,5 @@
-//! A zlib stream in a text with a right signature: what comes out is what another implementation makes of it, and
-//! never more than a session may have.
+//! A zlib stream in a text with a right signature: what comes out is what another implementation makes of it,
+//! and never more than a session may have.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any text as a session's JSON: what Python reads is read, the rest is an error, and what was read stays what it is.
+//! Any text as a session's JSON: what Python reads is read, the rest is an error, and what was read stays
+//! what it is.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any bytes as a pickle: data of bounded size or an error, and what was read stays what it is. And any JSON as a pickle.
+//! Any bytes as a pickle: data of bounded size or an error, and what was read stays what it is. And any JSON
+//! as a pickle.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes as what a cache holds under a session's name: Django's `RedisCache` and django-redis write pickles, JSON,
-//! and both compressed. What cannot be read is never written over.
+//! Any bytes as what a cache holds under a session's name: Django's `RedisCache` and django-redis write
+//! pickles, JSON, and both compressed. What cannot be read is never written over.
 
 #![no_main]
 

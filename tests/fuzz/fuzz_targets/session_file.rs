@@ -1,5 +1,5 @@
-//! Any bytes in a session's file, as they are and with a right signature: read, missing or unreadable, as the text
-//! says. What cannot be read is left alone.
+//! Any bytes in a session's file, as they are and with a right signature: read, missing or unreadable, as the
+//! text says. What cannot be read is left alone.
 
 #![no_main]
 

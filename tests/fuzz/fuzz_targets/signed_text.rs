@@ -1,5 +1,5 @@
-//! Stored text. As it comes, it has no right signature and is refused. With one it may say anything, and is read as
-//! Django reads it, or is an error.
+//! Stored text. As it comes, it has no right signature and is refused. With one it may say anything, and is
+//! read as Django reads it, or is an error.
 
 #![no_main]
 

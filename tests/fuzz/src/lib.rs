@@ -1,4 +1,5 @@
-//! What the fuzz targets share: Django's signatures and other ways to the same answers, made without the crate.
+//! What the fuzz targets share: Django's signatures and other ways to the same answers, made without the
+//! crate.
 
 pub mod edit;
 pub mod reference;
@@ -62,11 +63,11 @@ pub fn assert_encodes(codec: &Codec, data: &SessionData) {
     assert_eq!(signing::body_and_stamp(&text).0, body);
 }
 
-/// A part of the input again and again, `length` bytes in all. What takes quadratic time then takes so long that the
-/// fuzzer calls it a failure.
+/// A part of the input again and again, `length` bytes in all. What takes quadratic time then takes so long
+/// that the fuzzer calls it a failure.
 ///
-/// An input that asks for this begins with 0xff, which neither JSON nor a pickle does, and with where that part
-/// begins and how long it is.
+/// An input that asks for this begins with 0xff, which neither JSON nor a pickle does, and with where that
+/// part begins and how long it is.
 pub fn repeated(input: &[u8], length: usize) -> Option<Vec<u8>> {
     let [0xff, start, size, rest @ ..] = input else { return None };
     let start = usize::from(*start).min(rest.len());
