@@ -184,7 +184,8 @@ fn a_server_that_dies_is_an_error_and_the_rest_is_cleared_later() {
     let url = server.url();
     let cli = Cli::on(&url);
     cli.run(&["createtable"]).code(0);
-    let rows = "INSERT INTO django_session SELECT md5('x' || i), 'x', now() - interval '1 day' FROM generate_series(1, 3000) i";
+    let rows = "INSERT INTO django_session SELECT md5('x' || i), 'x', now() - interval '1 day' \
+                FROM generate_series(1, 3000) i";
     server.query(rows);
     let child = cli.start(&["clearsessions", "--batch", "10", "--pause", "0.05"]);
     proc::wait_until("some should be cleared", PATIENCE, || count(&url, "true") < 2950);

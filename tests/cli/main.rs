@@ -20,10 +20,10 @@ use std::{
 
 use serde_json::Value;
 
-/// What is said where signatures are not checked.
+/// The note where signatures are not checked.
 pub(crate) const NOT_CHECKED: &str = "signature not checked: no SECRET_KEY given";
 
-/// What no output may hold: every secret, every password, every session key that a test has used.
+/// Text that no output may contain: every secret, password and session key that a test has used.
 static HIDDEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub(crate) fn hide(text: &str) {
@@ -61,7 +61,7 @@ impl Cli {
         self
     }
 
-    /// For a run that shows whole keys because it is told to.
+    /// Allows whole keys in the output, for a command that shows them on request.
     pub(crate) fn showing_keys(mut self) -> Self {
         self.shows_keys = true;
         self

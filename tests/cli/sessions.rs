@@ -126,7 +126,7 @@ fn show(site: &Site, cli: &Cli) {
     let pickled =
         Cli::on(site.database.url()).run(&["show", &site.pickled[0].key]).code(0).says("format   pickle");
     pickled.says("signed   by an unknown secret, not checked");
-    // What cannot be shown.
+    // A session that cannot be shown.
     cli.run(&["show", &site.strange[0].key]).code(1).says("stored ").complains("no secret key or fallback");
     for (index, key) in site.garbage.iter().enumerate().skip(1) {
         let output = cli.run(&["show", key]).code(1).complains("cannot be read");
@@ -281,7 +281,7 @@ fn a_session_that_always_escapes_is_reported() {
     let database = made(0, 5);
     let cli = Cli::on(database.url()).secret(SECRET);
     let text = cli.run_with(&["encode"], "{\"_auth_user_id\":\"42\"}").code(0).out;
-    // What is deleted comes back under another key, as if the visitor had always been faster.
+    // Each deleted row returns under another key, as if the visitor were always faster.
     database.query(&format!(
         "CREATE FUNCTION escape() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          INSERT INTO django_session VALUES (md5(old.session_key), old.session_data, old.expire_date); \

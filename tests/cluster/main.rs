@@ -23,7 +23,7 @@ use support::{
     visitors::{Visitors, check_that_nothing_is_lost},
 };
 
-/// What one operation may take.
+/// The timeout of one operation.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// More than a request needs if its load and its save each take all of the deadline, on a busy machine.
@@ -56,7 +56,8 @@ fn a_cluster_that_fails_over_by_itself_loses_nothing_and_is_served_again() {
         visitors.wait_for(200, ELECTION);
         let (seen, served) = (visitors.seen(), begin.elapsed());
         println!(
-            "{} {what}: {} leads after {elected:.1?}, 200 served again after {served:.1?}; slowest answer {:.1?}, {} confirmed, {:?}",
+            "{} {what}: {} leads after {elected:.1?}, 200 served again after {served:.1?}; \
+             slowest answer {:.1?}, {} confirmed, {:?}",
             cluster.members[old].name, cluster.members[new].name, seen.slowest, seen.confirmed, seen.failed
         );
         assert!(seen.failed.keys().all(|status| *status == 503), "{seen:?}");

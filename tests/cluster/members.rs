@@ -21,7 +21,7 @@ use crate::support::{
 /// machine.
 pub(crate) const ELECTION: Duration = Duration::from_secs(180);
 
-/// What knows who the leader is.
+/// The etcd server, which knows the current leader.
 struct Etcd {
     port: u16,
     // In this order: the server ends before its files go.

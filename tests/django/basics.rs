@@ -58,7 +58,7 @@ pub(crate) fn flush(pair: &Pair) {
         assert_ne!(old.the_key(), key, "an ended session's key is not used again");
         assert_eq!(pair.db.row(&key), None);
 
-        // What is written after a flush begins a new session.
+        // A write after a flush creates a new session.
         let mut visitor = old;
         let key = visitor.the_key();
         visitor.run(here, &json!([["flush"], ["set", "k", 3]]));

@@ -28,7 +28,7 @@ fn empty_the_cache(pair: &Pair) {
     redis(pair).command(&["FLUSHALL"]);
 }
 
-/// What is in the cache may go at any time.
+/// A cached value may be evicted at any time.
 pub(crate) fn cache_emptied(pair: &Pair) {
     for (here, there) in pair.both_ways() {
         let mut visitor = pair.visitor();
@@ -54,9 +54,9 @@ pub(crate) fn cache_emptied(pair: &Pair) {
     }
 }
 
-/// Readers that find nothing in the cache, have read the row, and are held up before they put it into the
-/// cache. The session changes or ends meanwhile. What Django puts there then is what was; that is known of
-/// it, and shows that this test can tell. What we put there is nothing.
+/// Readers miss the cache, read the row, and are delayed before they fill the cache. Meanwhile the session
+/// changes or is deleted. Django then caches the stale value: a known race, which shows that this test
+/// detects it. Our store caches nothing.
 pub(crate) fn late_fill(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["set", "k", 1]]));
@@ -113,7 +113,7 @@ fn late_fill_of_ours(pair: &Pair, (ours, gate): (&Site, &Gated<Postgres>), other
     }
 }
 
-/// A site of ours whose reads of the table can be held up.
+/// Our site, with a gate that delays its reads of the table.
 fn held_site(pair: &Pair) -> (Site, Gated<Postgres>) {
     let gate = Gated::new(Postgres::connect_lazy(&pair.db.database_url()).unwrap());
     let (cache, database) = (redis(pair).url(), Store::new(gate.clone(), pair.db.codec(SECRET)));
@@ -169,7 +169,7 @@ pub(crate) fn cache_away(pair: &Pair) {
     }));
     redis(pair).resume();
     let mut born = away.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    // We look at the cache again after a while, and only when somebody asks for a session.
+    // Our store retries the cache after a pause, and only when a session is loaded.
     wait_until("the cache should be used again", PATIENCE, || {
         kept.look(&pair.ours, "n");
         kept.look(&pair.django, "n") == 2

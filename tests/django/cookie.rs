@@ -100,7 +100,7 @@ pub(crate) fn save_every_request(pair: &Pair) {
     }
 }
 
-/// What can be anybody's cookie is empty to us and stays, until the visitor writes.
+/// A cookie without a valid signature reads as an empty session, and is kept until the visitor writes.
 pub(crate) fn wrong_secret(pair: &Pair) {
     let mut visitor = pair.user();
     visitor.run(&pair.ours, &json!([["set", "cart", [1, 2]]]));
@@ -125,7 +125,7 @@ pub(crate) fn wrong_secret(pair: &Pair) {
     assert_eq!(visitor.look(&pair.django, "cart"), json!([1, 2]));
 }
 
-/// Django sends what no browser keeps, we say so.
+/// Django sends a cookie that no browser keeps; our site returns an error.
 pub(crate) fn too_large(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["set", "k", 1]]));

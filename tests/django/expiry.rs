@@ -13,12 +13,12 @@ use crate::{
     support::site::to_iso,
 };
 
-/// When a session ends.
+/// The expected expiry of a session.
 #[derive(Clone, Copy)]
 enum Ends {
-    /// After each save.
+    /// Seconds after each save.
     After(f64),
-    /// After it was set.
+    /// Seconds after the call of `set_expiry`.
     In(f64),
     At(f64),
 }
@@ -46,7 +46,7 @@ pub(crate) fn expiry(pair: &Pair) {
     let micros = whole + Duration::from_micros(123_456);
     let elsewhere = to_iso(whole + Duration::from_secs(19_800)).replace("+00:00", "+05:30");
     let at = |time| Ends::At(unix(time));
-    // Program, end, and whether the cookie ends with the browser.
+    // Program, expiry, and whether the cookie lasts only until the browser closes.
     let everywhere = [
         (json!([["set_expiry", 300]]), Ends::After(300.0), false),
         (json!([["set_expiry", 0]]), Ends::After(TWO_WEEKS), true),
@@ -183,7 +183,7 @@ pub(crate) fn local_time(pair: &Pair) {
     ];
     let ours: &dyn Server = &pair.ours;
     for (program, ends, browser_close) in &programs {
-        // What we write of dates has a zone, which such a Django cannot read.
+        // Our dates have a zone, which Django with USE_TZ = False cannot read.
         let number = !matches!(ends, Ends::In(_) | Ends::At(_));
         let writers = [Some(&django as &dyn Server), number.then_some(ours)];
         for writer in writers.into_iter().flatten() {

@@ -20,7 +20,7 @@ pub(crate) fn login_is_read(pair: &Pair) {
     assert_eq!(results[3], "1");
     assert_eq!(visitor.look(&pair.ours, "_auth_user_hash").as_str().unwrap().len(), 64);
 
-    // A write of ours logs nobody out.
+    // Our write does not log the user out.
     visitor.run(&pair.ours, &json!([["set", "cart", [1, 2]]]));
     pair.keeps(&visitor, &key);
     assert_eq!(visitor.run(&pair.django, &json!([["user"], ["get", "cart"]])), [json!(USER), json!([1, 2])]);

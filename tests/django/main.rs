@@ -42,7 +42,7 @@ const CORE: &[Scenario] = &[
     ("cycle_key", basics::cycle_key),
 ];
 
-/// What every engine can do that keeps something under a key.
+/// For every engine that stores sessions under a key.
 const LIFE: &[Scenario] = &[
     ("unknown, expired and deleted keys are not adopted", basics::no_fixation),
     ("writes at the same time", races::writes_at_once),
@@ -57,7 +57,7 @@ const LOGIN: &[Scenario] = &[
     ("a new password", login::new_password),
 ];
 
-/// What does not depend on where the sessions are.
+/// Independent of where the sessions are stored.
 const VALUES: &[Scenario] = &[
     ("messages of Django", login::messages),
     ("values that Django wrote", values::values_of_django),
@@ -69,7 +69,7 @@ const VALUES: &[Scenario] = &[
 
 const SWEPT: &[Scenario] = &[("clearsessions and clear_expired", basics::clear_expired)];
 
-/// Where text is signed. What is in a cache is not.
+/// For engines that sign their text. Cached values are not signed.
 const ROTATED: &[Scenario] = &[("a new SECRET_KEY, the old one as a fallback", secrets::rotation)];
 
 const MISLED: &[Scenario] = &[("a wrong SECRET_KEY or serializer on our side", secrets::wrong_secret)];
@@ -94,8 +94,8 @@ const PICKLED_AND_CACHED: &[Scenario] =
 
 const FILES: &[Scenario] = &[("an expiry that is a number", expiry::number_in_a_file)];
 
-/// There is no row: nothing is adopted, swept or ended in the middle, two writers cannot see one another, and
-/// a copy of the cookie goes on after a logout or a new password. What there is instead:
+/// For signed cookies, which have no row. Nothing is adopted, swept or deleted during a request, and
+/// concurrent writers do not see one another. A copied cookie stays valid after a logout or a new password.
 const COOKIE: &[Scenario] = &[
     ("a session born on either side", cookie::born),
     ("a login at Django's admin, read by us", login::login_is_read),
@@ -169,7 +169,7 @@ fn cache_in_json() {
     run_cache("cache, django-redis, JSON", Client::Json, &[]);
 }
 
-/// What expires in a cache is gone without a sweep.
+/// A cache removes expired values itself, so no scenario sweeps.
 fn run_cache(engine: &str, client: Client, more: &[Scenario]) {
     run_all(engine, || Cache::new(client), &[CORE, LIFE, LOGIN, VALUES, MISLED, more, AT_ONCE]);
 }

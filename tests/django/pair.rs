@@ -80,24 +80,24 @@ impl Pair {
         start_django(&self.version, &*self.db, settings)
     }
 
-    /// One more site of ours on the same sessions.
+    /// Another of our sites, on the same sessions.
     pub(crate) fn site(&self, settings: SessionSettings, secret: SecretKey) -> Site {
         start_ours(&self.db, settings, secret)
     }
 
-    /// One of ours that cannot read what is there.
+    /// One of our sites that cannot read the stored sessions.
     pub(crate) fn misled_site(&self, settings: SessionSettings) -> Site {
         let db = self.db.clone();
         Site::start(settings, async move || db.misled_store().await)
     }
 
-    /// Does something with a store of ours, without a site.
+    /// Runs `work` with our store, without a site.
     pub(crate) fn with_store<T>(&self, work: impl AsyncFnOnce(Store) -> T) -> T {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async { work(self.db.store(SecretKey::new(SECRET)).await).await })
     }
 
-    /// Does something with a visitor's session, in a request to one more site of ours.
+    /// Runs `work` with a visitor's session, in a request to another of our sites.
     pub(crate) fn in_a_request(&self, visitor: &mut Visitor, work: fn(&Session)) {
         let db = self.db.clone();
         let site = Site::serve(1, async move || {
@@ -135,14 +135,14 @@ impl Pair {
         visitor
     }
 
-    /// What is stored of a session.
+    /// The stored data of a session.
     pub(crate) fn data(&self, key: &str) -> SessionData {
         let row = self.db.row(key).unwrap_or_else(|| panic!("no row {key}"));
         let json = self.db.json(&self.version, &[row]).remove(0);
         SessionData::from_json(json.expect("a row that can be read")).unwrap()
     }
 
-    /// What is stored of each session that can be read.
+    /// The stored data of each readable session, as JSON.
     pub(crate) fn all_json(&self) -> Vec<String> {
         self.db.json(&self.version, &self.db.rows()).into_iter().flatten().collect()
     }

@@ -27,7 +27,7 @@ const KINDS: &[(&str, &str)] = &[
 
 const NONE: &str = "";
 
-/// What Django sees of them.
+/// The `repr` of each value in Django.
 fn reprs(visitor: &mut Visitor, django: &dyn Server) -> Vec<Value> {
     let program: Vec<Value> = KINDS.iter().map(|(kind, _)| json!(["repr", kind])).collect();
     visitor.run(django, &program.into())
@@ -58,7 +58,7 @@ pub(crate) fn python_values(pair: &Pair) {
     }
     assert_eq!(visitor.look(&pair.django, "last"), json!({"a": [1, 2.5, null]}));
 
-    // What has a form in JSON is read, and what has none is an error of the one who asks for it.
+    // Values with a JSON form are read. For any other, `get` returns an error.
     for (kind, json) in KINDS {
         let reply = visitor.ask(&pair.ours, &json!([["get", kind]]));
         if *json == NONE {
@@ -86,8 +86,8 @@ pub(crate) fn python_values_replaced(pair: &Pair) {
     }
 }
 
-/// One that is in two places is two equal ones when we have written it. What is in itself we cannot read, and
-/// leave alone.
+/// An object in two places becomes two equal objects once our side has written it. A self-referencing object
+/// is unreadable to us and is left alone.
 pub(crate) fn python_references(pair: &Pair) {
     let mut visitor = pair.visitor();
     visitor.run(&pair.django, &json!([["python", "shared", "shared"]]));

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a visitor sees whose session was ended during a request: the text of Django's exception.
+/// The response if the session is deleted during the request: the text of Django's exception.
 const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
      The user may have logged out in a concurrent request, for example.";
 /// Starts a request at `slow` that has loaded and saved its session once and now takes its time, does
@@ -112,8 +112,8 @@ fn ended_by(pair: &Pair, slow: &dyn Server, fast: &dyn Server, end: &str, drops:
     }
 }
 
-/// Four threads at each side for two seconds. One row is written by all of ours; the others each by both
-/// sides in turn, since Django's own writes at the same time as another one's would lose that.
+/// Four threads on each side for two seconds. All our threads write one row. Each other row is written by
+/// both sides in turn, since Django's save overwrites a concurrent change.
 pub(crate) fn both_under_load(pair: &Pair) {
     let end = Instant::now() + Duration::from_secs(2);
     let mut shared = pair.visitor();
@@ -155,5 +155,5 @@ pub(crate) fn both_under_load(pair: &Pair) {
     });
     assert_eq!(shared.look(&pair.django, "n"), ours);
     assert!(ours > 10 && turns > 10, "{ours} and {turns} in two seconds");
-    println!("    {ours} increments of ours on one row, {turns} by turns with Django on four");
+    println!("    {ours} increments by our site on one row, {turns} by turns with Django on four");
 }

@@ -71,7 +71,7 @@ pub(crate) fn wrong_secret(pair: &Pair) {
         (false, pair.misled_site(settings.clone())),
         (true, pair.misled_site(settings.save_every_request(true))),
     ];
-    // What leaves everything as it is, and what begins a session beside it.
+    // Requests that change nothing, and requests that create another session.
     let harmless = [
         json!([["get", "cart"], ["keys"], ["has", "cart"], ["user"]]),
         json!([["expiry_age"], ["browser_close"], ["pop", "cart"], ["del", "cart"]]),

@@ -1,4 +1,4 @@
-//! What the sessions hold.
+//! The values in sessions.
 
 use serde_json::{Value, json, value::RawValue};
 
@@ -53,7 +53,7 @@ pub(crate) fn values_of_django(pair: &Pair) {
     visitor.run(&pair.ours, &json!([["set", "aa", 3]]));
     assert_eq!(data(&visitor), object.replace("\"aa\":2", "\"aa\":3"));
 
-    // What Rust can hold of it.
+    // Values that fit Rust types.
     let five = visitor.run(&pair.ours, &json!([["get", "five"], ["get", "five.0"], ["get", "pair"]]));
     assert_eq!(five, [json!(5), json!(5.0), json!("😀")]);
     assert!(five[0].is_u64() && five[1].is_f64());

@@ -83,7 +83,7 @@ impl Server {
     }
 }
 
-/// What the page says.
+/// The HTML of a page.
 struct Page(String);
 
 impl Page {

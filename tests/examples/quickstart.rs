@@ -83,7 +83,7 @@ fn djangos_keys_are_refused_without_a_load() {
         assert!(page.message().contains("begin with _"), "{}", page.message());
         assert_eq!(page.items().len(), 1);
     }
-    // What Django keeps there is shown, with no button to remove it.
+    // Django's own keys are shown, with no button to remove them.
     let page = server.post(&mut client, "/expiry", &[("expiry", "minute")]);
     assert!(page.has("_session_expiry", "60"));
     assert!(!page.0.contains("Remove _session_expiry"));
@@ -103,7 +103,7 @@ fn input_is_escaped() {
     assert_eq!(page.items().len(), 1);
     let page = Page::of(client.get(&format!("{}/?did=%3Cscript%3E", server.url)));
     assert_eq!(page.message(), "");
-    // A value of one's own under the page's key breaks nothing.
+    // An unexpected value under the page's own key breaks nothing.
     for value in ["18446744073709551615", "many", "-1", "1e999", "[]"] {
         let page = server.post(&mut client, "/set", &[("key", "visits"), ("value", value)]);
         assert!(page.visits() == 1 || page.visits() == u64::MAX);

@@ -32,7 +32,7 @@ const SERVES: &str = "clocks::no_step_of_the_clock_loses_a_change";
 const DAY: i64 = 86_400;
 const TWO_WEEKS: i64 = 14 * DAY;
 
-/// What the process of its own does.
+/// Serves a site in the child process.
 fn serve(what: &str) {
     let (kind, url) = what.split_once(' ').unwrap();
     let mut settings = SessionSettings::default();
@@ -93,7 +93,8 @@ impl TimeMachine {
     /// Seconds that the row of a session has left, by the database's clock.
     fn left(&self, key: &str) -> i64 {
         let sql = format!(
-            "SELECT extract(epoch FROM expire_date - now())::bigint FROM django_session WHERE session_key = '{key}'"
+            "SELECT extract(epoch FROM expire_date - now())::bigint FROM django_session \
+             WHERE session_key = '{key}'"
         );
         self.database.query(&sql)[0][0].as_deref().unwrap().parse().unwrap()
     }
@@ -127,7 +128,7 @@ fn a_session_expires_by_the_clock_of_the_site() {
         assert_eq!(site.rows(), 1, "at {clock}");
         near(site.left(&key), 3600);
     }
-    // What is written while it is wrong counts from that time, and again when it is right.
+    // A save under a wrong clock sets the expiry by that clock; the next save corrects it.
     for (clock, left) in [("-86400", 3600 - DAY), ("+86400", 3600 + DAY), ("+0", 3600)] {
         site.database.query("UPDATE django_session SET expire_date = now() + interval '2 days'");
         client.cookies.insert("sessionid".to_owned(), key.clone());
@@ -139,7 +140,7 @@ fn a_session_expires_by_the_clock_of_the_site() {
         near(site.left(&key), left);
     }
     assert_eq!(site.run(&mut client, json!([["get", "k"]])), [json!(4)]);
-    // A date is a date.
+    // An expiry set as a date does not move with the clock.
     site.run(&mut client, json!([["set_expiry_in", 1000]]));
     site.set("-86400");
     site.run(&mut client, json!([["set", "k", 0]]));

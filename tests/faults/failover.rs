@@ -79,10 +79,10 @@ fn connections_to_a_read_only_server_are_replaced() {
     let proxy = Proxy::start(primary.port());
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres?target_session_attrs=any", proxy.port());
     let outage = Outage::of(url);
-    // What has been opened stays, and is read-only from now on; what is opened goes to the new primary.
+    // Open connections stay, and are read-only from now on. New ones go to the new primary.
     primary.query("ALTER SYSTEM SET default_transaction_read_only = on");
     primary.query("SELECT pg_reload_conf()");
-    // Two that take writes at once would each have some that the other lacks.
+    // Two writable primaries would each have changes that the other lacks.
     wait_until("nobody should write to the old one any more", PATIENCE, || {
         let before = outage.visitors.seen().confirmed;
         thread::sleep(Duration::from_millis(300));

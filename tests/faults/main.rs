@@ -1,5 +1,4 @@
-//! What networks, servers and machines do to a site: TLS, poolers, failover, servers that die, hang and come
-//! back.
+//! Faults of networks, servers and machines: TLS, poolers, failover, servers that crash, hang and return.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

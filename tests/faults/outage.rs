@@ -17,7 +17,7 @@ use crate::support::{
     visitors::{Seen, Visitors, check_that_nothing_is_lost},
 };
 
-/// What one operation may take in these tests, in seconds.
+/// The timeout of one operation in these tests, in seconds.
 pub(crate) const DEADLINE: u64 = 1;
 
 /// More than a request needs if its load and its save each take all of the deadline, on a busy machine.

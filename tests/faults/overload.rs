@@ -72,7 +72,7 @@ fn ten_thousand_connections_at_once() {
     visitors.wait_for(300, PATIENCE);
     assert!(visitors.seen().failed.is_empty(), "{:?}", visitors.seen());
     check_that_nothing_is_lost(visitors.leave(), &ops[0]);
-    // What they needed was not kept: after some more crowds it takes no more for the next.
+    // Memory is reused: after more crowds, the next one needs no more of it.
     proxy.delay(Duration::from_millis(400));
     for _ in 0..3 {
         crowd(port, connections);
@@ -83,8 +83,8 @@ fn ten_thousand_connections_at_once() {
     assert!(again < during + during / 10, "{during} KiB, then {again} KiB");
 }
 
-/// All of them are there, then all ask at once for a new session. How many were served, how many told that it
-/// cannot be, and how long the last had to wait.
+/// Opens all connections, then requests a new session on all of them at once. Returns the number of
+/// successes, the number of rejections, and the time of the slowest response.
 fn crowd(port: u16, connections: usize) -> (usize, usize, Duration) {
     let body = r#"[["set","n",1]]"#;
     let request = format!(

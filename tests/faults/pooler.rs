@@ -28,7 +28,7 @@ async fn without_the_option_the_error_names_it() {
     let error = refused(&pooler.url()).await;
     assert!(error.contains("pgbouncer=true") && error.contains("PgBouncer"), "{error}");
 
-    // One that swallows what we say at the start; and a pool of the application's. Then it shows later.
+    // A pooler that ignores our startup options, and a pool of the application: the error comes later.
     let lenient = [("ignore_startup_parameters", "options"), ("default_pool_size", "4")];
     let pooler = PgBouncer::start(server.port(), &lenient);
     backend(&format!("{}?pgbouncer=true", pooler.url())).await;
@@ -52,7 +52,7 @@ async fn without_the_option_the_error_names_it() {
 #[ignore = "needs PostgreSQL and PgBouncer: run tests/run"]
 fn a_database_behind_a_pooler_is_restarted_under_load() {
     let mut server = PrivateServer::with_table(&[]);
-    // It asks for a lost database that often, in seconds.
+    // `server_login_retry`: the seconds between attempts to reach a lost database.
     let pooler =
         PgBouncer::start(server.port(), &[("default_pool_size", "4"), ("server_login_retry", "0.2")]);
     let outage = Outage::of(format!("{}?pgbouncer=true", pooler.url()));

@@ -12,7 +12,7 @@ use crate::support::{
     redis::{Redis, RedisCluster},
 };
 
-/// Everything is on the disk before it is confirmed, so that it can be asked for after a kill.
+/// Every write is on disk before it is confirmed, and so survives a kill.
 fn durable() -> Redis {
     Redis::start(&[("appendonly", "yes"), ("appendfsync", "always")])
 }
@@ -78,9 +78,9 @@ fn a_slow_or_lossy_network_to_redis() {
     outage.ends("a bad network to Redis");
 }
 
-/// Who has his session elsewhere is served all the time; the others, when the replica has taken over. A
-/// master confirms before its replica has it, so what it confirmed last may be missing: that is Redis's own
-/// promise, and no less is kept.
+/// Sessions on the other masters are served all the time; those of the dead one, once the replica has taken
+/// over. A master confirms a write before its replica has it, so the last confirmed writes may be missing.
+/// Redis promises no more than that; everything else must be there.
 #[test]
 #[ignore = "needs Redis: run tests/run"]
 fn a_master_of_a_cluster_dies_and_its_replica_takes_over() {

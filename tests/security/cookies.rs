@@ -68,7 +68,7 @@ fn shape(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
     (reply.status, headers, reply.text())
 }
 
-/// Of an unknown, an expired, a deleted and an impossible key nobody can tell which it is.
+/// The responses to an unknown, an expired, a deleted and an impossible key are indistinguishable.
 #[test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 fn all_unusable_keys_get_the_same_response() {
@@ -201,7 +201,7 @@ fn parse(name: &str, header: &[u8]) -> (u16, Vec<String>, Vec<String>) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever the header holds, a write makes one session with a key of our own drawing.
+    /// For any header, a write creates one session with a newly generated key.
     #[test]
     fn no_cookie_header_is_too_strange(
         header in prop_oneof![
@@ -215,7 +215,9 @@ proptest! {
             prop_assert_eq!(status, 200);
             prop_assert_eq!(&keys, &there);
             prop_assert_eq!(keys.len(), 1);
-            prop_assert!(keys[0].len() == 32 && keys[0].bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+            prop_assert!(
+                keys[0].len() == 32 && keys[0].bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            );
             prop_assert!(!String::from_utf8_lossy(&header).contains(&keys[0]));
         }
     }

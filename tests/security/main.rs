@@ -1,5 +1,5 @@
-//! What nobody honest sends: cookies that were guessed, planted or broken, and texts that are larger, deeper
-//! or longer than they look.
+//! Hostile input: cookies that were guessed, planted or broken, and texts that are larger, deeper or longer
+//! than they look.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -192,9 +192,12 @@ proptest! {
         }
     }
 
-    /// Whatever is signed: data, or an error that is no fault of the signature.
+    /// Any signed bytes: data, or an error that does not blame the signature.
     #[test]
-    fn signed_bytes_are_read_or_rejected(body in prop::collection::vec(any::<u8>(), 0..400), dot in any::<bool>()) {
+    fn signed_bytes_are_read_or_rejected(
+        body in prop::collection::vec(any::<u8>(), 0..400),
+        dot in any::<bool>()
+    ) {
         let body = format!("{}{}", if dot { "." } else { "" }, URL_SAFE_NO_PAD.encode(&body));
         match codec().decode(sign_body(&body, SECRET)) {
             Err(error) => prop_assert!(error.is_unreadable() || error.is_too_large(), "{}", error),
@@ -206,9 +209,8 @@ proptest! {
     }
 }
 
-/// The comparison of signatures goes through all of it, whatever the first difference is. What can be seen
-/// from outside is that each place counts; that the comparison is constant in time is the hmac crate's
-/// `verify_slice`.
+/// Every bit of a signature is compared, wherever the first difference is. Only that is visible from outside;
+/// the comparison in constant time is `verify_slice` of the hmac crate.
 #[test]
 fn each_bit_of_a_signature_counts() {
     let text = sign(r#"{"a":1}"#, SECRET);

@@ -235,7 +235,7 @@ async fn a_cancelled_writer_cancels_no_other() {
     assert_eq!(list(&open(&scene.store, &scene.key).await), ["created", "one", "two", "three"]);
 }
 
-/// The runtime of the one who saves for all stops in the middle: the others are told, and can try again.
+/// The runtime of the writer that saves for all stops halfway: the other writers get an error and can retry.
 #[test]
 fn a_stopped_runtime_blocks_no_writer() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! What the real SessionMiddleware did, in 9,204 requests for each version of Django, is what ours does.
+//! Our middleware does the same as Django's SessionMiddleware in 9,204 recorded requests per Django version.
 //!
 //! The recording is made by tests/django/record_middleware.py. Where we leave Django on purpose, the
 //! deviation is listed here by name and reason, with what we do instead.
@@ -38,7 +38,7 @@ fn postgres_does_what_django_6_1_does() {
     replay("6.1", Table::postgres);
 }
 
-/// What a request led to, in the recording's words.
+/// The outcome of a request, in the recording's terms.
 #[derive(Clone, Debug, PartialEq)]
 struct Outcome {
     status: u64,
@@ -228,7 +228,7 @@ impl Case<'_> {
     }
 }
 
-/// What we do where we leave Django on purpose, with the name of each deviation that led to it.
+/// Our outcome where we deviate from Django on purpose, with the name of each deviation that led to it.
 fn on_purpose(recording: &Recording<'_>, case: &Case<'_>) -> (Vec<&'static str>, Outcome) {
     let mut names = Vec::new();
     let mut case = case.clone();

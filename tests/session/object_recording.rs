@@ -1,4 +1,4 @@
-//! What Django's session object does, method by method and in pairs, is what ours does.
+//! Our session object does the same as Django's, method by method and in pairs.
 //!
 //! 2,120 programs recorded by tests/django/record_object.py: results, flags after each operation, items and
 //! rows. They run here outside of any request, on SQLite.
@@ -108,7 +108,7 @@ fn raised(error: &actix_web::Error) -> Value {
     }
 }
 
-/// What Django did with a program.
+/// Django's recorded results of a program.
 fn recording_of(cases: &[Value], state: &Value, ops: &Value) -> Option<Value> {
     let case = cases.iter().find(|case| case["state"] == *state && case["ops"] == *ops)?;
     let part = |name: &str| case[name].clone();
@@ -117,8 +117,8 @@ fn recording_of(cases: &[Value], state: &Value, ops: &Value) -> Option<Value> {
     }))
 }
 
-/// What we do where we leave Django on purpose, with the names of the deviations that led to it; `seeded` are
-/// the rows from before.
+/// Our results where we deviate from Django on purpose, with the names of the deviations that led to them.
+/// `seeded` are the rows from before.
 fn on_purpose(cases: &[Value], state: &Value, ops: &Value, seeded: &Value) -> (Vec<&'static str>, Value) {
     let mut names = Vec::new();
     let mut state = state.clone();

@@ -64,7 +64,7 @@ fn an_unchanged_session_is_renewed_once_in_an_interval_and_so_is_its_cookie() {
     assert_eq!(visitor.get(&site.url("/untouched")).set_cookies().len(), 1, "one that nobody looked at too");
     assert!(row(&database).1 >= renewed);
 
-    // What is changed is saved, however soon.
+    // A changed session is saved, however recent the last save.
     assert_eq!(ask(&mut visitor, &site, json!([["incr", "k"]])).set_cookies().len(), 1);
     assert_ne!(row(&database).0, text);
 }

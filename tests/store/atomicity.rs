@@ -65,7 +65,7 @@ async fn n(store: &Store, key: &SessionKey) -> Option<u32> {
     session.get("n").unwrap()
 }
 
-/// What is done to a session, and what it holds afterwards.
+/// A name, a change of the session, and the session's `n` afterwards.
 type Change = (&'static str, fn(&Session), Option<u32>);
 
 const CHANGES: [Change; 4] = [
@@ -117,7 +117,7 @@ async fn a_save_that_is_dropped_at_any_await_leaves_the_old_session_or_the_new_o
                     true => {}
                     false => panic!("{what}"),
                 }
-                // Whoever tries again comes through; unless it was carried out and the old key is no more.
+                // A retry succeeds, unless the save was applied and the old key is gone.
                 match session.save().await {
                     Err(error) => {
                         assert!(error.is_interrupted() && there == [2] && at_old.is_none(), "{what}")
@@ -203,8 +203,8 @@ async fn a_request_that_is_dropped_at_any_await_leaves_the_old_session_or_the_ne
 
 const SERVES: &str = "atomicity::a_process_that_is_killed_leaves_each_session_once";
 
-/// Processes are killed while they rename sessions as fast as they can. Whoever did not hear the new key has
-/// lost his session; but it is there, and once.
+/// Processes are killed while they cycle keys as fast as they can. A visitor who missed the new key has lost
+/// the session, but the session exists exactly once.
 #[::core::prelude::v1::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn a_process_that_is_killed_leaves_each_session_once() {

@@ -58,7 +58,8 @@ async fn rows_that_cannot_be_read_are_shown_as_such() {
     let database = Database::fresh();
     let store = stores::by_url(database.url()).await;
     database.query(
-        "INSERT INTO django_session SELECT 'garbage' || n, 'garbage', now() + interval '1 hour' FROM generate_series(1000, 2999) n",
+        "INSERT INTO django_session SELECT 'garbage' || n, 'garbage', now() + interval '1 hour' \
+         FROM generate_series(1000, 2999) n",
     );
     database.query("INSERT INTO django_session VALUES ('short', 'x', now()), ('with a blank', 'x', now())");
     let key = session_of(&store, None).await;
@@ -110,7 +111,8 @@ async fn sweepers_of_two_instances_clear_every_row_once() {
     let store = stores::by_url(database.url()).await;
     let live = session_of(&store, None).await;
     database.query(
-        "INSERT INTO django_session SELECT 'expired' || n, 'x', now() - interval '1 hour' FROM generate_series(10000, 34999) n",
+        "INSERT INTO django_session SELECT 'expired' || n, 'x', now() - interval '1 hour' \
+         FROM generate_series(10000, 34999) n",
     );
     let other = stores::by_url(database.url()).await;
     let _sweepers = [

@@ -1,5 +1,5 @@
-//! What has ended stays ended: logout, revocation and expiry race with slow writers on every store that can
-//! be shared.
+//! Deleted sessions stay deleted: logout, revocation and expiry race with slow writers on every store that
+//! can be shared.
 
 use std::{
     thread,
@@ -31,7 +31,7 @@ async fn open(store: &Store, key: &SessionKey) -> Session {
     Session::open(store, key).await.unwrap().expect("a live session")
 }
 
-/// Everybody has looked at the session before it ends, and writes afterwards, in every way there is.
+/// Every writer reads the session before it is removed, and writes afterwards, in every possible way.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 async fn no_write_brings_back_a_session_that_is_gone() {

@@ -62,7 +62,8 @@ async fn postgres_with_its_options() {
         format!("{}?table=visits&schema=accounts&deadline=2.5&application_name=mine%20own", database.url());
     let store = open(&url).await.unwrap();
     database.query(
-        "CREATE TABLE accounts.visits (session_key varchar(40) PRIMARY KEY, session_data text, expire_date timestamptz)",
+        "CREATE TABLE accounts.visits (session_key varchar(40) PRIMARY KEY, session_data text, \
+         expire_date timestamptz)",
     );
     works(&store).await;
     assert_eq!(database.query("SELECT count(*) FROM accounts.visits")[0][0].as_deref(), Some("1"));

@@ -13,7 +13,7 @@ use actix_django_session::{
     codec::{Codec, JsonSerializer},
 };
 
-/// What one call does.
+/// The behavior of one call.
 #[derive(Clone)]
 pub enum Step {
     /// Its work.
@@ -74,7 +74,7 @@ impl<B> Scripted<B> {
         self
     }
 
-    /// What was called, in order.
+    /// The calls so far, in order.
     pub fn calls(&self) -> Vec<&'static str> {
         self.script.lock().unwrap().calls.clone()
     }

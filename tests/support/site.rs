@@ -180,7 +180,7 @@ pub async fn run(session: &Session, name: &str, args: &[Value]) -> Result<Value,
         "set_expiry" => match &args[0] {
             Value::Null => done(session.set_expiry(Expiry::Default))?,
             zero if *zero == 0 => done(session.set_expiry(Expiry::BrowserClose))?,
-            // A session that has ended when it begins is nothing that our own types say.
+            // Our types cannot express a negative expiry.
             Value::Number(n) if n.as_i64().is_some_and(|n| n < 0) => {
                 done(session.insert("_session_expiry", &args[0]))?
             }

@@ -52,7 +52,7 @@ impl Table {
         Self::Postgres { database, runtime, client }
     }
 
-    /// Makes a store of ours on this table.
+    /// Returns a function that opens our store on this table.
     pub fn opener(
         &self,
         secret: &str,
@@ -119,7 +119,7 @@ impl Table {
     }
 }
 
-/// Signed text of any payload, such as no session of ours has.
+/// Signs any payload, also those that our sessions never have.
 pub fn sign(payload: &str, secret: &str) -> String {
     sign_body(&URL_SAFE_NO_PAD.encode(payload), secret)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{LIMIT, ask, hex, loads, session, vectors};
 use crate::support::django::Django;
 
-/// Whatever can be read can be written, and is then read as the same.
+/// Readable data can be written, and reads back the same.
 fn assert_stable(pickle: &[u8]) -> Result<(), TestCaseError> {
     let Ok(data) = loads(pickle) else { return Ok(()) };
     let written =

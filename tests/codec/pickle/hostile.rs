@@ -12,7 +12,7 @@ fn text(text: &str) -> Vec<u8> {
     [b"X", &u32::try_from(text.len()).unwrap().to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// What makes the file when Python reads it, and what becomes of it here.
+/// Pickles that create the file when Python loads them, and the JSON that each becomes here.
 fn exploits(file: &Path) -> Vec<(Vec<u8>, &'static str)> {
     let command = text(&format!("touch '{}'", file.display()));
     let python = text(&format!("open({:?}, 'w')", file.to_str().unwrap()));
@@ -150,7 +150,7 @@ fn of_equal_keys_the_last_counts() {
     assert_eq!(data.get_json("x"), Some(last));
 }
 
-/// What holds itself would have no end as JSON or without a memo.
+/// A self-referencing object has no finite JSON, and no finite pickle without a memo.
 #[test]
 fn a_recursive_object_is_an_error() {
     let circles: [&[u8]; 5] = [

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{ask, dumps, hex, is_error, loads};
 use crate::support::django::Django;
 
-/// All that the vectors of the codec have as JSON means the same to Python as a pickle of ours.
+/// Python reads each JSON vector of the codec and our pickle of it as the same value.
 #[test]
 #[ignore = "needs Django: run tests/run"]
 fn json_and_pickle_mean_the_same_to_python() {
@@ -69,7 +69,9 @@ fn json_value() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn json_comes_back_byte_for_byte(values in prop::collection::btree_map("[a-z]{1,3}", json_value(), 0..8)) {
+    fn json_comes_back_byte_for_byte(
+        values in prop::collection::btree_map("[a-z]{1,3}", json_value(), 0..8)
+    ) {
         let mut data = SessionData::default();
         for (key, value) in &values {
             data.set_json(key, value.as_str()).unwrap();

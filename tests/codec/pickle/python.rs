@@ -1,4 +1,4 @@
-//! What Python writes is read, and what is written Python reads.
+//! Pickles by Python are readable here, and pickles written here are readable by Python.
 
 use actix_django_session::{
     SecretKey,
@@ -42,7 +42,7 @@ fn we_read_what_every_python_writes() {
     }
 }
 
-/// What JSON can say is read and written as JSON.
+/// Values that JSON can express are read and written as JSON.
 #[test]
 fn plain_sessions_become_plain_json() {
     let plain = vectors().into_iter().filter(|v| v.what.starts_with("\"login\""));

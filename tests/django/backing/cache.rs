@@ -40,7 +40,7 @@ impl Cache {
         Self { redis: Redis::start(&[]), users: Users::new(), client }
     }
 
-    /// What stands before each key.
+    /// The prefix of each key.
     fn prefix(&self) -> String {
         match self.client {
             Client::Django => format!("site:3:{PREFIX}"),
@@ -115,12 +115,12 @@ pub(super) fn json() -> Codec {
     Codec::unsigned(JsonSerializer)
 }
 
-/// What is stored in Redis under names that begin so.
+/// The values in Redis whose keys have this prefix.
 pub(super) fn values(redis: &Redis, prefix: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     for name in redis.command(&["KEYS", &format!("{prefix}*")]).array() {
         let name = name.text();
-        // It may have gone while this looks at it.
+        // The key may have expired since.
         let Reply::Text(stored) = redis.command(&["GET", &name]) else { continue };
         let expires = redis.command(&["PEXPIRETIME", &name]).int();
         if expires == -2 {

@@ -35,7 +35,7 @@ impl Backing for Cookies {
         Vec::new()
     }
 
-    /// What a browser has.
+    /// The browser's cookie, as a row.
     fn row(&self, cookie: &str) -> Option<Row> {
         let codec = self.codec(SECRET);
         let expires = ends(&codec, cookie, saved_at(cookie));

@@ -44,10 +44,10 @@ pub(crate) trait Backing: Debug + Send + Sync {
     /// Django's other settings for it.
     fn settings(&self) -> Vec<(&'static str, String)>;
 
-    /// A store of ours on the same place.
+    /// Our store of the same sessions.
     fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store>;
 
-    /// A store of ours that cannot read what is there: with another secret, or another serializer.
+    /// Our store with another secret or serializer, which cannot read the stored sessions.
     fn misled_store(&self) -> LocalBoxFuture<'_, Store> {
         self.store(SecretKey::new("another secret"))
     }
@@ -90,10 +90,10 @@ fn signed_json(codec: &Codec, rows: &[Row]) -> Vec<Option<String>> {
     rows.iter().map(json).collect()
 }
 
-/// What Python finds in pickles and the like, as compact JSON.
+/// Decodes the stored values with Python, pickles too. Returns compact JSON.
 fn peek(python: &Version, rows: &[Row]) -> Vec<Option<String>> {
     let mut found = Vec::new();
-    // A command has room for so much.
+    // The length of a command line is limited.
     for rows in rows.chunks(50) {
         let hex = |row: &Row| row.stored.iter().map(|byte| format!("{byte:02x}")).collect();
         let hex: Vec<String> = rows.iter().map(hex).collect();
@@ -120,7 +120,7 @@ impl Users {
     }
 }
 
-/// When a session ends that was written at this time.
+/// The expiry of a session that was written at this time.
 fn ends(codec: &Codec, text: &str, written: SystemTime) -> SystemTime {
     let data = codec.decode(text).ok();
     let own = data.and_then(|data| serde_json::from_str(data.get_json("_session_expiry")?).ok());

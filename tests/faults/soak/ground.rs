@@ -1,4 +1,4 @@
-//! What the sites stand on, and all that happens to it.
+//! The servers below the sites, and the faults injected into them.
 
 use std::{
     thread::sleep,
@@ -15,7 +15,7 @@ use crate::support::{
     redis::Redis,
 };
 
-/// What all the sites stand on, and the ways to it.
+/// The servers that all sites share, and the proxies to them.
 pub(crate) struct Ground {
     pub(crate) server: PrivateServer,
     to_server: Proxy,
@@ -23,7 +23,7 @@ pub(crate) struct Ground {
     to_redis: Proxy,
 }
 
-/// Something that breaks, for about so long, and is whole again at the end.
+/// A fault that lasts for about the given time and is repaired at the end.
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// The sites that may notice.
@@ -107,8 +107,9 @@ impl Ground {
 
     fn refuse(&mut self, time: Duration) {
         let rules = self.server.replace_rules("local all all trust\nhost all all 127.0.0.1/32 reject\n");
-        // Those that are in would stay in.
-        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ('postgres', 'cached')";
+        // Open connections would survive the new rules.
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE application_name IN ('postgres', 'cached')";
         try_query(&self.server.socket_url(), cut).unwrap();
         sleep(time);
         drop(rules);

@@ -37,7 +37,7 @@ fn pause() -> Duration {
     (length() / 60).min(Duration::from_secs(60))
 }
 
-/// What one operation may take. More than the database needs on a machine whose disk has much else to do.
+/// The timeout of one operation: longer than the database needs on a machine with a busy disk.
 fn deadline() -> Duration {
     (pause() / 12).clamp(Duration::from_secs(2), Duration::from_secs(5))
 }
@@ -46,7 +46,7 @@ fn deadline() -> Duration {
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 fn sites_recover_from_faults_and_leak_nothing() {
     if let Some(url) = process::asked_to_serve() {
-        // What it says is shown if it fails when it should not.
+        // The log is shown if the process fails unexpectedly.
         tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN).init();
         let site = Site::start(SessionSettings::default(), async move || {
             Store::connect(&url, SecretKey::new(SECRET)).await.unwrap()

@@ -69,7 +69,7 @@ impl Guests {
     }
 }
 
-/// What a process has of what must not pile up.
+/// The resources of a process that must not leak.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Figures {
     connections: usize,
@@ -82,7 +82,7 @@ struct Figures {
 /// Requests that were served, and those that failed with 503.
 type Answers = (u64, u64);
 
-/// A site in a process of its own, and who is there.
+/// A site in its own process, with its visitors.
 pub(crate) struct Visited {
     name: &'static str,
     process: Process,
@@ -138,7 +138,7 @@ impl Visited {
         }
     }
 
-    /// What has happened since then, and what it is like now.
+    /// The responses since `before`, and the current figures.
     pub(crate) fn since(&self, before: Answers) -> String {
         let (now, figures) = (self.answers(), self.figures[self.figures.len() - 1]);
         format!("{}: {} served, {} times 503; {figures}", self.name, now.0 - before.0, now.1 - before.1)

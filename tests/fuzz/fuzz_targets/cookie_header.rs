@@ -1,5 +1,5 @@
-//! Whatever a browser sends as `Cookie`: nobody is taken for the one who is known, and no answer tells an
-//! unknown key from one that cannot be.
+//! Any `Cookie` header: no visitor is mistaken for the known one, and no response distinguishes an unknown
+//! key from an impossible one.
 
 #![no_main]
 
@@ -22,7 +22,8 @@ const FAMILY_DELETION: &str = "sessionid=\"\"; Domain=x.org; expires=Thu, 01 Jan
 thread_local! {
     static SITE: &'static Site = kept(Site::new(SessionSettings::default()));
     static OTHER: &'static Site = {
-        let settings = SessionSettings::default().cookie_domain("x.org").cookie_path("/s").cookie_secure(true);
+        let settings =
+            SessionSettings::default().cookie_domain("x.org").cookie_path("/s").cookie_secure(true);
         kept(Site::new(settings.cookie_samesite(Some(SameSite::Strict)).save_every_request(true)))
     };
 }
@@ -87,7 +88,7 @@ fn check(site: &Site, cookies: Vec<HeaderValue>, sent: Option<&[u8]>) {
     }
 }
 
-/// One that saves with every request, and whose cookie has what a cookie can have.
+/// A site that saves with every request, and whose cookie has every attribute.
 fn check_another(site: &Site, cookies: Vec<HeaderValue>, sent: Option<&[u8]>) {
     let known = sent == Some(KNOWN.as_bytes());
     for path in ["/look", "/untouched"] {

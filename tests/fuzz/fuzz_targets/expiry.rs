@@ -89,7 +89,7 @@ fn open(store: &Store, settings: &SessionSettings, key: &SessionKey) -> Session 
     block_on(Session::open(&store, key)).expect("memory").expect("a live session")
 }
 
-/// A session that is saved is there if it was to end later than `now`, and not if it ends before.
+/// A saved session exists if it expires later than `now`, and does not exist if it expires earlier.
 fn saved(store: &Store, key: &SessionKey, settings: &SessionSettings, date: i64, now: i64) {
     let session = open(store, settings, key);
     session.insert("who", "Eve").expect("open");
@@ -102,7 +102,7 @@ fn saved(store: &Store, key: &SessionKey, settings: &SessionSettings, date: i64,
     }
 }
 
-/// That of the visitor's cookie, or none if it ends with the browser.
+/// The `Max-Age` of the visitor's cookie, or none if the cookie lasts until the browser closes.
 fn max_age(site: &Site, data: &SessionData) -> Option<i64> {
     site.set_known(data);
     let answer = site.ask("/write", vec![HeaderValue::from_static("sessionid=abcdefgh")]);
@@ -127,7 +127,7 @@ enum Meaning {
     Date(i64),
 }
 
-/// What a value means, where that is clear without the crate.
+/// The meaning of a value, where it is clear without the crate.
 fn meaning(json: &str) -> Meaning {
     use serde_json::Value;
     match serde_json::from_str(json) {

@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What could take quadratic time.
+/// Operations that could take quadratic time.
 fn repeatedly(payload: &[u8]) {
     let Ok(mut data) = JsonSerializer.loads(payload.to_vec(), 2 * LONG) else { return };
     let keys = data.keys();
@@ -68,7 +68,7 @@ fn as_text(text: &str) {
     let again = SessionData::from_json(data.to_json()).expect("ours");
     assert_eq!(again.to_json(), data.to_json());
     assert_eq!(items(&again), items(&data));
-    // What latin-1 cannot hold is written as escapes, which say the same.
+    // Characters outside latin-1 are written as escapes, which mean the same.
     let written = JsonSerializer.dumps(&data).expect("JSON");
     let again = JsonSerializer.loads(written, 12 * text.len()).expect("ours");
     assert_eq!(again.keys(), data.keys());

@@ -13,7 +13,7 @@ const LONG: usize = 1 << 18;
 
 fuzz_target!(|input: &[u8]| {
     if let Some(long) = repeated(input, LONG) {
-        // What could take quadratic time.
+        // These calls could take quadratic time.
         if let Ok(data) = PickleSerializer::new().loads(long, 2 * LONG) {
             PickleSerializer::new().dumps(&data).expect("what was read can be written");
         }
@@ -50,7 +50,7 @@ fn as_pickle(pickle: &[u8], limit: usize) -> Option<SessionData> {
     assert!(data.to_json().len() <= limit + 2 * members + 2);
     let written = assert_serializes(&PickleSerializer::new(), &data, 100 * LIMIT);
     assert!(written.len() <= 4 * limit + 100);
-    // What JSON holds is JSON, and nothing else is.
+    // Each value is either JSON or a placeholder that begins with `<`.
     for (_, value) in data.items() {
         assert_eq!(reference::is_json(value), !value.starts_with('<'), "{value}");
     }
@@ -69,7 +69,7 @@ fn followed(pickle: &[u8]) {
     assert_eq!(again.to_json(), whole.to_json());
 }
 
-/// What a site wrote as JSON, written as a pickle.
+/// Writes data that a site stored as JSON as a pickle.
 fn from_json(data: &SessionData) {
     let pickle = match PickleSerializer::new().dumps(data) {
         Ok(pickle) => pickle,

@@ -1,5 +1,5 @@
-//! Any bytes as what a cache holds under a session's name: Django's `RedisCache` and django-redis write
-//! pickles, JSON, and both compressed. What cannot be read is never written over.
+//! Any bytes as a session's value in a cache: Django's `RedisCache` and django-redis write pickles, JSON, and
+//! both compressed. An unreadable value is never overwritten.
 
 #![no_main]
 
@@ -36,7 +36,7 @@ struct Cache {
 }
 
 impl Cache {
-    /// One that compresses nothing, and one that compresses everything.
+    /// A cache that compresses nothing, and a cache that compresses everything.
     fn both(serializer: impl Serializer) -> [&'static Self; 2] {
         let codec = Codec::unsigned(serializer).max_session_bytes(LIMIT);
         [codec.clone(), codec.compress_from(0)].map(|codec| {
@@ -108,7 +108,7 @@ fn saved_as_it_is(
     let plain = serializer.dumps(&listed.data.expect("it was written now")).expect("the same again").len();
     let stored = cache.value().expect("it is there");
     assert!(stored.len() <= plain);
-    // Whoever saw it before is too late, and merges.
+    // A replacement of an outdated value conflicts; a late save merges.
     let change = Replace::new(&cache.key, "another value", far_away());
     let refused = block_on(cache.memory.replace(change)).expect("memory");
     assert!(matches!(refused, Replaced::Conflict(_)));
@@ -126,7 +126,7 @@ fn expected(value: &[u8], serializer: &impl Serializer) -> Option<Vec<(String, S
     }
     match reference::inflate(value, LIMIT) {
         Inflated::Whole(bytes) => plain(&bytes),
-        // What is no stream may be a pickle or JSON, though neither begins so.
+        // Neither a pickle nor JSON begins with this byte, so a broken stream is unreadable.
         Inflated::TooLarge | Inflated::Broken => None,
     }
 }

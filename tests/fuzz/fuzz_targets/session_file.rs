@@ -1,5 +1,5 @@
-//! Any bytes in a session's file, as they are and with a right signature: read, missing or unreadable, as the
-//! text says. What cannot be read is left alone.
+//! Any bytes in a session's file, as they are and with a valid signature: read, missing or unreadable, as the
+//! text says. An unreadable file is left alone.
 
 #![no_main]
 
@@ -94,7 +94,7 @@ impl Directory {
             }
             Ok(Some(session)) => {
                 let entry = block_on(self.store.entry(&self.key)).expect("a disk");
-                // What expires while this looks on has no one answer.
+                // A session that expires during the check has no single expected result.
                 if listed.expires > SystemTime::now() + Duration::from_secs(60) {
                     let entry = entry.expect("a live session");
                     assert_eq!(entry.value.as_deref(), Some(content));

@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// What is read with a setting, and what without.
+/// The results with `read_legacy` and without.
 fn both(text: &str) -> (Result<SessionData, Error>, Result<SessionData, Error>) {
     let (with, without) = (codec().read_legacy(true).decode(text), codec().decode(text));
     match (&with, &without) {
@@ -114,7 +114,7 @@ fn stamped(value: &str, data: &SessionData) {
     let answer = PAGES.with(|pages| pages.ask("/look", vec![line]));
     let is_live = answer.set_cookie.is_empty();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // Before 1970 is 1970. What is later than any date is the last one.
+    // A time before 1970 counts as 1970, and one beyond every date as the last date.
     let saved = if stamp.starts_with('-') { 0 } else { seconds(stamp.as_bytes()).unwrap_or(u64::MAX) };
     let expires = saved.saturating_add(AGE);
     if expires.abs_diff(now) > 60 {

@@ -18,7 +18,7 @@ pub fn check(data: &SessionData, key: &str, value: &str) -> bool {
         // The place of a key that was there is kept; a new one comes last.
         let place = |data: &SessionData| data.keys().iter().position(|other| other == key);
         assert_eq!(place(&changed), place(data).or(Some(data.keys().len())));
-        // It says the same before it is saved and afterwards. What is Python's alone is no JSON.
+        // The data reads the same before and after a save. Python-only values are not JSON.
         if let Ok(saved) = SessionData::from_json(changed.to_json()) {
             assert_eq!(items(&saved), items(&changed));
         }

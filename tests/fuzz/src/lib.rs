@@ -1,4 +1,4 @@
-//! What the fuzz targets share: Django's signatures and other ways to the same answers, made without the
+//! Shared by the fuzz targets: Django's signatures and other ways to the same results, made without the
 //! crate.
 
 pub mod edit;
@@ -38,8 +38,8 @@ pub fn items(data: &SessionData) -> Vec<(String, String)> {
     data.items().into_iter().map(|(key, value)| (key, value.to_owned())).collect()
 }
 
-/// What was read can be written, and what was written is read as the same. `bound` is that of a codec or
-/// cache which has read it.
+/// Asserts that data which was read can be written, and reads back the same. `bound` is the limit of the
+/// codec or cache that has read the data.
 pub fn assert_serializes(serializer: &impl Serializer, data: &SessionData, bound: usize) -> Vec<u8> {
     let written = serializer.dumps(data).expect("what was read can be written");
     let again = serializer.loads(written.clone(), bound).expect("what was written can be read");
@@ -63,11 +63,11 @@ pub fn assert_encodes(codec: &Codec, data: &SessionData) {
     assert_eq!(signing::body_and_stamp(&text).0, body);
 }
 
-/// A part of the input again and again, `length` bytes in all. What takes quadratic time then takes so long
-/// that the fuzzer calls it a failure.
+/// Repeats a part of the input to `length` bytes. Quadratic time then becomes so long that the fuzzer reports
+/// a failure.
 ///
-/// An input that asks for this begins with 0xff, which neither JSON nor a pickle does, and with where that
-/// part begins and how long it is.
+/// Such an input begins with 0xff, as neither JSON nor a pickle does, then the start and the length of that
+/// part.
 pub fn repeated(input: &[u8], length: usize) -> Option<Vec<u8>> {
     let [0xff, start, size, rest @ ..] = input else { return None };
     let start = usize::from(*start).min(rest.len());

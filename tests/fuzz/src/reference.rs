@@ -51,9 +51,9 @@ fn without_words(text: &str) -> String {
     out
 }
 
-/// What becomes of a zlib stream.
+/// The result of decompressing a zlib stream.
 pub enum Inflated {
-    /// This; what follows the stream does not matter.
+    /// The bytes of a complete stream; data after the stream does not matter.
     Whole(Vec<u8>),
     /// More than the limit, if not an error behind it.
     TooLarge,

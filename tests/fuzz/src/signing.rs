@@ -65,7 +65,7 @@ pub fn signed_stream(stream: &[u8]) -> String {
     signed(&format!(".{}:{STAMP}", URL_SAFE_NO_PAD.encode(stream)))
 }
 
-/// What stands before the stamp of a text of ours, and the seconds that the stamp says.
+/// Splits a text signed by us: the part before the timestamp, and the timestamp in seconds.
 pub fn body_and_stamp(text: &[u8]) -> (&[u8], u64) {
     let mut parts = text.rsplitn(3, |byte| *byte == b':').skip(1);
     let stamp = seconds(parts.next().expect("a stamp")).expect("a number");

@@ -33,7 +33,7 @@ pub struct Site {
     memory: Memory,
 }
 
-/// What a browser gets, as far as it matters here.
+/// The parts of a response that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The lines of `Set-Cookie`.
@@ -97,7 +97,7 @@ impl Site {
         site
     }
 
-    /// What the known visitor's session holds from now on.
+    /// Replaces the data of the known visitor's session.
     pub fn set_known(&self, data: &SessionData) {
         let (key, value) = (key(KNOWN), JsonSerializer.dumps(data).expect("JSON"));
         block_on(async {
@@ -127,7 +127,7 @@ fn key(of: &str) -> SessionKey {
 }
 
 fn lines(headers: &HeaderMap, name: &header::HeaderName) -> Vec<String> {
-    headers.get_all(name).map(|line| line.to_str().expect("headers of ours are ASCII").to_owned()).collect()
+    headers.get_all(name).map(|line| line.to_str().expect("our headers are ASCII").to_owned()).collect()
 }
 
 async fn look(session: Session) -> HttpResponse {

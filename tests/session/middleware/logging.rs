@@ -1,4 +1,4 @@
-//! Who logs an error: the middleware, once, and nobody else.
+//! Errors are logged once, by the middleware only.
 
 use actix_django_session::{Error, SessionMiddleware};
 use actix_web::{

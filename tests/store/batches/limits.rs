@@ -143,8 +143,8 @@ async fn clearing_goes_on_where_it_stopped_and_forgets_that_at_the_end() {
     let postgres = postgres(&server.url()).await;
     let clone = postgres.clone();
     server.query(
-        "INSERT INTO django_session SELECT 'expired' || lpad(n::text, 25, '0'), 'x', now() - n * interval '1 hour' \
-         FROM generate_series(1, 25) AS n",
+        "INSERT INTO django_session SELECT 'expired' || lpad(n::text, 25, '0'), 'x', \
+         now() - n * interval '1 hour' FROM generate_series(1, 25) AS n",
     );
     assert_eq!(postgres.clear_expired(10).await.unwrap(), 10);
     // An older one that appears only now: it is left for the next time.

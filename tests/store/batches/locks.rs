@@ -91,7 +91,8 @@ async fn an_abandoned_statement_is_cancelled() {
     assert_eq!(update(&postgres, &keys[0], 0, 9).await.unwrap(), Replaced::Done);
     // The same for a statement that is slow by itself.
     server.query(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
          CREATE TRIGGER slow BEFORE UPDATE ON django_session FOR EACH ROW EXECUTE FUNCTION slow()",
     );
     assert!(update(&postgres, &keys[0], 9, 10).await.unwrap_err().is_store());

@@ -47,12 +47,14 @@ async fn a_table_that_grows_is_not_read_as_a_whole() {
     database.query("VACUUM ANALYZE django_session");
     every_statement(&postgres).await;
     database.query(
-        "INSERT INTO django_session SELECT md5(n::text), 'x', now() + interval '1 hour' FROM generate_series(1, 50000) n",
+        "INSERT INTO django_session SELECT md5(n::text), 'x', now() + interval '1 hour' \
+         FROM generate_series(1, 50000) n",
     );
     every_statement(&postgres).await;
     drop(postgres);
 
-    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let others = "SELECT count(*) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let gone = async || {
         while database.query(others)[0][0].as_deref() != Some("0") {
             tokio::time::sleep(Duration::from_millis(20)).await; // each says at its end what it has read
@@ -60,7 +62,8 @@ async fn a_table_that_grows_is_not_read_as_a_whole() {
     };
     tokio::time::timeout(Duration::from_secs(30), gone()).await.expect("connections end with their store");
     let read = &database.query(
-        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes), (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)",
+        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes), \
+         (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)",
     )[0];
     let [entries, rows] = [0, 1].map(|at| read[at].as_deref().unwrap().parse::<u64>().unwrap());
     assert!((100..2_000).contains(&entries), "{entries} entries of indexes were read");

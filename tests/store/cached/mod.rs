@@ -18,7 +18,7 @@ use crate::support::{
     redis::{Redis, Reply},
 };
 
-/// One table and one Redis, with two stores of ours; the database of the first has a gate.
+/// One table and one Redis, with two of our stores; the database of the first has a gate.
 struct Site {
     redis: Redis,
     database: Database,
@@ -65,7 +65,7 @@ impl Site {
         key
     }
 
-    /// What Django's engine does at a logout.
+    /// A logout by Django's `cached_db` engine.
     fn django_logs_out(&self, key: &SessionKey) {
         self.database.query(&format!("DELETE FROM django_session WHERE session_key = '{}'", key.as_str()));
         self.redis.command(&["DEL", &name(key)]);

@@ -77,7 +77,7 @@ async fn an_unreadable_cached_value_is_read_from_the_row() {
     }
 }
 
-/// Who ends his process must know that it is not done.
+/// `check` must show, before a process stops, that its deletions are not complete.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 async fn check_reports_deleted_sessions_that_are_still_cached() {
@@ -140,7 +140,7 @@ async fn a_dead_connection_to_the_cache_is_replaced() {
     panic!("the same connections are used");
 }
 
-/// What removes outdated values belongs to a worker. Another worker goes on with it.
+/// A worker removes outdated values. When that worker ends, another one continues.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 async fn outdated_values_are_removed_after_their_worker_has_ended() {

@@ -95,7 +95,7 @@ async fn the_cache_does_not_keep_the_older_of_two_saves() {
     assert_eq!((now.get("first").unwrap(), now.get("n").unwrap()), (Some(1), Some(2)));
 }
 
-/// Who read from the cache compares with the row all the same.
+/// A save still compares with the row if the session was read from the cache.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
 async fn a_save_is_merged_with_a_row_that_the_cache_did_not_show() {
@@ -114,7 +114,7 @@ async fn a_save_is_merged_with_a_row_that_the_cache_did_not_show() {
     let now = open(&site.other, &key).await;
     assert_eq!((now.get("n").unwrap(), now.get("theirs").unwrap()), (Some(11), Some(1)));
 
-    // And where the row has gone, it is gone.
+    // If the row is gone, the session is gone.
     behind_the_cache.delete(&key).await.unwrap();
     let session = open(&site.other, &key).await;
     session.insert("n", &2).unwrap();

@@ -11,14 +11,14 @@ use crate::support::{
 
 const ROUNDS: usize = 12;
 
-/// What became of the writes that raced with the end of their session.
+/// The outcomes of the writes that raced with a flush or a key change.
 #[derive(Debug, Default)]
 struct Writes {
-    /// Stored before it.
+    /// Stored before the change.
     stored: usize,
     /// Answered with 400.
     refused: usize,
-    /// Came so late that they began a session of their own.
+    /// So late that they created another session.
     began: usize,
     /// Had nothing to store, and were answered 200.
     nothing: usize,

@@ -45,7 +45,7 @@ fn conflicts(process: &Process) -> u64 {
 
 const SAY_EVERY: Duration = Duration::from_millis(50);
 
-/// What such a process does, until the one that started it has ended.
+/// Runs in the child process until its parent has exited.
 fn serve(database_url: String) {
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
@@ -64,8 +64,8 @@ fn serve(database_url: String) {
     });
 }
 
-/// Without the variable this is a test of the mechanism: it starts itself, and the other process must
-/// share a session with this one, and end when it is told to.
+/// Without the variable this tests the mechanism: the test starts itself as another process, which must share
+/// a session with this one and exit on request.
 #[test]
 #[ignore = "needs PostgreSQL and Django: run tests/run"]
 fn a_process_of_its_own_serves_the_same_sessions() {
@@ -94,7 +94,7 @@ fn database() -> Database {
     database
 }
 
-/// Every worker of every process counts `n` up, all at once; while they do, `meanwhile` runs, and is told
+/// Every worker of every process increments `n`, all at once. `meanwhile` runs beside them; its flag is set
 /// when they are done.
 fn count<T: Send>(
     processes: &[Process],
@@ -191,8 +191,8 @@ fn two_processes_and_a_locking_django_count_exactly() {
     }
 }
 
-/// Django's own save writes back the whole dictionary that its request once read. What others stored in
-/// between is lost by that, and no site beside it can help that. What can be asked of ours:
+/// Django's save writes back the whole dictionary that its request has read. Changes stored in between are
+/// lost, and no other site can prevent that. The guarantees of our site:
 ///
 /// - it never does the same to Django: each key that Django has stored is there at once and at the end
 ///   (one Django writer, since two of them overwrite each other);

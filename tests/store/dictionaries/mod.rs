@@ -1,6 +1,6 @@
 //! Every kind of store keeps dictionaries: values come back byte for byte, saves compare, nothing revives.
 //!
-//! What `conformance` checks on the bytes of a backend, these check on the sessions of a store. For a cache
+//! `conformance` checks the bytes of a backend; these tests check the sessions of a store. For a cache
 //! in front of a database they are the only suite.
 
 mod kinds;

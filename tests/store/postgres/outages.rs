@@ -106,8 +106,8 @@ async fn clearing_skips_locked_rows() {
     let database = Database::fresh();
     let store = store(database.url()).await;
     database.query(
-        "INSERT INTO django_session SELECT 'expired' || lpad(n::text, 25, '0'), 'x', now() - interval '1 hour' \
-         FROM generate_series(1, 2500) AS n; \
+        "INSERT INTO django_session SELECT 'expired' || lpad(n::text, 25, '0'), 'x', \
+         now() - interval '1 hour' FROM generate_series(1, 2500) AS n; \
          INSERT INTO django_session VALUES ('livelivelive', 'x', now() + interval '1 hour')",
     );
     let (holder, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls).await.unwrap();

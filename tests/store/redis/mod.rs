@@ -12,7 +12,7 @@ use actix_django_session::{
     backend::{self, Backend, Insert, Inserted, Replace, Replaced, Row},
 };
 
-/// What the tests call by short names of keys.
+/// The backend, with short names for keys.
 #[derive(Clone)]
 struct Cache(backend::Redis);
 

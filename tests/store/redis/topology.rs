@@ -117,7 +117,7 @@ async fn cluster() {
     until_ok("its keys are served again", async || cache.add(&first, b"v", in_seconds(100)).await).await;
     assert_eq!((value(&cache, &first).await, value(&cache, &second).await), (text("v"), text("v")));
 
-    // One that hangs holds nobody up who wants another.
+    // A master that hangs does not block requests to the others.
     let cache = cache.timeout(Duration::from_secs(2));
     cluster.masters[0].pause();
     let error = cache.get(&first).await.unwrap_err();

@@ -32,7 +32,7 @@ async fn keys_values_and_expiry() {
     redis.command(&["SET", key, ""]);
     let endless = cache.get(name).await.unwrap().unwrap();
     assert!(endless.value.unwrap().is_empty() && endless.expires > in_seconds(1 << 36));
-    // What never ends may be stored again so.
+    // A value without expiry can be stored again without one.
     let done = cache.replace(name, b"", b"v", endless.expires).await.unwrap();
     assert!(matches!(done, Replaced::Done));
     assert!(cache.get(name).await.unwrap().unwrap().expires > in_seconds(1 << 36));
