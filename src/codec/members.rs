@@ -191,7 +191,8 @@ impl Clone for Members {
             source: self.source.clone(),
             slots: self.slots.clone(),
             removed: self.removed,
-            ..Self::default()
+            scans: AtomicUsize::new(0),
+            index: OnceLock::new(),
         }
     }
 }

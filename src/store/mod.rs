@@ -175,7 +175,7 @@ impl Store {
     pub async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.exists(key).await,
-            Engine::Cached(cached) => cached.exists(key).await,
+            Engine::Cached(cached) => Box::pin(cached.exists(key)).await,
             Engine::SignedCookies(_) => Ok(false), // Django's answer: no server has a session
         }
     }
@@ -194,7 +194,7 @@ impl Store {
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.delete(key).await,
-            Engine::Cached(cached) => cached.delete(key).await,
+            Engine::Cached(cached) => Box::pin(cached.delete(key)).await,
             Engine::SignedCookies(_) => Ok(false), // the middleware deletes the cookie
         }
     }
@@ -267,6 +267,8 @@ impl Store {
 }
 
 /// # For sessions
+///
+/// Calls of the cached engine are boxed: their futures are large, and every save would carry that size.
 impl Store {
     /// A number that clones of this store share, and no other store has at the same time. One with other
     /// settings is another store: it may store the same session differently.
@@ -289,7 +291,7 @@ impl Store {
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.load(key).await,
-            Engine::Cached(cached) => cached.load(key).await,
+            Engine::Cached(cached) => Box::pin(cached.load(key)).await,
             Engine::SignedCookies(cookies) => cookies.load(key),
         }
     }
@@ -302,7 +304,7 @@ impl Store {
     ) -> Result<Saved, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.insert(key, data, expires).await,
-            Engine::Cached(cached) => cached.insert(key, data, expires).await,
+            Engine::Cached(cached) => Box::pin(cached.insert(key, data, expires)).await,
             Engine::SignedCookies(cookies) => cookies.save(data),
         }
     }
@@ -310,7 +312,7 @@ impl Store {
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.update(update).await,
-            Engine::Cached(cached) => cached.update(update).await,
+            Engine::Cached(cached) => Box::pin(cached.update(update)).await,
             Engine::SignedCookies(cookies) => cookies.save(update.data),
         }
     }
@@ -325,7 +327,7 @@ impl Store {
     ) -> Result<Saved, Error> {
         match &self.0.engine {
             Engine::Backend(encoded) => encoded.touch(key, version, expires).await,
-            Engine::Cached(cached) => cached.touch(key, version, expires).await,
+            Engine::Cached(cached) => Box::pin(cached.touch(key, version, expires)).await,
             Engine::SignedCookies(cookies) => cookies.save(data),
         }
     }
