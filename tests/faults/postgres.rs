@@ -123,7 +123,7 @@ fn a_server_without_free_connections() {
             let url = server.url().replace("//postgres@", "//app@");
             thread::spawn(move || {
                 wait_until("a connection should become free", PATIENCE, || {
-                    try_query(&url, "SELECT pg_sleep(6)").is_ok()
+                    try_query(&url, "SELECT pg_sleep(10)").is_ok()
                 });
             })
         })
