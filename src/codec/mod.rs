@@ -15,6 +15,7 @@ mod pickle;
 mod scan;
 mod serializer;
 pub(crate) mod signing;
+mod stamp;
 #[cfg(test)]
 mod vectors;
 
@@ -33,7 +34,7 @@ pub use self::{
     data::SessionData,
     serializer::{JsonSerializer, Serializer},
 };
-use crate::{Error, datetime};
+use crate::Error;
 
 /// The class name in the salt: every one of Django's own engines calls its class so.
 const CLASS: &str = "SessionStore";
@@ -257,7 +258,7 @@ impl Codec {
             _ => URL_SAFE_NO_PAD.encode_string(&payload, &mut text),
         }
         text.push(':');
-        push_base62(&mut text, time);
+        stamp::push(&mut text, time);
         signer.sign(&mut text);
         Ok(text.into_bytes())
     }
@@ -296,7 +297,7 @@ impl Codec {
         }
         let (body, stamp) =
             value.rsplit_once(':').ok_or_else(|| Error::unreadable("the session data has no time stamp"))?;
-        let time = from_base62(stamp)?;
+        let time = stamp::parse(stamp)?;
         let payload = match body.strip_prefix('.') {
             Some(body) => compress::inflate(&base64::decode_leniently(body)?, self.size_limit())?,
             None => base64::decode_leniently(body)?,
@@ -353,38 +354,4 @@ impl fmt::Debug for Codec {
 
 fn salt(class: &str) -> String {
     format!("django.contrib.sessions.{class}")
-}
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// Appends the Unix time in base 62. A clock before 1970 counts as 1970.
-fn push_base62(text: &mut String, time: SystemTime) {
-    let mut rest = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut digits = [0; 11]; // 62^11 is more than 2^64
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = BASE62[(rest % 62) as usize];
-        rest /= 62;
-        if rest == 0 {
-            break;
-        }
-    }
-    text.extend(digits[first..].iter().copied().map(char::from));
-}
-
-/// The time that a stamp says. Django reads it even where no age limit needs it, and so must it be there.
-fn from_base62(stamp: &str) -> Result<SystemTime, Error> {
-    let digits = stamp.strip_prefix('-').unwrap_or(stamp);
-    if stamp.is_empty() || !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(Error::unreadable("the session data has a broken time stamp"));
-    }
-    let seconds = digits.bytes().fold(0_u64, |sum, digit| {
-        let value = BASE62.iter().position(|&known| known == digit).unwrap_or_default();
-        sum.saturating_mul(62).saturating_add(value as u64)
-    });
-    Ok(datetime::from_micros(match stamp.starts_with('-') {
-        true => 0,
-        false => i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
-    }))
 }

@@ -28,7 +28,7 @@ use self::{
 pub use self::{record::SessionEntry, sessions::Sessions, sweeper::Sweeper};
 use crate::{
     Error, SessionKey, SessionSettings,
-    backend::{Backend, Cursor, Page},
+    backend::Backend,
     codec::{Codec, SessionData},
 };
 
@@ -331,27 +331,6 @@ impl Store {
             Engine::SignedCookies(cookies) => cookies.save(data),
         }
     }
-}
-
-/// # For listings
-impl Store {
-    /// Returns what is stored under a key, as a listing shows it, if it is live.
-    pub async fn entry(&self, key: &SessionKey) -> Result<Option<SessionEntry>, Error> {
-        let Some(place) = self.place() else { return Err(no_listing()) };
-        let row = place.backend.get(key).await?;
-        Ok(row.map(|row| place.entry(key.clone(), Ok(row), self.settings().cookie_age)))
-    }
-
-    async fn page(&self, after: Option<Cursor>) -> Result<(Vec<SessionEntry>, Option<Cursor>), Error> {
-        let Some(place) = self.place() else { return Err(no_listing()) };
-        let Page { entries, next, .. } = place.backend.list(after).await?;
-        let age = self.settings().cookie_age;
-        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row, age)).collect(), next))
-    }
-}
-
-fn no_listing() -> Error {
-    Error::configuration("sessions in signed cookies cannot be listed: no server has them")
 }
 
 impl fmt::Debug for Store {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{SessionEntry, Store};
-use crate::{Error, SessionKey, backend::Cursor};
+use crate::{
+    Error, SessionKey,
+    backend::{Cursor, Page},
+};
 
 /// Passes over all sessions, for a user who gets new ones all the time.
 const PASSES: usize = 10;
@@ -42,6 +45,20 @@ impl fmt::Debug for Sessions {
 
 /// # All sessions
 impl Store {
+    /// Returns what is stored under a key, as a listing shows it, if it is live.
+    pub async fn entry(&self, key: &SessionKey) -> Result<Option<SessionEntry>, Error> {
+        let Some(place) = self.place() else { return Err(no_listing()) };
+        let row = place.backend.get(key).await?;
+        Ok(row.map(|row| place.entry(key.clone(), Ok(row), self.settings().cookie_age)))
+    }
+
+    async fn page(&self, after: Option<Cursor>) -> Result<(Vec<SessionEntry>, Option<Cursor>), Error> {
+        let Some(place) = self.place() else { return Err(no_listing()) };
+        let Page { entries, next, .. } = place.backend.list(after).await?;
+        let age = self.settings().cookie_age;
+        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row, age)).collect(), next))
+    }
+
     /// Lists all sessions of the store, in bounded memory.
     ///
     /// A session created or deleted meanwhile may be listed or not; in Redis one may be listed twice. The
@@ -112,4 +129,8 @@ impl Store {
         }
         failure.map_or(Ok(deleted), Err)
     }
+}
+
+fn no_listing() -> Error {
+    Error::configuration("sessions in signed cookies cannot be listed: no server has them")
 }

@@ -122,8 +122,10 @@ mod tests {
     fn pretty_is_what_python_writes() {
         assert_eq!(pretty(&data("{}")), "{}");
         let json = r#"{"a": {"b": [], "c": [1,[2,{}]], "d": "{[,]}\\"}, "e": [{"f": -0.0}]}"#;
-        let python = "{\n  \"a\": {\n    \"b\": [],\n    \"c\": [\n      1,\n      [\n        2,\n\
-                      \x20       {}\n      ]\n    ],\n    \"d\": \"{[,]}\\\\\"\n  },\n  \"e\": [\n    {\n      \"f\": -0.0\n    }\n  ]\n}";
+        let python = concat!(
+            "{\n  \"a\": {\n    \"b\": [],\n    \"c\": [\n      1,\n      [\n        2,\n        {}\n",
+            "      ]\n    ],\n    \"d\": \"{[,]}\\\\\"\n  },\n  \"e\": [\n    {\n      \"f\": -0.0\n    }\n  ]\n}",
+        );
         assert_eq!(pretty(&data(json)), python);
     }
 }

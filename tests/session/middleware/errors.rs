@@ -3,7 +3,8 @@
 use std::error::Error as _;
 
 use actix_django_session::{
-    Error, LazySession, Session, SessionExt as _, SessionMiddleware, SessionSettings, backend::Memory,
+    Error, LazySession, Session, SessionExt as _, SessionMiddleware, SessionSettings,
+    backend::{Cursor, Memory},
 };
 use actix_web::{
     App,
@@ -131,6 +132,7 @@ async fn debug_output_shows_no_key_secret_or_data() {
     for text in [
         format!("{session:?}"),
         format!("{key:?}"),
+        format!("{:?}", Cursor::new(key.as_str())),
         format!("{codec:?}"),
         format!("{entry:?}"),
         format!("{middleware:?}"),

@@ -63,6 +63,15 @@ async fn visit(scripted: &Scripted, path: &str, key: Option<&SessionKey>) -> Ser
             }),
         )
         .route(
+            "/failing",
+            web::get().to(async |lazy: LazySession, scripted: web::Data<Scripted>| -> Result {
+                lazy.clear()?;
+                lazy.set_modified()?;
+                answer(&scripted).await?;
+                Ok(HttpResponse::InternalServerError().body("the handler's own"))
+            }),
+        )
+        .route(
             "/flush",
             web::get().to(async |lazy: LazySession, scripted: web::Data<Scripted>| -> Result {
                 lazy.clear()?;
@@ -103,6 +112,18 @@ async fn stored(scripted: &Scripted, key: &SessionKey) -> Option<String> {
 
 fn new_key(response: &ServiceResponse) -> SessionKey {
     SessionKey::parse(cookie(response, "sessionid").trim_start_matches("sessionid=")).unwrap()
+}
+
+#[actix_web::test]
+async fn a_5xx_neither_loads_nor_saves_for_pending_changes() {
+    let scripted = Scripted::memory();
+    let key = saved(&scripted).await;
+    let response = visit(&scripted, "/failing", Some(&key)).await;
+    assert_eq!(response.status(), 500);
+    assert!(cookies(&response).is_empty() && scripted.calls().is_empty(), "{scripted:?}");
+    assert_eq!(body(response).await, "the handler's own");
+    let stored = Session::open(&scripted.store(), &key).await.unwrap().unwrap();
+    assert_eq!(stored.get::<String>("k").unwrap().as_deref(), Some("v"));
 }
 
 #[actix_web::test]
