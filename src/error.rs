@@ -83,6 +83,13 @@ impl Error {
         Self::new(Kind::Store, text, Some(cause.into()))
     }
 
+    pub(crate) fn in_doubt() -> Self {
+        Self::store(
+            "cannot save a session: no reply came, so the change may or may not have been made; load the \
+             session again before the next change",
+        )
+    }
+
     pub(crate) fn closed() -> Self {
         let text = "the response has already begun: a change to the session can no longer be saved; change \
              it before the handler returns, or open it again with Session::open";

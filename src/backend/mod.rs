@@ -42,8 +42,9 @@ use crate::{Error, SessionKey};
 ///
 /// Every method is atomic, whoever else uses the same key. [`insert`](Self::insert) never overwrites, and
 /// [`replace`](Self::replace) never inserts. Expected outcomes (a taken key, a conflict, a missing row) are
-/// `Ok` values. After an error of a write, the write may or may not have been applied. An expiry is compared
-/// with the clock of the application.
+/// `Ok` values. An error of [`replace`](Self::replace) means that nothing changed; what may have been applied is
+/// [`Replaced::Unknown`]. After an error of another write, the write may or may not have been applied. An
+/// expiry is compared with the clock of the application.
 ///
 /// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The
 /// guide has a whole backend in sixty lines.
@@ -57,6 +58,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Changes a live row if it still holds the expected bytes: compare-and-set. A rename is atomic: at every
     /// moment exactly one of the old and the new key exists.
+    ///
+    /// A change with a [`value`](Replace::value) is made at most once by one call: never send it again if the
+    /// first attempt may have been applied, even if the row holds the expected bytes again. Return
+    /// [`Replaced::Unknown`] then, also for a timeout. A touch may be repeated.
     fn replace(&self, change: Replace<'_>) -> impl Future<Output = Result<Replaced, Error>> + Send;
 
     /// Deletes a row, live or expired. Returns whether there was one.
@@ -250,7 +255,8 @@ pub enum Replaced {
     Conflict(Row),
     /// Not applied: there is no live row.
     Gone,
-    /// In doubt: the reply was lost, and the stored row does not show whether the change was applied.
+    /// In doubt: the reply was lost, and the change may or may not have been applied. It may even be applied
+    /// later, as long as the row holds the expected bytes.
     Unknown,
 }
 

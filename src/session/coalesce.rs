@@ -213,6 +213,7 @@ impl QueueWorker {
                 (Ok(Saved::Unreadable(error)), _) => {
                     return reply_to_all(writers, || Ok(Coalesced::Unreadable(error.clone())));
                 }
+                (Ok(Saved::Unknown), _) => Error::in_doubt(),
                 (Ok(_), _) => Error::interrupted(),
                 // Too large, say. Which of them made it so shows when each is tried alone.
                 (Err(error), _) if !error.is_store() && writers.len() > 1 => {

@@ -128,6 +128,7 @@ impl Session {
         let (key, version) = match self.shared.store.touch(&key, &version, until, &data).await? {
             Saved::Done(key, version) => (key, version),
             Saved::Gone => return Err(Error::interrupted()),
+            Saved::Unknown => return Err(Error::in_doubt()),
             // Another writer has saved it, and so renewed it.
             Saved::Conflict(_) | Saved::Unreadable(_) | Saved::KeyTaken => return Ok(true),
         };
@@ -215,6 +216,7 @@ impl Session {
             match store.update(update).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
                 Saved::Gone => return Err(Error::interrupted()),
+                Saved::Unknown => return Err(Error::in_doubt()),
                 Saved::Unreadable(error) => return self.insert_instead(&error, None, data).await,
                 Saved::Conflict(record) => latest = Some((record.version, record.data)),
                 Saved::KeyTaken => {} // cannot happen without a new key
@@ -256,6 +258,7 @@ impl Session {
                 // The flushed row is gone already.
                 Saved::Gone if flushed => return self.insert_row(Some(key), data).await,
                 Saved::Gone => return Err(Error::interrupted()),
+                Saved::Unknown => return Err(Error::in_doubt()),
                 Saved::Unreadable(error) => {
                     let saved = self.insert_instead(&error, (key != old).then_some(key), data).await?;
                     if flushed {

@@ -106,12 +106,7 @@ impl EncodedBackend {
             Replaced::KeyTaken => Saved::KeyTaken,
             Replaced::Conflict(row) => self.loaded(row).not_saved(),
             Replaced::Gone => Saved::Gone,
-            Replaced::Unknown => {
-                return Err(Error::store(
-                    "cannot save a session: the connection was lost before the reply, and another writer has \
-                     changed the row since, so the change may or may not have been made",
-                ));
-            }
+            Replaced::Unknown => Saved::Unknown,
         })
     }
 

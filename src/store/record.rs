@@ -70,6 +70,8 @@ pub(crate) enum Saved {
     Unreadable(Error),
     /// Nothing changed: the session was deleted or renamed, or it has expired.
     Gone,
+    /// In doubt: the reply was lost. The session decides, which knows whether its changes may be made twice.
+    Unknown,
 }
 
 impl Loaded {
