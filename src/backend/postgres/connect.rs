@@ -17,16 +17,13 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, TlsConnect},
 };
 
-use super::{hosts::Hosts, tls::Transport};
+use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 
 /// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches
 /// lock rows in one order without locking them beforehand: see
 /// [`BatchStatement`](super::sql::BatchStatement).
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
-
-/// How long a batch waits for a locked row. Then its requests run alone, and are retried.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 pub(super) type Connected = (Client, JoinHandle<()>);
 
