@@ -16,7 +16,7 @@ use super::{MANY, inserted, n, pooled, postgres, touch, update, value};
 use crate::support::postgres::{Database, PrivateServer};
 
 /// Another transaction that locks the rows of these keys until it is dropped.
-async fn locked(url: &str, keys: &[&SessionKey]) -> tokio_postgres::Client {
+pub(super) async fn locked(url: &str, keys: &[&SessionKey]) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("BEGIN").await.unwrap();
