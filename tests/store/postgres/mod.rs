@@ -1,5 +1,6 @@
 //! Sessions in PostgreSQL, with a real server.
 
+mod isolation;
 mod outages;
 mod table;
 
