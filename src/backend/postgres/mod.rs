@@ -85,7 +85,8 @@ impl Postgres {
     ///
     /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the
     /// table's indexes, `statement_timeout` (a little more than the timeout) and a short `lock_timeout`, so
-    /// that a locked row delays no other. For a pool of the application's, set these two for its role.
+    /// that a lock delays no other row. For a pool of the application's, set these two for its role: a locked
+    /// row delays no other there either, but a locked table keeps its connections.
     ///
     /// Makes one connection, so that what is wrong is known now and not at the first request. More are made
     /// when they are needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be
