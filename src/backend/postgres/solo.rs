@@ -23,7 +23,7 @@ pub(super) const LOCKED: &str = "another transaction keeps the row locked";
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// An attempt is made only if it surely ends before its caller leaves: then nothing is in doubt.
-const MARGIN: Duration = Duration::from_millis(60);
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// Runs a request that a batch cannot do, and those of its key that come meanwhile.
 pub(super) fn spawn<O: BatchOp>(shared: &Arc<Shared<O>>, single: Single<O>, maybe_applied: bool) {
