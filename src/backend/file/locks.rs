@@ -9,6 +9,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::SessionKey;
 
+/// How many may wait for one file: more would leave no place for those who need another.
+const MAX_WAITERS: usize = 500;
+
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
 /// The files that callers want to lock, each with its queue.
@@ -24,10 +27,12 @@ pub(super) struct Waiter<'a> {
 }
 
 impl LockQueues {
-    /// Enters the queue of this session's file, until the waiter is dropped.
-    pub(super) fn enter(&self, key: &SessionKey) -> Waiter<'_> {
+    /// Enters the queue of this session's file, until the waiter is dropped. `None` if too many wait.
+    pub(super) fn enter(&self, key: &SessionKey) -> Option<Waiter<'_>> {
         let queue = self.all(|all| all.entry(key.clone()).or_default().clone());
-        Waiter { queues: self, key: key.clone(), queue: Some(queue) }
+        let waiters = Arc::strong_count(&queue) - 1; // the map has one
+        let waiter = Waiter { queues: self, key: key.clone(), queue: Some(queue) };
+        (waiters <= MAX_WAITERS).then_some(waiter)
     }
 
     fn all<T>(&self, work: impl FnOnce(&mut HashMap<SessionKey, Queue>) -> T) -> T {
@@ -55,6 +60,7 @@ impl Drop for Waiter<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
@@ -63,7 +69,8 @@ mod tests {
     #[tokio::test]
     async fn a_queue_lasts_as_long_as_its_waiters() {
         let (queues, key) = (LockQueues::default(), SessionKey::generate());
-        let (first, second, left) = (queues.enter(&key), queues.enter(&key), queues.enter(&key));
+        let enter = || queues.enter(&key).unwrap();
+        let (first, second, left) = (enter(), enter(), enter());
         let turn = first.turn().await;
         assert!(tokio::time::timeout(Duration::from_millis(10), left.turn()).await.is_err());
         drop(left);
@@ -72,6 +79,15 @@ mod tests {
         let turn = second.turn().await;
         assert_eq!(queues.all(|all| all.len()), 1);
         drop((turn, second));
+        assert_eq!(queues.all(|all| all.len()), 0);
+    }
+
+    #[test]
+    fn one_file_does_not_take_all_places() {
+        let (queues, key) = (LockQueues::default(), SessionKey::generate());
+        let all: Vec<_> = (0..MAX_WAITERS).map(|_| queues.enter(&key).unwrap()).collect();
+        assert!(queues.enter(&key).is_none() && queues.enter(&SessionKey::generate()).is_some());
+        drop(all);
         assert_eq!(queues.all(|all| all.len()), 0);
     }
 }

@@ -176,7 +176,10 @@ impl Files {
     ) -> Result<T, Failed> {
         let (Threads { writes, locks, .. }, until) = (&*self.0.threads, Instant::now() + TIMEOUT);
         let _place = writes.enter(bytes).ok_or_else(|| too_many(what))?;
-        let waiter = locked.map(|key| locks.enter(key));
+        let waiter = match locked {
+            None => None,
+            Some(key) => Some(locks.enter(key).ok_or_else(|| too_many(what))?),
+        };
         let _turn = match &waiter {
             None => None,
             Some(waiter) => match timeout_at(until.into(), waiter.turn()).await {
