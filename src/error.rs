@@ -101,6 +101,14 @@ impl Error {
         Self::new(Kind::TooLarge, text, None)
     }
 
+    pub(crate) fn too_many_values(values: usize, limit: usize) -> Self {
+        let text = format!(
+            "the session has more than {values} values, which take too much memory for max_session_bytes \
+             ({limit})"
+        );
+        Self::new(Kind::TooLarge, text, None)
+    }
+
     pub(crate) fn too_large_to_read(limit: usize) -> Self {
         let text = format!("the stored value is larger than any session of max_session_bytes ({limit})");
         Self::new(Kind::TooLarge, text, None)

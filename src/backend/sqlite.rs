@@ -3,35 +3,47 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use rusqlite::{
     Connection,
-    ErrorCode::ConstraintViolation,
+    ErrorCode::{ConstraintViolation, DatabaseBusy, SystemIoFailure},
     OpenFlags, OptionalExtension as _, Row as TableRow, ToSql, Transaction, TransactionBehavior, params,
     types::{ToSqlOutput, ValueRef},
 };
-use tokio::sync::Semaphore;
 
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
+use super::{
+    Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings,
+    blocking::{Failed, Stopped, Turns},
+};
 use crate::{
     Error, SessionKey,
     datetime::{fromisoformat, naive_isoformat},
 };
 
-/// SQLite lets one connection write at a time, so more connections would only wait for each other.
-const CONNECTIONS: usize = 4;
+/// Connections that read at once. One more writes: SQLite locks the whole file for a writer, so more would
+/// only wait for each other.
+const READERS: usize = 4;
 
-/// How long a statement waits for locks on the file, as in Django, and before it for a connection.
+/// How long a call waits for its turn and for locks on the file, as in Django.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one attempt waits for locks on the file, with its thread. Then another call has its turn.
+const ATTEMPT: Duration = Duration::from_millis(50);
+
+/// The pause before the next attempt if the file was locked and SQLite did not wait.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A page ends with the first of these.
 const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Keeps sessions in an SQLite file, which a Django site may use at the same time, with WAL or without.
+///
+/// SQLite has one writer at a time. Writers wait for each other, for up to 5 seconds; with WAL, reads never
+/// wait for them.
 ///
 /// Django must run with `USE_TZ = True` (its default), since the file holds times without a zone.
 ///
@@ -53,7 +65,28 @@ pub struct Sqlite {
 struct SqliteFile {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
+    reads: Turns,
+    writes: Turns,
+}
+
+/// A call: what it does, for errors, and until when it waits.
+#[derive(Clone, Copy)]
+struct Call {
+    what: &'static str,
+    /// Whether it needs the lock of a writer, and for how many bytes.
+    writes: Option<usize>,
+    until: Instant,
+}
+
+impl Call {
+    fn read(what: &'static str) -> Self {
+        Self { what, writes: None, until: Instant::now() + BUSY_TIMEOUT }
+    }
+
+    /// Keeps so many bytes while it waits.
+    fn write(what: &'static str, bytes: usize) -> Self {
+        Self { writes: Some(bytes), ..Self::read(what) }
+    }
 }
 
 impl Sqlite {
@@ -73,8 +106,8 @@ impl Sqlite {
                 "SQLite needs the path of a file; for sessions in memory use the backend Memory",
             ));
         }
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let file = Arc::new(SqliteFile { path, idle: Mutex::default(), permits });
+        let (reads, writes) = (Turns::new(READERS), Turns::new(1));
+        let file = Arc::new(SqliteFile { path, idle: Mutex::default(), reads, writes });
         Ok(Self::new(file, &SiteSettings::default()))
     }
 
@@ -85,43 +118,13 @@ impl Sqlite {
     /// Errors if the file is no SQLite database or cannot be opened.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let sql = "SELECT count(*) FROM sqlite_master";
-        self.run("open the file", |db| db.query_row(sql, [], |_| Ok(()))).await
+        Ok(self.run(Call::read("open the file"), |db| db.query_row(sql, [], |_| Ok(()))).await?)
     }
 
-    /// Runs `work` on a connection, on a thread that may block.
-    async fn run<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Error> {
-        let file = self.file.clone();
-        let permit = tokio::time::timeout(BUSY_TIMEOUT, file.permits.clone().acquire_owned()).await;
-        let Ok(permit) = permit else {
-            return Err(Error::store(format!("cannot {what}: the file was busy for {BUSY_TIMEOUT:?}")));
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let idle = file.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let db =
-                idle.map_or_else(|| connect(&file.path), Ok).map_err(|error| explain(what, None, error))?;
-            let result = work(&db).map_err(|error| explain(what, Some(&db), error));
-            // A connection in a transaction would make the next user's writes part of it.
-            if db.is_autocommit() {
-                file.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
-            }
-            result
-        });
-        match done.await {
-            Ok(result) => result,
-            Err(panicked) => Err(Error::store_caused_by(format!("cannot {what}"), panicked)),
-        }
-    }
-}
-
-impl Backend for Sqlite {
-    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+    async fn get_until(&self, key: &SessionKey, until: Instant) -> Result<Option<Row>, Error> {
         let (key, limit) = (key.clone(), self.max_value_bytes);
-        let row = self.run("load a session", move |db| {
+        let call = Call { until, ..Call::read("load a session") };
+        let row = self.run(call, move |db| {
             db.prepare_cached(
                 "SELECT session_key, iif(octet_length(session_data) > ?3, NULL, session_data), expire_date \
                  FROM django_session WHERE session_key = ?1 AND expire_date > ?2",
@@ -131,12 +134,93 @@ impl Backend for Sqlite {
             })
             .optional()
         });
-        row.await
+        Ok(row.await?)
+    }
+
+    /// Runs `work` on a connection, on a thread that may block. Repeats it while the file is locked: SQLite
+    /// has changed nothing then.
+    async fn run<T: Send + 'static>(
+        &self,
+        call: Call,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, Failed> {
+        let Call { what, writes, until } = call;
+        let turns = if writes.is_some() { &self.file.writes } else { &self.file.reads };
+        let Some(_place) = turns.enter(writes.unwrap_or(0)) else {
+            let text = format!("cannot {what}: too many others wait for the file; retry later");
+            return Err(Failed::unchanged(Error::store(text)));
+        };
+        let work = Arc::new(work);
+        loop {
+            let (file, work) = (self.file.clone(), work.clone());
+            let begun = Instant::now();
+            match turns.run(until, move || file.attempt(what, &*work)).await {
+                Ok(Attempt::Locked(failed)) if Instant::now() >= until => return Err(failed),
+                Ok(Attempt::Locked(_)) if begun.elapsed() < PAUSE => tokio::time::sleep(PAUSE).await,
+                Ok(Attempt::Locked(_)) => {}
+                Ok(Attempt::Done(result)) => return result,
+                Err(stopped) => return Err(not_done(what, stopped)),
+            }
+        }
+    }
+}
+
+/// The result of one attempt.
+enum Attempt<T> {
+    Done(Result<T, Failed>),
+    /// Another connection has the file locked.
+    Locked(Failed),
+}
+
+impl SqliteFile {
+    fn attempt<T>(&self, what: &str, work: &dyn Fn(&Connection) -> rusqlite::Result<T>) -> Attempt<T> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let db = match idle.map_or_else(|| connect(&self.path), Ok) {
+            Ok(db) => db,
+            Err(error) => return Attempt::Done(Err(Failed::unchanged(explain(what, None, error)))),
+        };
+        let attempt = match work(&db) {
+            Ok(result) => Attempt::Done(Ok(result)),
+            Err(error) => {
+                let code = error.sqlite_error_code();
+                // A transaction that could not be synchronized may be there after a crash.
+                let in_doubt = code == Some(SystemIoFailure);
+                let failed = Failed { error: explain(what, Some(&db), error), in_doubt };
+                if code == Some(DatabaseBusy) { Attempt::Locked(failed) } else { Attempt::Done(Err(failed)) }
+            }
+        };
+        // A connection in a transaction would make the next user's writes part of it.
+        if db.is_autocommit() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+        }
+        attempt
+    }
+}
+
+fn not_done(what: &str, stopped: Stopped) -> Failed {
+    match stopped {
+        Stopped::NotBegun => Failed::unchanged(Error::store(format!(
+            "cannot {what}: the file was busy for {BUSY_TIMEOUT:?} with the work of others"
+        ))),
+        Stopped::Running => Failed {
+            error: Error::store(format!("cannot {what}: SQLite did not end it within {BUSY_TIMEOUT:?}")),
+            in_doubt: true,
+        },
+        Stopped::Panicked(panicked) => {
+            Failed { error: Error::store_caused_by(format!("cannot {what}"), panicked), in_doubt: true }
+        }
+    }
+}
+
+impl Backend for Sqlite {
+    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
+        self.get_until(key, Instant::now() + BUSY_TIMEOUT).await
     }
 
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
         let (key, value, expires) = (new.key.clone(), SqlText::new(new.value)?, to_text(new.expires));
-        let inserted = self.run("create a session", move |db| {
+        let call = Call::write("create a session", value.0.len());
+        let inserted = self.run(call, move |db| {
             db.prepare_cached(
                 "INSERT INTO django_session (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) \
                  ON CONFLICT DO NOTHING",
@@ -150,7 +234,9 @@ impl Backend for Sqlite {
         let (value, expected) = (change.value.map(SqlText::new).transpose()?, SqlText(change.expected));
         let (key, expires) = (change.key.clone(), to_text(change.expires));
         let new_key = change.new_key.unwrap_or(change.key).clone();
-        let changed = self.run("save a session", move |db| {
+        let bytes = expected.0.len() + value.as_ref().map_or(0, |value| value.0.len());
+        let call = Call::write("save a session", bytes);
+        let changed = self.run(call, move |db| {
             let now = to_text(SystemTime::now());
             let changed = db
                 .prepare_cached(
@@ -163,16 +249,24 @@ impl Backend for Sqlite {
                 other => other.map(Some),
             }
         });
-        match changed.await? {
-            None => Ok(Replaced::KeyTaken),
-            Some(1) => Ok(Replaced::Done),
-            Some(_) => Ok(self.get(change.key).await?.map_or(Replaced::Gone, Replaced::Conflict)),
+        match changed.await {
+            Ok(None) => Ok(Replaced::KeyTaken),
+            Ok(Some(1)) => Ok(Replaced::Done),
+            Ok(Some(_)) => {
+                let row = self.get_until(change.key, call.until).await?;
+                Ok(row.map_or(Replaced::Gone, Replaced::Conflict))
+            }
+            Err(Failed { error, in_doubt: true }) => {
+                tracing::debug!("a save is in doubt: {}", error.with_causes());
+                Ok(Replaced::Unknown)
+            }
+            Err(Failed { error, .. }) => Err(error),
         }
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         let key = key.clone();
-        let deleted = self.run("delete a session", move |db| {
+        let deleted = self.run(Call::write("delete a session", 0), move |db| {
             db.prepare_cached("DELETE FROM django_session WHERE session_key = ?1")?.execute([key.as_str()])
         });
         Ok(deleted.await? == 1)
@@ -182,7 +276,7 @@ impl Backend for Sqlite {
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
         let after = after.map_or_else(String::new, |cursor| cursor.as_str().to_owned());
         let limit = self.max_value_bytes;
-        let page = self.run("list sessions", move |db| {
+        let page = self.run(Call::read("list sessions"), move |db| {
             let mut select = db.prepare_cached(
                 "SELECT session_key, iif(octet_length(session_data) > ?2, NULL, session_data), expire_date \
                  FROM django_session WHERE session_key > ?1 ORDER BY session_key",
@@ -204,20 +298,20 @@ impl Backend for Sqlite {
             }
             Ok(Page::new(entries, None))
         });
-        page.await
+        Ok(page.await?)
     }
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         let key = key.clone();
-        let exists = self.run("look for a session", move |db| {
+        let exists = self.run(Call::read("look for a session"), move |db| {
             db.prepare_cached("SELECT 1 FROM django_session WHERE session_key = ?1")?.exists([key.as_str()])
         });
-        exists.await
+        Ok(exists.await?)
     }
 
     async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
         let now = to_text(SystemTime::now());
-        let cleared = self.run("clear expired sessions", move |db| {
+        let cleared = self.run(Call::write("clear expired sessions", 0), move |db| {
             db.prepare_cached(
                 "DELETE FROM django_session WHERE session_key IN \
                  (SELECT session_key FROM django_session WHERE expire_date < ?1 LIMIT ?2)",
@@ -229,7 +323,8 @@ impl Backend for Sqlite {
 
     async fn check(&self) -> Result<(), Error> {
         let sql = "DELETE FROM django_session WHERE 0 AND session_key = session_data AND expire_date = 0";
-        self.run("check the table of sessions", move |db| db.execute(sql, []).map(drop)).await
+        let call = Call::write("check the table of sessions", 0);
+        Ok(self.run(call, move |db| db.execute(sql, []).map(drop)).await?)
     }
 
     async fn create_table(&self) -> Result<(), Error> {
@@ -243,7 +338,7 @@ impl Backend for Sqlite {
             transaction.execute_batch(ddl)?;
             transaction.commit()
         };
-        self.run("create the table of sessions", create).await
+        Ok(self.run(Call::write("create the table of sessions", 0), create).await?)
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
@@ -256,7 +351,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.busy_timeout(ATTEMPT)?;
     Ok(db)
 }
 

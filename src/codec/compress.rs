@@ -58,7 +58,8 @@ fn inflate_by(zlib: &mut Decompress, stream: &[u8], limit: usize) -> Result<Vec<
             return Ok(out);
         }
         if out.len() == out.capacity() {
-            out.reserve(out.len());
+            // Up to the first byte that is too many.
+            out.reserve_exact(out.len().min(limit.saturating_add(1) - out.len()));
         } else if before == (zlib.total_in(), zlib.total_out()) {
             return Err(broken()); // the input is used up before the end of the stream
         }

@@ -54,8 +54,12 @@ impl SessionData {
     /// assert!(SessionData::from_json("[1, 2]").unwrap_err().is_unreadable());
     /// ```
     pub fn from_json(text: impl Into<Arc<str>>) -> Result<Self, Error> {
-        let source = text.into();
-        let ranges = scan::scan_object(&source)?.into_iter();
+        Self::from_json_up_to(text.into(), usize::MAX)
+    }
+
+    /// The same, for a session of a limited size.
+    pub(super) fn from_json_up_to(source: Arc<str>, max_bytes: usize) -> Result<Self, Error> {
+        let ranges = scan::scan_object(&source, max_bytes)?.into_iter();
         let members = ranges.map(|range| (Fragment::Source(range.key), Fragment::Source(range.value)));
         Ok(Self { members: Members::new(source, members), naive_expiry: None })
     }
@@ -80,6 +84,11 @@ impl SessionData {
             Fragment::Pickled(value) => FragmentRef::Pickled(value),
             json => FragmentRef::Json(self.members.text(json)),
         }
+    }
+
+    /// About the number of bytes that the dictionary has when it is serialized.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.members.text_len()
     }
 
     /// Returns the dictionary as one JSON object, without spaces between members. ASCII if the source is.

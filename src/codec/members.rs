@@ -81,6 +81,16 @@ impl Members {
         self.slots.len() - self.removed
     }
 
+    /// The length of the texts of all members, in bytes.
+    pub(super) fn text_len(&self) -> usize {
+        let length = |fragment: &Fragment| match fragment {
+            Fragment::Source(range) => range.len(),
+            Fragment::Owned(text) => text.len(),
+            Fragment::Pickled(value) => value.opcodes.len(),
+        };
+        self.iter().map(|member| length(&member.key) + length(&member.value) + 4).sum()
+    }
+
     /// The length of the text that was read, in bytes.
     pub(super) fn source_len(&self) -> usize {
         self.source.len()

@@ -45,6 +45,12 @@ const COOKIE_CLASS: &str = "backends.signed_cookies";
 /// Below this, compression costs more time than the saved bytes are worth. Django reads both.
 const COMPRESS_FROM: usize = 1024;
 
+/// A session may have as many values as a sixteenth of its limit in bytes: a value of one byte takes a hundred
+/// in memory while it is decoded.
+fn max_values(max_bytes: usize) -> usize {
+    (max_bytes / 16).max(10_000)
+}
+
 /// A zlib stream's first byte. Neither a pickle nor JSON begins with it.
 const ZLIB: u8 = 0x78;
 
@@ -156,7 +162,8 @@ impl Codec {
     }
 
     /// The largest session, in bytes of the serialized dictionary before compression, that is read or
-    /// written. Default: 16 MiB.
+    /// written. Default: 16 MiB. It also bounds the number of keys, and of values in a pickle, that are read:
+    /// a sixteenth of it.
     #[must_use]
     pub fn max_session_bytes(self, bytes: usize) -> Self {
         self.change(|inner| inner.max_session_bytes = bytes)
@@ -201,6 +208,11 @@ impl Codec {
 
     pub(crate) fn size_limit(&self) -> usize {
         self.0.max_session_bytes
+    }
+
+    /// Whether these stored bytes can hold a session of at most so many bytes.
+    pub(crate) fn can_be_small(&self, stored: &[u8], bytes: usize) -> bool {
+        stored.len() <= bytes.saturating_mul(4) / 3 + 256
     }
 
     /// The length in bytes that no encoded session exceeds: base64 and what stands around it.
@@ -274,10 +286,19 @@ impl Codec {
     /// The same as [`decode`](Self::decode), with the time at which it was encoded, in whole seconds: 1970
     /// for what has no time stamp.
     pub(crate) fn decode_stamped(&self, stored: &[u8]) -> Result<(SessionData, SystemTime), Error> {
+        self.decode_up_to(stored, self.size_limit())
+    }
+
+    /// The same as [`decode`](Self::decode), for a session of at most `limit` bytes: others are too large.
+    pub(crate) fn decode_small(&self, stored: &[u8], limit: usize) -> Result<SessionData, Error> {
+        self.decode_up_to(stored, limit.min(self.size_limit())).map(|(data, _)| data)
+    }
+
+    fn decode_up_to(&self, stored: &[u8], limit: usize) -> Result<(SessionData, SystemTime), Error> {
         self.check()?;
         let Inner { envelope, read_legacy, .. } = &*self.0;
         if let Envelope::None = envelope {
-            return Ok((self.decode_unsigned(stored)?, SystemTime::UNIX_EPOCH));
+            return Ok((self.decode_unsigned(stored, limit)?, SystemTime::UNIX_EPOCH));
         }
         let text =
             std::str::from_utf8(stored).map_err(|_| Error::unreadable("the stored session is not text"))?;
@@ -287,7 +308,8 @@ impl Codec {
                 Envelope::Signed { key, class, .. } => legacy::decode(text, key, class),
                 _ => legacy::decode_unverified(text),
             };
-            return Ok((self.load(payload.ok_or_else(Error::bad_signature)?)?, SystemTime::UNIX_EPOCH));
+            let payload = payload.ok_or_else(Error::bad_signature)?;
+            return Ok((self.load(payload, limit)?, SystemTime::UNIX_EPOCH));
         };
         if let Envelope::Signed { key, salt, signer, .. } = envelope
             && !signer.verify(value, signature)
@@ -299,26 +321,25 @@ impl Codec {
             value.rsplit_once(':').ok_or_else(|| Error::unreadable("the session data has no time stamp"))?;
         let time = stamp::parse(stamp)?;
         let payload = match body.strip_prefix('.') {
-            Some(body) => compress::inflate(&base64::decode_leniently(body)?, self.size_limit())?,
+            Some(body) => compress::inflate(&base64::decode_leniently(body)?, limit)?,
             None => base64::decode_leniently(body)?,
         };
-        Ok((self.load(payload)?, time))
+        Ok((self.load(payload, limit)?, time))
     }
 
     /// Compressed or not.
-    fn decode_unsigned(&self, stored: &[u8]) -> Result<SessionData, Error> {
+    fn decode_unsigned(&self, stored: &[u8], limit: usize) -> Result<SessionData, Error> {
         if stored.first() == Some(&ZLIB) {
-            match compress::inflate(stored, self.size_limit()) {
+            match compress::inflate(stored, limit) {
                 // Another serializer's bytes may begin so too.
                 Err(error) if !error.is_too_large() => {}
-                inflated => return self.load(inflated?),
+                inflated => return self.load(inflated?, limit),
             }
         }
-        self.load(stored.to_vec())
+        self.load(stored.to_vec(), limit)
     }
 
-    fn load(&self, payload: Vec<u8>) -> Result<SessionData, Error> {
-        let limit = self.size_limit();
+    fn load(&self, payload: Vec<u8>, limit: usize) -> Result<SessionData, Error> {
         if payload.len() > limit {
             return Err(Error::too_large(payload.len(), limit));
         }

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::max_values;
 use crate::Error;
 
 /// The ranges of a member in the text.
@@ -14,7 +15,10 @@ pub(super) struct MemberRange {
 }
 
 /// Returns the members of a JSON object in source order, duplicates included.
-pub(super) fn scan_object(text: &str) -> Result<Vec<MemberRange>, Error> {
+///
+/// Errors if they take more memory than a session of `max_bytes` may.
+pub(super) fn scan_object(text: &str, max_bytes: usize) -> Result<Vec<MemberRange>, Error> {
+    let max_members = max_values(max_bytes);
     let mut scan = Scanner::new(text);
     if scan.peek() != Some(b'{') {
         return Err(Error::unreadable("the session data is not a JSON object"));
@@ -30,6 +34,9 @@ pub(super) fn scan_object(text: &str) -> Result<Vec<MemberRange>, Error> {
         scan.skip_whitespace();
         let start = scan.at();
         scan.value()?;
+        if members.len() == max_members {
+            return Err(Error::too_many_values(max_members, max_bytes));
+        }
         members.push(MemberRange { key, value: start..scan.at() });
         match scan.peek() {
             Some(b',') => scan.skip(1),

@@ -73,7 +73,7 @@ impl Serializer for JsonSerializer {
         if bytes.len() > max_bytes {
             return Err(Error::too_large(bytes.len(), max_bytes));
         }
-        SessionData::from_json(from_latin1(bytes))
+        SessionData::from_json_up_to(from_latin1(bytes).into(), max_bytes)
     }
 }
 

@@ -7,12 +7,19 @@ use std::{
 
 use bytes::Bytes;
 
-use super::record::{Loaded, Record, Saved, SessionEntry, Update, Version};
+use super::{
+    off_worker::off_worker,
+    record::{Loaded, Record, Saved, SessionEntry, Update, Version},
+};
 use crate::{
     Error, SessionKey, SessionSettings,
     backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, SiteSettings},
     codec::{Codec, SessionData, expiry},
 };
+
+/// Sessions of up to so many bytes are encoded and decoded on the worker, which takes a millisecond at most.
+/// Larger ones would hold up its other requests: they go to a thread of tokio's blocking pool.
+const SMALL: usize = 64 * 1024;
 
 #[derive(Clone)]
 pub(super) struct EncodedBackend {
@@ -28,7 +35,9 @@ impl EncodedBackend {
     /// The same, with the backend adapted to these settings.
     pub(super) fn with_settings(&self, settings: &SessionSettings, in_front: bool) -> Result<Self, Error> {
         let (codec, age) = (self.codec.clone(), settings.cookie_age);
-        let expiry = move |value: &[u8], saved| Some(expiry::date(&decode(&codec, value).ok()?, age, saved));
+        let expiry = move |value: &[u8], saved| {
+            Some(expiry::date(&decode(&codec, value, usize::MAX).ok()?, age, saved))
+        };
         let mut site = SiteSettings::new(&settings.cookie_name, age, self.codec.max_value_bytes(), expiry);
         site.in_front = in_front;
         let adapted = self.backend.with_settings(&site)?;
@@ -37,12 +46,16 @@ impl EncodedBackend {
 
     pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
         self.codec.check()?; // a setting that cannot be right is not a session that cannot be read
-        Ok(self.backend.get(key).await?.map_or(Loaded::Missing, |row| self.loaded(row)))
+        match self.backend.get(key).await? {
+            Some(row) => self.loaded(row).await,
+            None => Ok(Loaded::Missing),
+        }
     }
 
-    pub(super) fn loaded(&self, row: Row) -> Loaded {
+    /// Errors if a large session cannot be decoded, since the runtime is stopping.
+    pub(super) async fn loaded(&self, row: Row) -> Result<Loaded, Error> {
         let expires = row.expires;
-        match self.decode(&row) {
+        Ok(match self.decode(&row).await? {
             Ok(mut data) => {
                 expiry::resolve_naive(&mut data, expires);
                 Loaded::Found(Record {
@@ -52,14 +65,30 @@ impl EncodedBackend {
                 })
             }
             Err(error) => Loaded::Unreadable(error),
-        }
+        })
     }
 
-    fn decode(&self, row: &Row) -> Result<SessionData, Error> {
-        match &row.value {
-            Some(value) => decode(&self.codec, value),
-            None => Err(Error::too_large_to_read(self.codec.size_limit())),
+    async fn decode(&self, row: &Row) -> Result<Result<SessionData, Error>, Error> {
+        let Some(value) = &row.value else {
+            return Ok(Err(Error::too_large_to_read(self.codec.size_limit())));
+        };
+        // How large a compressed one is shows when it is decompressed.
+        if self.codec.can_be_small(value, SMALL) {
+            match decode(&self.codec, value, SMALL) {
+                Err(error) if error.is_too_large() && self.codec.size_limit() > SMALL => {}
+                decoded => return Ok(decoded),
+            }
         }
+        let (codec, value) = (self.codec.clone(), value.clone());
+        Box::pin(off_worker(move || decode(&codec, &value, usize::MAX))).await
+    }
+
+    async fn encode(&self, data: &SessionData) -> Result<Bytes, Error> {
+        if data.size_hint() <= SMALL {
+            return self.codec.encode(data).map(Bytes::from);
+        }
+        let (codec, data) = (self.codec.clone(), data.clone());
+        Box::pin(off_worker(move || codec.encode(&data))).await?.map(Bytes::from)
     }
 
     pub(super) async fn insert(
@@ -68,7 +97,7 @@ impl EncodedBackend {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Saved, Error> {
-        let value = Bytes::from(self.codec.encode(data)?);
+        let value = self.encode(data).await?;
         Ok(match self.backend.insert(Insert::new(key, value.clone(), expires)).await? {
             Inserted::Done => Saved::Done(key.clone(), Version::Stored(value)),
             Inserted::KeyTaken => Saved::KeyTaken,
@@ -79,7 +108,7 @@ impl EncodedBackend {
         let Version::Stored(expected) = update.version else {
             return Ok(self.load(update.key).await?.not_saved());
         };
-        let value = Bytes::from(self.codec.encode(update.data)?);
+        let value = self.encode(update.data).await?;
         let mut change = Replace::new(update.key, expected.clone(), update.expires).value(value.clone());
         change.new_key = update.new_key;
         self.replace(change, value).await
@@ -104,17 +133,22 @@ impl EncodedBackend {
         Ok(match self.backend.replace(change).await? {
             Replaced::Done => Saved::Done(key.clone(), Version::Stored(value)),
             Replaced::KeyTaken => Saved::KeyTaken,
-            Replaced::Conflict(row) => self.loaded(row).not_saved(),
+            Replaced::Conflict(row) => self.loaded(row).await?.not_saved(),
             Replaced::Gone => Saved::Gone,
             Replaced::Unknown => Saved::Unknown,
         })
     }
 
     /// A row as a listing shows it.
-    pub(super) fn entry(&self, key: SessionKey, row: Result<Row, Error>, age: Duration) -> SessionEntry {
+    pub(super) async fn entry(
+        &self,
+        key: SessionKey,
+        row: Result<Row, Error>,
+        age: Duration,
+    ) -> SessionEntry {
         match row {
             Ok(row) => {
-                let data = self.decode(&row);
+                let data = self.decode(&row).await.unwrap_or_else(Err);
                 SessionEntry { key, expires: row.expires, value: row.value, data }
             }
             // Nothing shows that the row has expired: it counts as new.
@@ -128,7 +162,7 @@ impl EncodedBackend {
 }
 
 /// An empty value is an empty session: Django makes a session's file before it writes it. Not so in a cache.
-fn decode(codec: &Codec, value: &[u8]) -> Result<SessionData, Error> {
+fn decode(codec: &Codec, value: &[u8], limit: usize) -> Result<SessionData, Error> {
     let empty = value.is_empty() && !codec.is_unsigned();
-    if empty { Ok(SessionData::default()) } else { codec.decode(value) }
+    if empty { Ok(SessionData::default()) } else { codec.decode_small(value, limit) }
 }

@@ -98,7 +98,8 @@ impl LeasedCache {
                 if is_lease(&value) {
                     return Lookup::Leased;
                 }
-                match self.cache.loaded(row) {
+                // A large value that the stopping runtime does not decode is as if the cache were away.
+                match self.cache.loaded(row).await.unwrap_or_else(Loaded::Unreadable) {
                     Loaded::Found(record) => Lookup::Hit(record),
                     Loaded::Missing => Lookup::Miss,
                     Loaded::Unreadable(error) => {

@@ -6,6 +6,7 @@
 mod cached;
 mod encoded;
 mod lease;
+mod off_worker;
 pub(crate) mod record;
 mod sessions;
 mod signed_cookies;

@@ -49,14 +49,20 @@ impl Store {
     pub async fn entry(&self, key: &SessionKey) -> Result<Option<SessionEntry>, Error> {
         let Some(place) = self.place() else { return Err(no_listing()) };
         let row = place.backend.get(key).await?;
-        Ok(row.map(|row| place.entry(key.clone(), Ok(row), self.settings().cookie_age)))
+        Ok(match row {
+            Some(row) => Some(place.entry(key.clone(), Ok(row), self.settings().cookie_age).await),
+            None => None,
+        })
     }
 
     async fn page(&self, after: Option<Cursor>) -> Result<(Vec<SessionEntry>, Option<Cursor>), Error> {
         let Some(place) = self.place() else { return Err(no_listing()) };
         let Page { entries, next, .. } = place.backend.list(after).await?;
-        let age = self.settings().cookie_age;
-        Ok((entries.into_iter().map(|(key, row)| place.entry(key, row, age)).collect(), next))
+        let (age, mut decoded) = (self.settings().cookie_age, Vec::with_capacity(entries.len()));
+        for (key, row) in entries {
+            decoded.push(place.entry(key, row, age).await);
+        }
+        Ok((decoded, next))
     }
 
     /// Lists all sessions of the store, in bounded memory.

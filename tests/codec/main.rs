@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod memory;
 mod pickle;
 mod vectors;
 mod vectors_up_to_date;

@@ -12,6 +12,7 @@ mod concurrency;
 mod conformance;
 mod dictionaries;
 mod file;
+mod large;
 mod listing;
 mod logout_races;
 mod model;

@@ -8,9 +8,11 @@ use crate::Error;
 #[derive(Debug)]
 pub(super) enum FileError {
     System(io::Error),
+    /// The change may have been made, or may not be on the disk.
+    InDoubt(io::Error),
     /// Something of this kind has the name of a session's file.
     NotAFile(&'static str),
-    /// Another process holds the lock.
+    /// Another process holds the lock. Nothing was changed.
     Locked,
 }
 
@@ -21,6 +23,20 @@ impl From<io::Error> for FileError {
 }
 
 impl FileError {
+    /// The error of a rename. The system refuses some before it does anything; others can mean that the reply
+    /// of a network's disk was lost.
+    pub(super) fn of_a_rename(error: io::Error) -> Self {
+        use io::ErrorKind::{
+            AlreadyExists, InvalidInput, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+            ReadOnlyFilesystem, StorageFull, Unsupported,
+        };
+        match error.kind() {
+            AlreadyExists | InvalidInput | NotADirectory | NotFound | PermissionDenied | QuotaExceeded
+            | ReadOnlyFilesystem | StorageFull | Unsupported => Self::System(error),
+            _ => Self::InDoubt(error),
+        }
+    }
+
     /// Names the directory, never the file: its name contains the session key.
     pub(super) fn explain(self, what: &str, dir: &Path) -> Error {
         use io::ErrorKind::{
@@ -29,7 +45,7 @@ impl FileError {
         };
         let dir = dir.display();
         let error = match self {
-            Self::System(error) => error,
+            Self::System(error) | Self::InDoubt(error) => error,
             Self::NotAFile(kind) => {
                 return Error::store(format!(
                     "cannot {what}: {kind} is in {dir} instead of the session's file; it is neither followed \

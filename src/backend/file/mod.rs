@@ -4,6 +4,7 @@ mod clear;
 mod disk;
 mod error;
 mod list;
+mod locks;
 mod record;
 mod replace;
 mod sys;
@@ -17,27 +18,36 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout_at};
 
 use self::{
     clear::ClearingPass,
     disk::{Disk, MAX_PREFIX, can_be_named},
     error::FileError,
     list::ListingCache,
+    locks::LockQueues,
     record::SiteFiles,
     replace::Swapped,
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
+use super::{
+    Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings,
+    blocking::{Failed, Stopped, Turns},
+};
 use crate::{Error, SessionKey};
 
-/// Threads that may wait for the disk at once.
-const THREADS: usize = 16;
+/// Threads that may wait for the disk at once: for reads, for writes, and for listing and clearing.
+const READERS: usize = 8;
+const WRITERS: usize = 8;
+const UPKEEP: usize = 2;
 
-/// How long to wait for a lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call waits for its turn and for the lock of its file. A disk that does not answer at all (a
+/// network's) has a second more; the thread is lost until it does.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait for a disk that does not answer at all (a network's). The thread is lost until it does.
-const DISK_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long one attempt waits for the lock, with its thread, and the pauses before the next one.
+const ATTEMPT: Duration = Duration::from_millis(2);
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 
 /// Keeps sessions in a directory, one file each, which a Django site may use at the same time.
 /// Django's `django.contrib.sessions.backends.file`.
@@ -76,9 +86,25 @@ pub struct Files(Arc<FilesShared>);
 /// Shared by clones.
 struct FilesShared {
     files: SiteFiles,
-    permits: Arc<Semaphore>,
+    threads: Arc<Threads>,
     listing: Mutex<Option<ListingCache>>,
     clearing: Mutex<Option<ClearingPass>>,
+}
+
+/// Who waits for a directory. A locked file holds up only those who want to lock it.
+#[derive(Debug)]
+struct Threads {
+    reads: Turns,
+    writes: Turns,
+    upkeep: Turns,
+    locks: LockQueues,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        let (reads, writes, upkeep) = (Turns::new(READERS), Turns::new(WRITERS), Turns::new(UPKEEP));
+        Self { reads, writes, upkeep, locks: LockQueues::default() }
+    }
 }
 
 impl Files {
@@ -101,10 +127,10 @@ impl Files {
         // The same one, even if the program changes its working directory.
         let dir = std::path::absolute(directory).unwrap_or_else(|_| PathBuf::from(directory));
         let disk = Disk { dir, prefix: String::new(), limit: 0, swaps: true };
-        Self::new(disk, &SiteSettings::default(), Arc::new(Semaphore::new(THREADS)))
+        Self::new(disk, &SiteSettings::default(), Arc::default())
     }
 
-    fn new(mut disk: Disk, site: &SiteSettings, permits: Arc<Semaphore>) -> Result<Self, Error> {
+    fn new(mut disk: Disk, site: &SiteSettings, threads: Arc<Threads>) -> Result<Self, Error> {
         let name = &*site.cookie_name;
         if name.is_empty() || name.len() > MAX_PREFIX || name.contains(['/', '\\', '\0']) {
             return Err(Error::configuration(format!(
@@ -116,51 +142,99 @@ impl Files {
         disk.limit = site.max_value_bytes as u64;
         let files = SiteFiles { disk, site: site.clone() };
         let (listing, clearing) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(FilesShared { files, permits, listing, clearing })))
+        Ok(Self(Arc::new(FilesShared { files, threads, listing, clearing })))
     }
 
     /// Errors if the directory cannot be used.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.run("use the directory of sessions", |files, until| files.disk.check(until)).await
+        Ok(self
+            .change("use the directory of sessions", None, 0, |files, until| files.disk.check(until))
+            .await?)
     }
 
-    /// Runs `work` on a thread that may block. `work` gets the deadline for locks.
+    /// Runs `work`, which needs no lock, on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&SiteFiles, Instant) -> Result<T, FileError> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (shared, until) = (self.0.clone(), Instant::now() + LOCK_TIMEOUT);
-        let done = async move {
-            let permit = shared.permits.clone().acquire_owned().await;
-            let working = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                work(&shared.files, until)
-            });
-            working.await
+        turns: &Turns,
+        work: impl FnOnce(&SiteFiles) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let _place = turns.enter(0).ok_or_else(|| too_many(what))?;
+        let shared = self.0.clone();
+        let done = turns.run(Instant::now() + TIMEOUT, move || work(&shared.files)).await;
+        self.explain(what, done)
+    }
+
+    /// Runs `work` on a thread that may block, until the deadline that it gets. Repeats it while a lock is
+    /// held elsewhere. If it locks the file of a session, the others of this process wait for that one.
+    async fn change<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        locked: Option<&SessionKey>,
+        bytes: usize,
+        work: impl Fn(&SiteFiles, Instant) -> Result<T, FileError> + Send + Sync + 'static,
+    ) -> Result<T, Failed> {
+        let (Threads { writes, locks, .. }, until) = (&*self.0.threads, Instant::now() + TIMEOUT);
+        let _place = writes.enter(bytes).ok_or_else(|| too_many(what))?;
+        let waiter = match locked {
+            None => None,
+            Some(key) => Some(locks.enter(key).ok_or_else(|| too_many(what))?),
         };
-        let dir = &self.0.files.disk.dir;
-        match tokio::time::timeout(DISK_TIMEOUT, done).await {
-            Ok(Ok(result)) => result.map_err(|error| error.explain(what, dir)),
-            Ok(Err(panicked)) => Err(Error::store_caused_by(format!("cannot {what}"), panicked)),
-            Err(_) => Err(Error::store(format!(
-                "cannot {what}: the disk with {} has not answered for {DISK_TIMEOUT:?}",
-                dir.display()
-            ))),
+        let _turn = match &waiter {
+            None => None,
+            Some(waiter) => match timeout_at(until.into(), waiter.turn()).await {
+                Ok(turn) => turn,
+                Err(_) => return self.explain(what, Ok(Err(FileError::Locked))),
+            },
+        };
+        let (work, mut pause) = (Arc::new(work), MIN_PAUSE);
+        loop {
+            let (shared, work) = (self.0.clone(), work.clone());
+            let attempt = move || work(&shared.files, Instant::now() + ATTEMPT);
+            match writes.run(until, attempt).await {
+                Ok(Err(FileError::Locked)) if Instant::now() < until => sleep(pause).await,
+                done => return self.explain(what, done),
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
+
+    fn explain<T>(&self, what: &str, done: Result<Result<T, FileError>, Stopped>) -> Result<T, Failed> {
+        let dir = &self.0.files.disk.dir;
+        let (error, in_doubt) = match done {
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(error)) => {
+                let in_doubt = matches!(error, FileError::InDoubt(_));
+                (error.explain(what, dir), in_doubt)
+            }
+            Err(Stopped::Panicked(panicked)) => {
+                (Error::store_caused_by(format!("cannot {what}"), panicked), true)
+            }
+            Err(stopped) => {
+                let dir = dir.display();
+                let text = format!("cannot {what}: the disk with {dir} has not answered for {TIMEOUT:?}");
+                (Error::store(text), matches!(stopped, Stopped::Running))
+            }
+        };
+        Err(Failed { error, in_doubt })
+    }
+}
+
+fn too_many(what: &str) -> Failed {
+    Failed::unchanged(Error::store(format!("cannot {what}: too many others wait for the disk; retry later")))
 }
 
 impl Backend for Files {
     async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
         let key = key.clone();
-        self.run("load a session", move |files, _| files.live_row(&key)).await
+        Ok(self.run("load a session", &self.0.threads.reads, move |files| files.live_row(&key)).await?)
     }
 
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
         check_new(new.key)?;
         let (key, value, expires) = (new.key.clone(), new.value, new.expires);
-        let inserted = self.run("create a session", move |files, until| {
+        let bytes = value.len();
+        let inserted = self.change("create a session", None, bytes, move |files, until| {
             let mut new = files.disk.write(&key, &value, files.mtime(&value, expires), until)?;
             files.disk.insert(&mut new, &key)
         });
@@ -175,7 +249,8 @@ impl Backend for Files {
         new_key.as_ref().map_or(Ok(()), check_new)?;
         let Replace { expected, value, expires, .. } = change;
         let key = change.key.clone();
-        let replaced = self.run("save a session", move |files, until| {
+        let bytes = expected.len() + value.as_ref().map_or(0, |value| value.len());
+        let replaced = self.change("save a session", Some(change.key), bytes, move |files, until| {
             let disk = &files.disk;
             let Some(old) = disk.lock(&key, until)? else { return Ok(Replaced::Gone) };
             let row = files.row(disk.read_from(&old)?);
@@ -199,25 +274,32 @@ impl Backend for Files {
                 Swapped::Gone => Replaced::Gone,
             })
         });
-        replaced.await
+        match replaced.await {
+            Err(Failed { error, in_doubt: true }) => {
+                tracing::debug!("a save is in doubt: {}", error.with_causes());
+                Ok(Replaced::Unknown)
+            }
+            replaced => Ok(replaced?),
+        }
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        let key = key.clone();
-        let deleted = self.run("delete a session", move |files, until| {
-            let Some(_locked) = files.disk.lock(&key, until)? else { return Ok(false) };
-            let existed = disk::remove(&files.disk.path(&key))?;
+        let name = key.clone();
+        let deleted = self.change("delete a session", Some(key), 0, move |files, until| {
+            let Some(_locked) = files.disk.lock(&name, until)? else { return Ok(false) };
+            let existed = disk::remove(&files.disk.path(&name))?;
             files.disk.sync()?;
             Ok(existed)
         });
-        deleted.await
+        Ok(deleted.await?)
     }
 
     /// In the order of the keys.
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
         let after = after.map_or_else(String::new, |cursor| cursor.as_str().to_owned());
         let kept = lock(&self.0.listing).take();
-        let listing = self.run("list sessions", move |files, _| ListingCache::page(kept, files, after));
+        let page = move |files: &SiteFiles| ListingCache::page(kept, files, after);
+        let listing = self.run("list sessions", &self.0.threads.upkeep, page);
         let (entries, cache) = listing.await?;
         let next = cache.as_ref().map(|cache| Cursor::new(&*cache.after));
         if cache.is_some() {
@@ -228,7 +310,8 @@ impl Backend for Files {
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         let key = key.clone();
-        self.run("look for a session", move |files, _| Ok(files.disk.open(&key, false)?.is_some())).await
+        let look = move |files: &SiteFiles| Ok(files.disk.open(&key, false)?.is_some());
+        Ok(self.run("look for a session", &self.0.threads.reads, look).await?)
     }
 
     /// In steps, so that other requests get their turn. Files that cannot be examined stay, with a warning.
@@ -236,15 +319,15 @@ impl Backend for Files {
     /// pass.
     async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
         const WHAT: &str = "clear expired sessions";
-        let (limit, mut cleared) = (u64::from(limit), 0);
+        let (limit, mut cleared, upkeep) = (u64::from(limit), 0, &self.0.threads.upkeep);
         let kept = lock(&self.0.clearing).take();
         let mut pass = match kept.filter(ClearingPass::is_recent) {
             Some(pass) => pass,
-            None => self.run(WHAT, |files, _| ClearingPass::begin(&files.disk)).await?,
+            None => self.run(WHAT, upkeep, |files| ClearingPass::begin(&files.disk)).await?,
         };
         while cleared < limit {
             let left = limit - cleared;
-            let step = self.run(WHAT, move |files, _| pass.step(files, left));
+            let step = self.run(WHAT, upkeep, move |files| pass.step(files, left));
             let (continued, removed, complete) = step.await?;
             pass = continued;
             cleared += removed;
@@ -262,7 +345,7 @@ impl Backend for Files {
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
-        Self::new(self.0.files.disk.clone(), site, self.0.permits.clone()).map(Some)
+        Self::new(self.0.files.disk.clone(), site, self.0.threads.clone()).map(Some)
     }
 }
 

@@ -105,7 +105,7 @@ impl Disk {
     ) -> Result<Swapped, FileError> {
         if let Some(mtime) = mtime {
             old.set_modified(mtime)?;
-            old.sync_all()?;
+            old.sync_all().map_err(FileError::InDoubt)?;
         }
         self.is_in_place(old, &self.path(key))
     }
@@ -136,14 +136,14 @@ impl Disk {
             match sys::rename(&new.path, &path, RenameMode::Swap) {
                 Ok(()) => return self.verify_swap(ids, &new.path, &path),
                 Err(error) if error.kind() == NotFound => return Ok(Swapped::Gone),
-                Err(error) if !sys::is_unsupported(&error) => return Err(error.into()),
+                Err(error) if !sys::is_unsupported(&error) => return Err(FileError::of_a_rename(error)),
                 Err(_) => {}
             }
         }
         // A save of Django's between the check above and this rename is overwritten.
-        fs::rename(&new.path, &path)?;
+        fs::rename(&new.path, &path).map_err(FileError::of_a_rename)?;
         new.in_place = true;
-        self.sync()?;
+        self.sync().map_err(FileError::InDoubt)?;
         Ok(Swapped::Done)
     }
 
@@ -158,9 +158,9 @@ impl Disk {
         aside: &Path,
         path: &Path,
     ) -> Result<Swapped, FileError> {
-        let (mut put_in, mut came_out) = (Some(new), id_at(aside)?);
+        let (mut put_in, mut came_out) = (Some(new), id_at(aside).map_err(FileError::InDoubt)?);
         if came_out == Some(old) {
-            self.sync()?;
+            self.sync().map_err(FileError::InDoubt)?;
             return Ok(Swapped::Done);
         }
         loop {
@@ -168,9 +168,9 @@ impl Disk {
                 Ok(()) => {}
                 // Deleted at this very moment.
                 Err(error) if error.kind() == NotFound => return Ok(Swapped::Gone),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(FileError::InDoubt(error)),
             }
-            let next = id_at(aside)?;
+            let next = id_at(aside).map_err(FileError::InDoubt)?;
             if next == put_in {
                 return Ok(Swapped::Changed);
             }
@@ -193,8 +193,10 @@ impl Disk {
             return Ok(Swapped::Taken);
         }
         let removed = self.remove_old(old, old_key);
-        if !matches!(removed, Ok(Swapped::Done)) {
-            disk::remove(&self.path(new_key))?;
+        match removed {
+            // In doubt, the old file may be gone: the new one stays, since the session must not lose both.
+            Ok(Swapped::Done) | Err(FileError::InDoubt(_)) => {}
+            _ => drop(disk::remove(&self.path(new_key))?),
         }
         removed
     }
@@ -210,13 +212,13 @@ impl Disk {
         match fs::rename(&path, &aside) {
             Ok(()) => self.verify_removal(old, &aside, &path),
             Err(error) if error.kind() == NotFound => Ok(Swapped::Gone),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(FileError::of_a_rename(error)),
         }
     }
 
     /// Removes the file `aside` if it is `old`. Otherwise Django has saved meanwhile, and it is put back.
     pub(super) fn verify_removal(&self, old: &File, aside: &Path, path: &Path) -> Result<Swapped, FileError> {
-        if is_at(old, aside)? == Some(true) {
+        if is_at(old, aside).map_err(FileError::InDoubt)? == Some(true) {
             let _ = disk::remove(aside); // a file that stays is swept
             if let Err(error) = self.sync() {
                 // The new file is safe. An error now would lose the visitor both.
@@ -228,7 +230,7 @@ impl Disk {
             Ok(()) => {}
             // Django has saved once more.
             Err(error) if error.kind() == AlreadyExists => drop(disk::remove(aside)),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(FileError::InDoubt(error)),
         }
         Ok(Swapped::Changed)
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Files, Semaphore,
+    Files,
     disk::{Disk, id},
     error::FileError,
     replace::{Swapped, TemporaryFile},
@@ -38,7 +38,7 @@ impl Scene {
     /// As on a file system that cannot swap two files.
     fn without_swaps(mut self) -> Self {
         let disk = Disk { swaps: false, ..self.disk().clone() };
-        self.files = Files::new(disk, &SiteSettings::default(), Semaphore::new(16).into()).unwrap();
+        self.files = Files::new(disk, &SiteSettings::default(), Default::default()).unwrap();
         self
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Call {
     pub(super) route: Route,
     /// The same with the script's source, for a server that does not know the script yet.
     pub(super) with_source: Option<Pipeline>,
+    /// Whether the call may be sent again if it may have been carried out.
+    pub(super) repeatable: bool,
 }
 
 pub(super) enum Route {
@@ -37,21 +39,24 @@ impl Call {
     pub(super) fn get(name: &str) -> Self {
         let mut pipeline = Pipeline::new();
         let _ = pipeline.cmd("GET").arg(name).cmd("PTTL").arg(name);
-        Self { pipeline, route: Route::Key(name.into()), with_source: None }
+        Self { pipeline, route: Route::Key(name.into()), with_source: None, repeatable: true }
     }
 
     /// A command on one key.
     pub(super) fn on_key(command: &str, name: &str, arguments: &[&[u8]]) -> Self {
         let parts = [&[command.as_bytes(), name.as_bytes()], arguments].concat();
-        Self { pipeline: pipeline(&parts), route: Route::Key(name.into()), with_source: None }
+        let (pipeline, route) = (pipeline(&parts), Route::Key(name.into()));
+        Self { pipeline, route, with_source: None, repeatable: true }
     }
 
     /// A command to one server.
     pub(super) fn to_server(server: Address, command: &[&[u8]]) -> Self {
-        Self { pipeline: pipeline(command), route: Route::Server(server), with_source: None }
+        let (pipeline, route) = (pipeline(command), Route::Server(server));
+        Self { pipeline, route, with_source: None, repeatable: true }
     }
 
-    /// Compares and sets (see [`REPLACE`]).
+    /// Compares and sets (see [`REPLACE`]). Repeatable only if it changes neither value nor key: a second
+    /// attempt could undo what another writer has stored since the first.
     pub(super) fn replace(names: &[String], arguments: &[&[u8]]) -> Self {
         let eval = |command: &str, script: &str| {
             let mut pipeline = Pipeline::new();
@@ -60,7 +65,9 @@ impl Call {
         };
         let hash: String = Sha1::digest(REPLACE).iter().map(|byte| format!("{byte:02x}")).collect();
         let route = Route::Key(names.first().map_or_else(Vec::new, |name| name.as_bytes().to_vec()));
-        Self { pipeline: eval("EVALSHA", &hash), route, with_source: Some(eval("EVAL", REPLACE)) }
+        let repeatable = names.len() == 1 && arguments.len() == 2;
+        let with_source = Some(eval("EVAL", REPLACE));
+        Self { pipeline: eval("EVALSHA", &hash), route, with_source, repeatable }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,10 @@ pub(super) struct Client {
 struct InFlight<'a> {
     client: &'a Client,
     current: Mutex<Option<Attempt>>,
+    /// Whether the current attempt was sent, and no reply has refused it.
+    sent: AtomicBool,
+    /// Whether an earlier attempt may have been carried out.
+    repeated: AtomicBool,
     since: Instant,
 }
 
@@ -50,6 +57,14 @@ type Attempt = (Address, Option<Connection>);
 impl InFlight<'_> {
     fn set(&self, attempt: Option<Attempt>) -> Option<Attempt> {
         std::mem::replace(&mut *self.current.lock().unwrap_or_else(PoisonError::into_inner), attempt)
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.repeated.load(Ordering::Relaxed)
     }
 }
 
@@ -77,19 +92,32 @@ impl Client {
         within(timeout, self.topology.slot_map(&self.pool, timeout)).await
     }
 
-    /// Makes a call within the timeout. Repeats it if the connection was lost or another server has the key.
+    /// Makes a call within the timeout. Repeats it if another server has the key, or if the connection was
+    /// lost and the call was not sent or is repeatable.
+    ///
+    /// Errors with [`InDoubt`](CallError::InDoubt) if an attempt may have been carried out.
     pub(super) async fn call(&self, timeout: Duration, call: Call) -> Result<Reply, CallError> {
-        let in_flight = InFlight { client: self, current: Mutex::default(), since: Instant::now() };
-        let result = within(timeout, self.attempts(call, timeout, &in_flight)).await;
-        let attempt = in_flight.set(None);
-        let (Err(CallError::TimedOut(..)), Some((server, connection))) = (&result, attempt) else {
-            return result;
+        let in_flight = InFlight {
+            client: self,
+            current: Mutex::default(),
+            sent: AtomicBool::new(false),
+            repeated: AtomicBool::new(false),
+            since: Instant::now(),
         };
-        self.mark_failed(&server, connection.as_ref());
-        Err(match connection {
-            None if self.pool.config.tls.is_some() => CallError::TlsTimedOut(server, timeout),
-            _ => CallError::TimedOut(Some(server), timeout),
-        })
+        let result = within(timeout, self.attempts(call, timeout, &in_flight)).await;
+        let error = match (result, in_flight.set(None)) {
+            (Ok(reply), _) => return Ok(reply),
+            (Err(CallError::TimedOut(..)), Some((server, connection))) => {
+                self.mark_failed(&server, connection.as_ref());
+                match connection {
+                    None if self.pool.config.tls.is_some() => CallError::TlsTimedOut(server, timeout),
+                    _ => CallError::TimedOut(Some(server), timeout),
+                }
+            }
+            (Err(error), _) => error,
+        };
+        let in_doubt = in_flight.is_sent() || in_flight.is_repeated();
+        Err(if in_doubt { CallError::InDoubt(Box::new(error)) } else { error })
     }
 
     async fn attempts(
@@ -98,8 +126,8 @@ impl Client {
         timeout: Duration,
         in_flight: &InFlight<'_>,
     ) -> Result<Reply, CallError> {
-        let Call { mut pipeline, route, mut with_source } = call;
-        let (mut repeated, mut rerouted, mut redirections) = (false, false, 0);
+        let Call { mut pipeline, route, mut with_source, repeatable } = call;
+        let (mut retried, mut rerouted, mut redirections) = (false, false, 0);
         let mut redirection = None;
         loop {
             let (server, asking) = match (&route, redirection.take()) {
@@ -115,7 +143,7 @@ impl Client {
                 Err(error) => {
                     self.mark_stale(&server);
                     // Once more: another server may have taken over.
-                    let unreachable = matches!(error, CallError::Unreachable(..) | CallError::Lost(..));
+                    let unreachable = matches!(error, CallError::Unreachable(..) | CallError::NotSent(..));
                     if unreachable && !rerouted && self.has_failover() {
                         rerouted = true;
                         continue;
@@ -124,14 +152,20 @@ impl Client {
                 }
             };
             in_flight.set(Some((server.clone(), Some(connection.clone()))));
-            let values = match connection.send(&server, &pipeline, asking).await {
+            in_flight.sent.store(true, Ordering::Relaxed);
+            let sent = connection.send(&server, &pipeline, asking).await;
+            let in_doubt = !matches!(sent, Ok(_) | Err(CallError::NotSent(..)));
+            in_flight.sent.store(in_doubt, Ordering::Relaxed);
+            let values = match sent {
                 Ok(values) => values,
                 Err(error) => {
                     self.mark_stale(&server);
-                    if repeated || !matches!(error, CallError::Lost(..)) {
+                    let lost = matches!(error, CallError::Lost(..) | CallError::NotSent(..));
+                    if retried || !lost || (in_doubt && !repeatable) {
                         return Err(error);
                     }
-                    repeated = true;
+                    retried = true;
+                    in_flight.repeated.fetch_or(in_doubt, Ordering::Relaxed);
                     continue;
                 }
             };
@@ -139,7 +173,9 @@ impl Client {
                 Value::ServerError(error) => Some(error),
                 _ => None,
             });
-            let Some(rejection) = rejection else { return Ok(Reply { values, repeated }) };
+            let Some(rejection) = rejection else {
+                return Ok(Reply { values, repeated: in_flight.is_repeated() });
+            };
             match rejection.kind() {
                 Some(ServerErrorKind::NoScript) if with_source.is_some() => {
                     pipeline = with_source.take().unwrap_or_default();

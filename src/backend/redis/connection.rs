@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Connection {
 struct Driver {
     task: AbortHandle,
     retired: AtomicBool,
+    /// The number of bytes that were written to the server.
+    written: Arc<AtomicU64>,
 }
 
 impl Drop for Driver {
@@ -61,20 +63,23 @@ impl Connection {
             }
         };
         let mut stream = BoundedStream::new(stream);
+        let written = stream.written();
         handshake(&mut stream, config, server, login).await?;
         // Timeouts are the caller's, and the handshake has logged in.
         let driver_config = AsyncConnectionConfig::new().set_response_timeout(None);
         let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (redis, driver) = MultiplexedConnection::new_with_config(&bare, stream, driver_config)
             .await
-            .map_err(|error| transport(server, &error))?;
+            .map_err(|error| CallError::NotSent(server.clone(), io::Error::other(error.to_string())))?;
         let task = tokio::spawn(driver).abort_handle();
-        Ok(Self { redis, driver: Arc::new(Driver { task, retired: AtomicBool::new(false) }) })
+        Ok(Self { redis, driver: Arc::new(Driver { task, retired: AtomicBool::new(false), written }) })
     }
 
     /// One round trip. Error replies are among the values.
     ///
     /// With `asking`, the server also serves slots that are being moved to it.
+    ///
+    /// Errors with [`NotSent`](CallError::NotSent) if certainly no byte of the commands was sent.
     pub(super) async fn send(
         &self,
         server: &Address,
@@ -86,13 +91,22 @@ impl Connection {
             let _ = commands.cmd("ASKING").add_command(command.clone());
         }
         let commands = if asking { &commands } else { pipeline };
+        let written = || self.driver.written.load(Ordering::Acquire);
+        let before = written();
         let failure = match self.redis.clone().send_packed_commands(commands, 0, commands.len()).await {
             Ok(values) if values.len() == commands.len() && asking => {
                 return Ok(values.into_iter().skip(1).step_by(2).collect());
             }
             Ok(values) if values.len() == commands.len() => return Ok(values),
             Ok(_) => CallError::Malformed(server.clone()),
-            Err(error) => transport(server, &error),
+            Err(error) => match error.kind() {
+                ErrorKind::Io => {
+                    let error = io::Error::other(error.to_string());
+                    let failure = if written() == before { CallError::NotSent } else { CallError::Lost };
+                    failure(server.clone(), error)
+                }
+                _ => CallError::Malformed(server.clone()),
+            },
         };
         self.retire();
         Err(failure)
@@ -126,7 +140,7 @@ async fn handshake(
     // For CLIENT LIST. Some users may not.
     commands.push(Cmd::new().arg("CLIENT").arg("SETNAME").arg("actix-django-session").get_packed_command());
     for (index, command) in commands.into_iter().enumerate() {
-        let lost = |error| CallError::Lost(server.clone(), error);
+        let lost = |error| CallError::NotSent(server.clone(), error);
         stream.write_all(&command).await.map_err(lost)?;
         let line = read_line(stream).await.map_err(lost)?;
         match line.split_at_checked(1) {
@@ -152,11 +166,4 @@ async fn read_line(stream: &mut BoundedStream) -> io::Result<String> {
 /// Whether the server closes the connection after this error.
 fn closes(error: &str) -> bool {
     error.starts_with("DENIED") || error.contains("max number of clients")
-}
-
-fn transport(server: &Address, error: &redis::RedisError) -> CallError {
-    match error.kind() {
-        ErrorKind::Io => CallError::Lost(server.clone(), io::Error::other(error.to_string())),
-        _ => CallError::Malformed(server.clone()),
-    }
 }

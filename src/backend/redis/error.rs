@@ -16,8 +16,12 @@ pub(super) enum CallError {
     Unreachable(Address, io::Error),
     /// Nothing was sent: the server was reached, but the TLS handshake failed.
     Tls(Address, io::Error),
+    /// The connection broke before anything was sent.
+    NotSent(Address, io::Error),
     /// The connection broke before the reply: the call may have been carried out or not.
     Lost(Address, io::Error),
+    /// The call failed for this reason, and an attempt of it may have been carried out.
+    InDoubt(Box<CallError>),
     /// The reply is not Redis's protocol.
     Malformed(Address),
     /// Redis replied with an error.
@@ -82,7 +86,8 @@ impl CallError {
                 ),
                 Some(cause),
             ),
-            Self::Lost(server, cause) => {
+            Self::InDoubt(reason) => return reason.explain(action),
+            Self::NotSent(server, cause) | Self::Lost(server, cause) => {
                 (format!("the connection to Redis at {server} was lost"), Some(cause))
             }
             Self::Malformed(server) => {

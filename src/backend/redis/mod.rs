@@ -220,21 +220,22 @@ impl Backend for Redis {
         let milliseconds = time.to_string();
         let mut arguments = vec![&expected[..], milliseconds.as_bytes()];
         arguments.extend(value.as_deref());
-        let Reply { values, repeated } = self.call(ACTION, Call::replace(&names, &arguments)).await?;
-        let replaced = replaced(values).ok_or_else(|| unexpected(ACTION))?;
-        let value = value.as_ref().unwrap_or(&expected);
-        // If the reply to the first attempt was lost, the second one may see what the first one has done.
-        match (replaced, new_key) {
-            (Replaced::Gone, _) if repeated && time == 0 => Ok(Replaced::Done),
-            (Replaced::Gone, Some(new_key)) if repeated && self.holds(new_key, value).await? => {
-                Ok(Replaced::Done)
+        let call = Call::replace(&names, &arguments);
+        let Reply { values, repeated } = match self.client.call(Backend::save_timeout(self), call).await {
+            // No look at the row could tell: another writer may have stored these bytes, or others since.
+            Err(CallError::InDoubt(reason)) => {
+                tracing::debug!("a save is in doubt: {}", reason.explain(ACTION).with_causes());
+                return Ok(Replaced::Unknown);
             }
-            (Replaced::Conflict(row), None) if repeated && row.value.as_ref() == Some(value) => {
-                Ok(Replaced::Done)
-            }
-            (Replaced::Conflict(row), _) => Ok(Replaced::Conflict(self.bounded(row))),
-            (other, _) => Ok(other),
-        }
+            called => called.map_err(|error| error.explain(ACTION))?,
+        };
+        Ok(match replaced(values) {
+            // A first attempt, whose reply was lost, has let it expire.
+            Some(Replaced::Gone) if repeated && time == 0 => Replaced::Done,
+            Some(Replaced::Conflict(row)) => Replaced::Conflict(self.bounded(row)),
+            Some(replaced) => replaced,
+            None => Replaced::Unknown, // no reply of this script
+        })
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {

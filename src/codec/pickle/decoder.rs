@@ -8,16 +8,21 @@ use super::{
     opcode as op, text_args,
     vm::Vm,
 };
-use crate::Error;
+use crate::{Error, codec::max_values};
 
 /// Python's newest protocol.
 const NEWEST_PROTOCOL: u8 = 5;
 
-/// Errors if the pickle is malformed, or refers to data outside it. Trailing bytes are ignored, as in Python.
-pub(super) fn decode(bytes: &[u8]) -> Result<Graph<'_>, Error> {
+/// Errors if the pickle is malformed, refers to data outside it, or takes more memory than a session of
+/// `max_bytes` may. Trailing bytes are ignored, as in Python.
+pub(super) fn decode(bytes: &[u8], max_bytes: usize) -> Result<Graph<'_>, Error> {
     let (mut input, mut vm, mut protocol) = (Input::new(bytes), Vm::new(), 0);
+    let max_values = max_values(max_bytes);
     let root = loop {
         match execute(&mut input, &mut vm, &mut protocol) {
+            Ok(None) if vm.has_more_than(max_values) => {
+                return Err(Error::too_many_values(max_values, max_bytes));
+            }
             Ok(None) => {}
             Ok(Some(root)) => break root,
             Err(PickleError(reason)) => {

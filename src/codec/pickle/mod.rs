@@ -100,7 +100,7 @@ impl Serializer for PickleSerializer {
         if bytes.len() > max_bytes {
             return Err(Error::too_large(bytes.len(), max_bytes));
         }
-        to_json::session_data(&decoder::decode(&bytes)?, &mut budget)
+        to_json::session_data(&decoder::decode(&bytes, max_bytes)?, &mut budget)
     }
 }
 

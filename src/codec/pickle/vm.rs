@@ -16,18 +16,34 @@ pub(super) struct Vm<'a> {
     memo: Vec<NodeId>,
     /// Memo entries whose keys are out of sequence.
     sparse_memo: HashMap<u64, NodeId>,
+    /// The number of values that were put into containers.
+    contained: usize,
 }
 
 const MISSING: PickleError = PickleError("the stack is empty");
 
 impl<'a> Vm<'a> {
     pub(super) fn new() -> Self {
-        let nodes = Graph::first_nodes();
-        Self { nodes, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), sparse_memo: HashMap::new() }
+        Self {
+            nodes: Graph::first_nodes(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: Vec::new(),
+            sparse_memo: HashMap::new(),
+            contained: 0,
+        }
     }
 
     pub(super) fn into_graph(self, root: NodeId, protocol: u8) -> Graph<'a> {
         Graph::new(self.nodes, root, protocol)
+    }
+
+    /// Whether it holds more than so many values, or four times as many references to values: a reference
+    /// takes less memory, and at least three bytes of JSON.
+    pub(super) fn has_more_than(&self, max_values: usize) -> bool {
+        let memo = self.memo.len() + self.sparse_memo.len();
+        let references = self.stack.len() + self.marks.len() + memo + self.contained;
+        self.nodes.len() > max_values || references > max_values * 4
     }
 
     pub(super) fn mark(&mut self) {
@@ -135,6 +151,7 @@ impl<'a> Vm<'a> {
 
     pub(super) fn container(&mut self, new: impl FnOnce(Vec<NodeId>) -> Node<'a>) -> Result<(), PickleError> {
         let items = self.pop_mark()?;
+        self.contained += items.len();
         self.push(new(items))
     }
 
@@ -145,6 +162,7 @@ impl<'a> Vm<'a> {
 
     pub(super) fn dict(&mut self) -> Result<(), PickleError> {
         let items = self.pop_mark()?;
+        self.contained += items.len();
         self.push(Node::Dict(pairs(&items)?.into()))
     }
 
@@ -170,6 +188,7 @@ impl<'a> Vm<'a> {
 
     /// Adds items to the value on top of the stack. An object records them as steps.
     fn extend(&mut self, opcode: u8, items: &[NodeId]) -> Result<(), PickleError> {
+        self.contained += items.len();
         let target = self.top()? as usize;
         match (opcode, self.nodes.get_mut(target)) {
             (op::APPEND | op::APPENDS, Some(Node::List(list))) => list.extend_from_slice(items),
@@ -228,6 +247,7 @@ impl<'a> Vm<'a> {
     /// Executes INST, which names the class, and OBJ, which has it above the mark.
     pub(super) fn instance(&mut self, class: Option<(&'a [u8], &'a [u8])>) -> Result<(), PickleError> {
         let arguments = self.pop_mark()?;
+        self.contained += arguments.len();
         let class = class.map(|(module, name)| self.add_global(module, name)).transpose()?;
         if class.is_none() && arguments.is_empty() {
             return Err(PickleError("an object has no class"));

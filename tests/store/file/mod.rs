@@ -4,6 +4,7 @@ mod clearing;
 mod django;
 mod errors;
 mod processes;
+mod waiting;
 
 use std::{
     fs::{self, File},

@@ -38,6 +38,7 @@ async fn a_task_in_a_process_of_its_own() {
             Err(error) => println!("[{}]", error.with_causes()),
         },
         "fill" => fill(&dir).await,
+        "doubt" => doubt(&dir, &key.unwrap()).await,
         other => panic!("{other}"),
     }
 }
@@ -139,6 +140,48 @@ async fn a_disk_that_takes_no_more_is_an_error_and_no_loss() {
     let command = &mut task(&this_program(), "fill", dir.path(), first);
     let said = succeeded(command.output().unwrap());
     assert_eq!(said.matches("(ulimit -f)").count(), 3, "{said}");
+}
+
+/// In a directory that cannot be read, so that its changes cannot be brought to the disk.
+async fn doubt(dir: &Path, key: &SessionKey) {
+    let files = Files::open_lazy(dir).unwrap();
+    let (old, new, newer) = (encoded(r#"{"a":1}"#), encoded(r#"{"a":2}"#), encoded(r#"{"a":3}"#));
+    let (renamed, then) = (new_key(), SystemTime::now() + HOUR);
+    let update = Replace::new(key, old, then).value(new.clone());
+    assert_eq!(files.replace(update.clone()).await.unwrap(), Replaced::Unknown);
+    assert!(matches!(files.replace(update).await.unwrap(), Replaced::Conflict(_)), "it was made");
+    // A rename begins with the new file. Without it on the disk, nothing is changed.
+    let rename = Replace::new(key, new.clone(), then).value(newer).new_key(&renamed);
+    assert!(files.replace(rename).await.unwrap_err().is_store());
+    assert_eq!(files.get(key).await.unwrap().unwrap().value.as_deref(), Some(&new[..]));
+    assert!(files.get(&renamed).await.unwrap().is_none());
+}
+
+#[actix_web::test]
+async fn a_change_that_may_not_be_on_the_disk_is_in_doubt() {
+    let dir = TempDir::new("file");
+    let program = dir.path().join("program");
+    assert!(Command::new("cp").arg(this_program()).arg(&program).status().unwrap().success());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let sessions = dir.path().join("sessions");
+    fs::create_dir(&sessions).unwrap();
+    let files = Files::open(&sessions).await.unwrap();
+    let (key, then) = (new_key(), SystemTime::now() + HOUR);
+    files.insert(Insert::new(&key, encoded(r#"{"a":1}"#), then)).await.unwrap();
+    let file = sessions.join(format!("sessionid{}", key.as_str()));
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if root {
+        for path in [&sessions, &file] {
+            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+        }
+    }
+    fs::set_permissions(&sessions, fs::Permissions::from_mode(0o333)).unwrap();
+    let mut command = task(&program, "doubt", &sessions, "");
+    if root {
+        command.uid(65534).gid(65534);
+    }
+    succeeded(command.env(KEY, key.as_str()).current_dir("/").output().unwrap());
+    fs::set_permissions(&sessions, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// As above with a file system that is full, where one can be mounted.

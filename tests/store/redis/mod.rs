@@ -1,5 +1,6 @@
 //! The Redis backend against real servers: alone, in a cluster, with sentinels, with TLS, and failing.
 
+mod doubt;
 mod errors;
 mod lists;
 mod topology;

@@ -1,5 +1,7 @@
 //! The SQLite backend: its table, and files that are missing, locked or no database.
 
+mod waiting;
+
 use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
