@@ -125,14 +125,15 @@ impl Session {
             Loaded::Found(record) => State::loaded(key.clone(), record),
             Loaded::Missing => State::new(Stored::Nothing, SessionData::default()),
             Loaded::Unreadable(error) => {
-                tracing::warn!("Session data corrupted: {error}");
+                store.log().warn(format!("Session data corrupted: {error}")); // Django's words
                 State::new(Stored::Unreadable(key.clone()), SessionData::default())
             }
         };
         Ok(Self::from_state(store, state))
     }
 
-    fn from_state(store: Store, state: State) -> Self {
+    fn from_state(store: Store, mut state: State) -> Self {
+        state.log = Some(store.log().clone());
         let (state, save_lock) = (Mutex::new(state), tokio::sync::Mutex::new(()));
         Self { shared: Arc::new(Shared { store, state, save_lock }) }
     }
@@ -168,6 +169,7 @@ impl Session {
         state.change(Change::Clear)?;
         state.change_key(None);
         state.flushed = true;
+        state.ended = true;
         Ok(())
     }
 
@@ -326,6 +328,11 @@ impl Session {
     /// Whether `flush` was called, with the delete still to come.
     pub(crate) fn is_flushed(&self) -> bool {
         self.state().is_flushed()
+    }
+
+    /// Whether `flush` was called, and nothing was stored since.
+    pub(crate) fn was_flushed(&self) -> bool {
+        self.state().ended
     }
 
     /// Whether something is stored that cannot be read, and nothing was written to take its place.

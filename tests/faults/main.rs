@@ -7,6 +7,7 @@ mod support;
 
 mod clocks;
 mod failover;
+mod logs;
 mod outage;
 mod overload;
 mod pooler;

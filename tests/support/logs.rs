@@ -64,6 +64,16 @@ impl Logs {
         lines.retain(|line| line.contains(text));
         lines
     }
+
+    /// How many events hold `text`, those among them that the log only counts. Complete once the store of the
+    /// code under test is gone.
+    pub fn total(&self, text: &str) -> usize {
+        let repeats = |line: &str| {
+            let (number, _) = line.split_once(" more in ")?;
+            number.rsplit(' ').next()?.replace(',', "").parse::<usize>().ok()
+        };
+        self.with(text).iter().map(|line| repeats(line).unwrap_or(1)).sum()
+    }
 }
 
 fn listen(source: Source) -> Logs {
