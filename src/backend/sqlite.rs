@@ -57,8 +57,10 @@ struct SqliteFile {
 }
 
 impl Sqlite {
-    /// Opens the file, and creates it if its directory exists. Errors if it is no SQLite database or cannot
-    /// be opened.
+    /// Opens the file. Errors if it is no SQLite database, or cannot be opened.
+    ///
+    /// A file that does not exist yet is no error if its directory does, and is not created: that does
+    /// [`create_table`](Backend::create_table), or Django's `migrate`.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let sqlite = Self::open_lazy(path)?;
         sqlite.ping().await?;
@@ -67,12 +69,14 @@ impl Sqlite {
 
     /// The same without any I/O: the first use opens the file. Errors only if the path names no file.
     pub fn open_lazy(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref().to_owned();
+        let path = path.as_ref();
         if path.as_os_str().is_empty() || path.starts_with(":memory:") {
             return Err(Error::configuration(
                 "SQLite needs the path of a file; for sessions in memory use the backend Memory",
             ));
         }
+        // The same one, even if the program changes its working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let file = Arc::new(SqliteFile { path, idle: Mutex::default(), permits });
         Ok(Self::new(file, &SiteSettings::default()))
@@ -85,12 +89,27 @@ impl Sqlite {
     /// Errors if the file is no SQLite database or cannot be opened.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let sql = "SELECT count(*) FROM sqlite_master";
-        self.run("open the file", |db| db.query_row(sql, [], |_| Ok(()))).await
+        let opened = self.run("open the file", |db| db.query_row(sql, [], |_| Ok(()))).await;
+        match opened {
+            // As a table that is missing: the first use is the error, unless create_table() comes first.
+            Err(_) if self.file.can_be_created() => Ok(()),
+            opened => opened,
+        }
     }
 
     /// Runs `work` on a connection, on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run_with(OpenFlags::empty(), what, work).await
+    }
+
+    /// The same with further flags, should a connection have to be opened.
+    async fn run_with<T: Send + 'static>(
+        &self,
+        flags: OpenFlags,
         what: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
@@ -102,8 +121,10 @@ impl Sqlite {
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let idle = file.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let db =
-                idle.map_or_else(|| connect(&file.path), Ok).map_err(|error| explain(what, None, error))?;
+            let db = match idle {
+                Some(db) => db,
+                None => connect(&file.path, flags).map_err(|error| file.explain(what, error))?,
+            };
             let result = work(&db).map_err(|error| explain(what, Some(&db), error));
             // A connection in a transaction would make the next user's writes part of it.
             if db.is_autocommit() {
@@ -243,7 +264,7 @@ impl Backend for Sqlite {
             transaction.execute_batch(ddl)?;
             transaction.commit()
         };
-        self.run("create the table of sessions", create).await
+        self.run_with(OpenFlags::SQLITE_OPEN_CREATE, "create the table of sessions", create).await
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
@@ -251,10 +272,33 @@ impl Backend for Sqlite {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+impl SqliteFile {
+    fn can_be_created(&self) -> bool {
+        !self.path.exists() && self.path.parent().is_some_and(Path::is_dir)
+    }
+
+    /// Why it cannot be opened. A wrong path is a file that is missing.
+    fn explain(&self, what: &str, error: rusqlite::Error) -> Error {
+        if self.path.exists() {
+            return explain(what, None, error);
+        }
+        let advice = match self.can_be_created() {
+            true => "create it with Django's `manage.py migrate` or create_table()",
+            false => "see that its directory exists",
+        };
+        let text = format!(
+            "cannot {what}: there is no file {}: {advice}, or correct the path; in a URL it is relative after \
+             three slashes (sqlite:///db.sqlite3) and absolute after four (sqlite:////var/db.sqlite3)",
+            self.path.display()
+        );
+        Error::store_caused_by(text, error)
+    }
+}
+
+/// Never creates the file without a flag that says so: a wrong path would become an empty database.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // No URI: it could name a database that each connection has to itself.
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     Ok(db)
