@@ -13,7 +13,8 @@ use crate::{
 /// A cookie of a request.
 pub(crate) struct RequestCookie {
     pub(crate) value: Vec<u8>,
-    /// Whether another one of its name has another value: a browser sends those of other domains and paths too.
+    /// Whether another one of its name has another value. A browser also sends those of parent domains and
+    /// other paths.
     pub(crate) is_ambiguous: bool,
 }
 
@@ -98,11 +99,16 @@ fn set_cookie_at(
     if let Some(expires) = expires {
         let _ = write!(line, "; expires={}", http_date(expires));
     }
-    if settings.cookie_httponly && value.is_some() {
+    let prefix = settings.name_prefix();
+    let http_only = if value.is_some() { settings.cookie_httponly } else { prefix.http_only };
+    if http_only {
         line.push_str("; HttpOnly");
     }
     if let Some(age) = age {
         let _ = write!(line, "; Max-Age={}", age as i64);
+    }
+    if settings.cookie_partitioned {
+        line.push_str("; Partitioned");
     }
     if !settings.cookie_path.is_empty() {
         line.push_str("; Path=");
@@ -118,9 +124,7 @@ fn set_cookie_at(
         Some(_) => settings.cookie_secure,
         // Django's rule: where a browser would refuse to delete it otherwise.
         None => {
-            settings.cookie_samesite == Some(SameSite::None)
-                || name.starts_with("__Secure-")
-                || name.starts_with("__Host-")
+            settings.cookie_samesite == Some(SameSite::None) || prefix.secure || settings.cookie_partitioned
         }
     };
     if secure {
