@@ -1,4 +1,5 @@
-//! Warnings and errors that many requests can cause at once: the first of a kind is logged, repeats are counted.
+//! Warnings and errors that many requests can cause at once: the first of a kind is logged, repeats are
+//! counted.
 //!
 //! An outage of a minute under load is then some lines, not one for each request. The sum of the repeats is
 //! logged every [`WINDOW`] while they go on and once more when they stop.

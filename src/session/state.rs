@@ -131,7 +131,8 @@ impl State {
             return Ok(());
         }
         let error = Error::closed();
-        error.log(self.log.as_ref().unwrap_or(EventLog::general())); // a streaming body cannot report it to anybody
+        // A streaming body cannot report it to anybody.
+        error.log(self.log.as_ref().unwrap_or(EventLog::general()));
         Err(error)
     }
 

@@ -85,7 +85,7 @@ impl Store {
         let settings = SessionSettings::default();
         let log = EventLog::new(SUBJECT);
         let adapted = encoded.with_settings(&settings, false).unwrap_or_else(|error| {
-            error.log(&log); // a backend that cannot serve Django's defaults: it says so again when it is used
+            error.log(&log); // a backend that cannot serve Django's defaults says so again when it is used
             encoded
         });
         Self::with_engine(Engine::Backend(adapted), settings, log)
