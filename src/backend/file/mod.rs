@@ -119,9 +119,11 @@ impl Files {
         Ok(Self(Arc::new(FilesShared { files, permits, listing, clearing })))
     }
 
-    /// Errors if the directory cannot be used.
+    /// Errors if the directory cannot be used. That it is missing is a wrong setting, as in Django.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.run("use the directory of sessions", |files, until| files.disk.check(until)).await
+        let usable = self.run("use the directory of sessions", |files, until| files.disk.check(until)).await;
+        let is_there = || self.0.files.disk.dir.is_dir();
+        usable.map_err(|error| if is_there() { error } else { Error::configuration(error.with_causes()) })
     }
 
     /// Runs `work` on a thread that may block. `work` gets the deadline for locks.
