@@ -52,7 +52,7 @@ async fn a_look_with_two_cookies_deletes_neither() {
             assert_eq!(body(response).await, "None");
         }
     }
-    let told = logs.with("several cookies sessionid");
+    let told = logs.with("several cookies named sessionid");
     assert!(!told.is_empty() && told[0].contains("WARN"), "{:?}", logs.lines());
     assert!(!told[0].contains(&good["sessionid=".len()..]), "{told:?}");
     let found = request(&store, settings(), "/look", &format!("{stale}; {good}")).await;
