@@ -4,7 +4,7 @@
 //! cargo run --example quickstart        # http://127.0.0.1:8080, sessions in ./django_session.sqlite3
 //! ```
 //!
-//! `PORT` selects another port. `DATABASE_URL` selects another database: `sqlite://db.sqlite3`, or
+//! `PORT` selects another port. `DATABASE_URL` selects another database: `sqlite:///db.sqlite3`, or
 //! `postgres://…` with a Django site's own table; there, `CREATE_TABLE=1` creates a missing table.
 //! `SECRET_KEY` is Django's: with the same database and the same secret, both share the sessions.
 
@@ -47,7 +47,7 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
         println!("SECRET_KEY is not set: signing with a public key, for a trial only");
         "insecure-key-of-the-quickstart".to_owned()
     });
-    let url = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://django_session.sqlite3".to_owned());
+    let url = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite:///django_session.sqlite3".to_owned());
     let (store, table) = open(&url, SecretKey::new(secret)).await.map_err(|error| {
         error.with_causes().replace("call create_table()", "start this with CREATE_TABLE=1")
     })?;
@@ -86,14 +86,17 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
 /// An application that does not read the table itself needs `Store::connect(url, secret)` alone.
 async fn open(url: &str, secret: SecretKey) -> Result<(Store, Table), Error> {
     let (table, create) = match url.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => (Table::Sqlite(path.into()), true),
+        // A third slash ends an empty host, and is no part of the path.
+        Some(("sqlite", path)) if !path.is_empty() => {
+            (Table::Sqlite(path.strip_prefix('/').unwrap_or(path).into()), true)
+        }
         // It may be a Django site's database: a table is created on request only.
         Some(("postgres" | "postgresql", _)) => {
             (Table::Postgres(url.to_owned()), env::var("CREATE_TABLE").is_ok_and(|yes| yes == "1"))
         }
         _ => {
             return Err(Error::configuration(
-                "DATABASE_URL has to be postgres://user:password@host/database or sqlite://file",
+                "DATABASE_URL has to be postgres://user:password@host/database or sqlite:///file",
             ));
         }
     };

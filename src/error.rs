@@ -11,6 +11,8 @@ use std::{
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
+use crate::event_log::EventLog;
+
 /// Text of Django's `SessionInterrupted`, which is also what the client sees.
 const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
      The user may have logged out in a concurrent request, for example.";
@@ -33,14 +35,16 @@ type Cause = Box<dyn StdError + Send + Sync>;
 /// assert!(error.is_value());
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone)]
-pub struct Error(Arc<Inner>);
+pub struct Error {
+    inner: Arc<Inner>,
+    /// Of this clone: an error that many requests share is counted for each of them.
+    logged: AtomicBool,
+}
 
 struct Inner {
     kind: Kind,
     text: String,
     cause: Option<Cause>,
-    logged: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,8 @@ enum Kind {
 /// # Constructors
 impl Error {
     fn new(kind: Kind, text: impl Into<String>, cause: Option<Cause>) -> Self {
-        Self(Arc::new(Inner { kind, text: text.into(), cause, logged: AtomicBool::new(false) }))
+        let inner = Arc::new(Inner { kind, text: text.into(), cause });
+        Self { inner, logged: AtomicBool::new(false) }
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -156,49 +161,49 @@ impl Error {
     /// The row was deleted or renamed while the request ran, as by a logout elsewhere. Django's
     /// `SessionInterrupted` (`UpdateError` outside a request).
     pub fn is_interrupted(&self) -> bool {
-        self.0.kind == Kind::Interrupted
+        self.inner.kind == Kind::Interrupted
     }
 
     /// The store could not be used: unreachable, too slow, without a right, without its table.
     pub fn is_store(&self) -> bool {
-        matches!(self.0.kind, Kind::Store | Kind::InDoubt)
+        matches!(self.inner.kind, Kind::Store | Kind::InDoubt)
     }
 
     /// The store did not reply, so nobody knows whether the changes are stored. Also a store error
     /// ([`is_store`](Self::is_store)): other store errors of a save mean that they are not.
     pub fn is_in_doubt(&self) -> bool {
-        self.0.kind == Kind::InDoubt
+        self.inner.kind == Kind::InDoubt
     }
 
     /// A change came after the response had begun.
     pub fn is_closed(&self) -> bool {
-        self.0.kind == Kind::Closed
+        self.inner.kind == Kind::Closed
     }
 
     /// The session is larger than [`Codec::max_session_bytes`](crate::codec::Codec::max_session_bytes), or
     /// than a cookie may be that contains one.
     pub fn is_too_large(&self) -> bool {
-        self.0.kind == Kind::TooLarge
+        self.inner.kind == Kind::TooLarge
     }
 
     /// A value could not be written as JSON, or not be read as the requested type.
     pub fn is_value(&self) -> bool {
-        self.0.kind == Kind::Value
+        self.inner.kind == Kind::Value
     }
 
     /// Stored bytes could not be decoded, also because of their signature.
     pub fn is_unreadable(&self) -> bool {
-        matches!(self.0.kind, Kind::Unreadable | Kind::BadSignature)
+        matches!(self.inner.kind, Kind::Unreadable | Kind::BadSignature)
     }
 
     /// Stored text has no valid signature. Django's `BadSignature`.
     pub fn is_bad_signature(&self) -> bool {
-        self.0.kind == Kind::BadSignature
+        self.inner.kind == Kind::BadSignature
     }
 
     /// Settings, a URL or a secret key that cannot work.
     pub fn is_configuration(&self) -> bool {
-        self.0.kind == Kind::Configuration
+        self.inner.kind == Kind::Configuration
     }
 }
 
@@ -221,39 +226,47 @@ impl Error {
     }
 
     /// Logs the error with its causes, once: nested middlewares see the same one.
-    pub(crate) fn log(&self) {
-        if self.0.logged.swap(true, Ordering::Relaxed) {
+    pub(crate) fn log(&self, log: &EventLog) {
+        if self.logged.swap(true, Ordering::Relaxed) {
             return;
         }
-        match self.0.kind {
-            Kind::Interrupted => tracing::warn!("{self}"),
-            _ => tracing::error!("{}", self.with_causes()),
+        match self.inner.kind {
+            Kind::Interrupted => log.warn(self.to_string()),
+            Kind::Store => log.failure(self.with_causes()),
+            _ => log.error(self.with_causes()),
         }
+    }
+}
+
+impl Clone for Error {
+    fn clone(&self) -> Self {
+        let logged = AtomicBool::new(self.logged.load(Ordering::Relaxed));
+        Self { inner: self.inner.clone(), logged }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
+        f.write_str(&self.inner.text)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, text, cause, .. } = &*self.0;
+        let Inner { kind, text, cause, .. } = &*self.inner;
         write!(f, "{kind:?}({text:?}, {cause:?})")
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_deref().map(|cause| cause as _)
+        self.inner.cause.as_deref().map(|cause| cause as _)
     }
 }
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
-        match self.0.kind {
+        match self.inner.kind {
             Kind::Interrupted => StatusCode::BAD_REQUEST,
             Kind::Store | Kind::InDoubt => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -262,7 +275,7 @@ impl ResponseError for Error {
 
     /// The client learns no more than the status.
     fn error_response(&self) -> HttpResponse {
-        let body = match self.0.kind {
+        let body = match self.inner.kind {
             Kind::Interrupted => INTERRUPTED,
             Kind::Store | Kind::InDoubt => "Service unavailable",
             _ => "Internal server error",

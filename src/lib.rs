@@ -100,6 +100,7 @@ pub mod backend;
 pub mod codec;
 mod datetime;
 mod error;
+mod event_log;
 mod key;
 mod session;
 mod settings;

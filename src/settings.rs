@@ -6,6 +6,11 @@ use cookie::SameSite;
 
 use crate::Error;
 
+/// The longest age of a session. Added to any present date, it stays before the year 10,000, which Python's
+/// dates cannot express.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
+pub(crate) const MAX_AGE_TEXT: &str = "1,000 years (31,536,000,000 seconds)";
+
 /// How sessions and their cookie behave: Django's `SESSION_*` settings by their names.
 ///
 /// ```
@@ -25,6 +30,7 @@ pub struct SessionSettings {
     pub(crate) cookie_secure: bool,
     pub(crate) cookie_httponly: bool,
     pub(crate) cookie_samesite: Option<SameSite>,
+    pub(crate) cookie_partitioned: bool,
     pub(crate) save_every_request: bool,
     pub(crate) touch_interval: Duration,
     pub(crate) coarse_expiry: bool,
@@ -42,6 +48,7 @@ impl Default for SessionSettings {
             cookie_secure: false,
             cookie_httponly: true,
             cookie_samesite: Some(SameSite::Lax),
+            cookie_partitioned: false,
             save_every_request: false,
             touch_interval: Duration::ZERO,
             coarse_expiry: false,
@@ -103,6 +110,24 @@ impl SessionSettings {
         self
     }
 
+    /// Adds `Partitioned` (CHIPS): a page of another site that embeds this one gets a session of its own.
+    /// Default: no. Django has no such setting. Needs [`cookie_secure`](Self::cookie_secure), and in most
+    /// cases `SameSite=None`.
+    ///
+    /// ```
+    /// use actix_django_session::{SameSite, SessionSettings};
+    ///
+    /// let settings = SessionSettings::default()
+    ///     .cookie_secure(true)
+    ///     .cookie_samesite(Some(SameSite::None))
+    ///     .cookie_partitioned(true);
+    /// ```
+    #[must_use]
+    pub fn cookie_partitioned(mut self, yes: bool) -> Self {
+        self.cookie_partitioned = yes;
+        self
+    }
+
     /// `SESSION_SAVE_EVERY_REQUEST`. Default: no. With yes, every request of a session saves it and renews
     /// its cookie, so that it expires when the visitor has been idle for the cookie age.
     #[must_use]
@@ -161,7 +186,8 @@ impl SessionSettings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let bad = |text: String| Err(Error::configuration(text));
         let name = &self.cookie_name;
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        // A colon is no token's, but Python and browsers accept it.
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&b);
         if name.is_empty() || !name.bytes().all(token) {
             return bad(format!("{name:?} cannot be a cookie's name: use letters, digits, - and _"));
         }
@@ -172,12 +198,19 @@ impl SessionSettings {
                 return bad(format!("{what} holds a character that a cookie cannot carry"));
             }
         }
-        let prefixed =
-            |prefix: &str| name.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix));
-        if prefixed("__Host-")
-            && !(self.cookie_secure && self.cookie_path == "/" && self.cookie_domain.is_none())
-        {
+        let prefix = self.name_prefix();
+        let no_domain = self.cookie_domain.as_ref().is_none_or(String::is_empty);
+        if prefix.host_only && !(self.cookie_secure && self.cookie_path == "/" && no_domain) {
             return bad(format!("{name} needs cookie_secure(true), the path / and no domain"));
+        }
+        if prefix.secure && !self.cookie_secure {
+            return bad(format!("{name} needs cookie_secure(true)"));
+        }
+        if prefix.http_only && !self.cookie_httponly {
+            return bad(format!("{name} needs cookie_httponly(true)"));
+        }
+        if self.cookie_partitioned && !self.cookie_secure {
+            return bad("cookie_partitioned needs cookie_secure(true)".to_owned());
         }
         if self.cookie_samesite == Some(SameSite::None) && !self.cookie_secure {
             return bad("SameSite=None needs cookie_secure(true)".to_owned());
@@ -191,11 +224,31 @@ impl SessionSettings {
         if self.cookie_age.as_secs() == 0 {
             return bad("cookie_age has to be a second or more".to_owned());
         }
-        if prefixed("__Secure-") && !self.cookie_secure {
-            return bad(format!("{name} needs cookie_secure(true)"));
+        if self.cookie_age > MAX_AGE {
+            return bad(format!(
+                "cookie_age can be {MAX_AGE_TEXT} at most: Django cannot store a later date"
+            ));
         }
         Ok(())
     }
+
+    /// What browsers demand of a cookie because of the beginning of its name, in any case.
+    pub(crate) fn name_prefix(&self) -> NamePrefix {
+        let name = &self.cookie_name;
+        let begins =
+            |prefix: &str| name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+        let http_only = begins("__Http-") || begins("__Host-Http-");
+        let host_only = begins("__Host-");
+        NamePrefix { secure: http_only || host_only || begins("__Secure-"), http_only, host_only }
+    }
+}
+
+/// The rules of `__Secure-`, `__Host-`, `__Http-` and `__Host-Http-`. They hold for a deletion too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NamePrefix {
+    pub(crate) secure: bool,
+    pub(crate) http_only: bool,
+    pub(crate) host_only: bool,
 }
 
 /// The settings that expiry depends on.

@@ -9,7 +9,6 @@ use actix_web::{
     web::{Html, Redirect},
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::table::Row;
 
@@ -44,12 +43,12 @@ pub(crate) fn index(
     query: &Query,
     engine: &str,
 ) -> Result<Html, Error> {
-    // A RawValue is the JSON as it is stored: every value that Django may have stored can be shown.
-    let items: Vec<(String, Box<RawValue>)> = session.items()?;
+    // As text, since Django may have stored values that have no type in Rust, such as a list with a NaN.
+    let items = session.keys().into_iter().filter_map(|key| Some((session.get_json(&key)?, key)));
     let [session_key, session_data, expire_date] = row.each_ref().map(|column| escape(column));
     let expires = match session.get_expire_at_browser_close() {
         true => "expires with the browser".to_owned(),
-        false => format!("expires in {}", in_words(session.get_expiry_age())),
+        false => format!("expires in {}", in_words(session.get_expiry_age() as i64)),
     };
     // The compiler checks the names in the template.
     Ok(Html::new(format!(
@@ -58,7 +57,7 @@ pub(crate) fn index(
         message = message(&query.did),
         visits = visits,
         times = if visits == 1 { "visit" } else { "visits" },
-        items = items.iter().map(|(key, value)| item(key, value.get())).collect::<String>(),
+        items = items.map(|(json, key)| item(&key, &json)).collect::<String>(),
         expires = expires,
         engine = escape(engine),
         session_key = session_key,

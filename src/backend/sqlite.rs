@@ -75,12 +75,14 @@ struct Call {
     what: &'static str,
     /// Whether it needs the lock of a writer, and for how many bytes.
     writes: Option<usize>,
+    /// Whether it may create the file.
+    creates: bool,
     until: Instant,
 }
 
 impl Call {
     fn read(what: &'static str) -> Self {
-        Self { what, writes: None, until: Instant::now() + BUSY_TIMEOUT }
+        Self { what, writes: None, creates: false, until: Instant::now() + BUSY_TIMEOUT }
     }
 
     /// Keeps so many bytes while it waits.
@@ -90,8 +92,10 @@ impl Call {
 }
 
 impl Sqlite {
-    /// Opens the file, and creates it if its directory exists. Errors if it is no SQLite database or cannot
-    /// be opened.
+    /// Opens the file. Errors if it is no SQLite database, or cannot be opened.
+    ///
+    /// A file that does not exist yet is no error if its directory does, and is not created: that does
+    /// [`create_table`](Backend::create_table), or Django's `migrate`.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let sqlite = Self::open_lazy(path)?;
         sqlite.ping().await?;
@@ -100,12 +104,14 @@ impl Sqlite {
 
     /// The same without any I/O: the first use opens the file. Errors only if the path names no file.
     pub fn open_lazy(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref().to_owned();
+        let path = path.as_ref();
         if path.as_os_str().is_empty() || path.starts_with(":memory:") {
             return Err(Error::configuration(
                 "SQLite needs the path of a file; for sessions in memory use the backend Memory",
             ));
         }
+        // The same one, even if the program changes its working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (reads, writes) = (Turns::new(READERS), Turns::new(1));
         let file = Arc::new(SqliteFile { path, idle: Mutex::default(), reads, writes });
         Ok(Self::new(file, &SiteSettings::default()))
@@ -118,7 +124,12 @@ impl Sqlite {
     /// Errors if the file is no SQLite database or cannot be opened.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let sql = "SELECT count(*) FROM sqlite_master";
-        Ok(self.run(Call::read("open the file"), |db| db.query_row(sql, [], |_| Ok(()))).await?)
+        let opened = self.run(Call::read("open the file"), |db| db.query_row(sql, [], |_| Ok(()))).await;
+        match opened {
+            // As a table that is missing: the first use is the error, unless create_table() comes first.
+            Err(_) if self.file.can_be_created() => Ok(()),
+            opened => Ok(opened?),
+        }
     }
 
     async fn get_until(&self, key: &SessionKey, until: Instant) -> Result<Option<Row>, Error> {
@@ -144,7 +155,7 @@ impl Sqlite {
         call: Call,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
     ) -> Result<T, Failed> {
-        let Call { what, writes, until } = call;
+        let Call { what, writes, until, .. } = call;
         let turns = if writes.is_some() { &self.file.writes } else { &self.file.reads };
         let Some(_place) = turns.enter(writes.unwrap_or(0)) else {
             let text = format!("cannot {what}: too many others wait for the file; retry later");
@@ -154,7 +165,7 @@ impl Sqlite {
         loop {
             let (file, work) = (self.file.clone(), work.clone());
             let begun = Instant::now();
-            match turns.run(until, move || file.attempt(what, &*work)).await {
+            match turns.run(until, move || file.attempt(call, &*work)).await {
                 Ok(Attempt::Locked(failed)) if Instant::now() >= until => return Err(failed),
                 Ok(Attempt::Locked(_)) if begun.elapsed() < PAUSE => tokio::time::sleep(PAUSE).await,
                 Ok(Attempt::Locked(_)) => {}
@@ -173,11 +184,13 @@ enum Attempt<T> {
 }
 
 impl SqliteFile {
-    fn attempt<T>(&self, what: &str, work: &dyn Fn(&Connection) -> rusqlite::Result<T>) -> Attempt<T> {
+    fn attempt<T>(&self, call: Call, work: &dyn Fn(&Connection) -> rusqlite::Result<T>) -> Attempt<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let db = match idle.map_or_else(|| connect(&self.path), Ok) {
+        let what = call.what;
+        let flags = if call.creates { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
+        let db = match idle.map_or_else(|| connect(&self.path, flags), Ok) {
             Ok(db) => db,
-            Err(error) => return Attempt::Done(Err(Failed::unchanged(explain(what, None, error)))),
+            Err(error) => return Attempt::Done(Err(Failed::unchanged(self.explain(what, error)))),
         };
         let attempt = match work(&db) {
             Ok(result) => Attempt::Done(Ok(result)),
@@ -338,7 +351,8 @@ impl Backend for Sqlite {
             transaction.execute_batch(ddl)?;
             transaction.commit()
         };
-        Ok(self.run(Call::write("create the table of sessions", 0), create).await?)
+        let call = Call { creates: true, ..Call::write("create the table of sessions", 0) };
+        Ok(self.run(call, create).await?)
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
@@ -346,10 +360,33 @@ impl Backend for Sqlite {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+impl SqliteFile {
+    fn can_be_created(&self) -> bool {
+        !self.path.exists() && self.path.parent().is_some_and(Path::is_dir)
+    }
+
+    /// Why it cannot be opened. A wrong path is a file that is missing.
+    fn explain(&self, what: &str, error: rusqlite::Error) -> Error {
+        if self.path.exists() {
+            return explain(what, None, error);
+        }
+        let advice = match self.can_be_created() {
+            true => "create it with Django's `manage.py migrate` or create_table()",
+            false => "see that its directory exists",
+        };
+        let text = format!(
+            "cannot {what}: there is no file {}: {advice}, or correct the path; in a URL it is relative after \
+             three slashes (sqlite:///db.sqlite3) and absolute after four (sqlite:////var/db.sqlite3)",
+            self.path.display()
+        );
+        Error::store_caused_by(text, error)
+    }
+}
+
+/// Never creates the file without a flag that says so: a wrong path would become an empty database.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // No URI: it could name a database that each connection has to itself.
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(ATTEMPT)?;
     Ok(db)

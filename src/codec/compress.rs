@@ -1,8 +1,10 @@
-//! zlib, with a limit on the decompressed size.
+//! zlib and gzip, with a limit on the decompressed size, and the marks of what cannot be read.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, io::Read as _};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{
+    Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status, read::MultiGzDecoder,
+};
 
 use crate::Error;
 
@@ -63,6 +65,34 @@ fn inflate_by(zlib: &mut Decompress, stream: &[u8], limit: usize) -> Result<Vec<
         } else if before == (zlib.total_in(), zlib.total_out()) {
             return Err(broken()); // the input is used up before the end of the stream
         }
+    }
+}
+
+/// Decompresses gzip, as django-redis with its `GzipCompressor` writes it, to at most `limit` bytes.
+pub(crate) fn gunzip(stream: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut out = Vec::new();
+    let read = MultiGzDecoder::new(stream).take(most).read_to_end(&mut out);
+    read.map_err(|_| Error::unreadable("the session data is not a valid gzip stream"))?;
+    if out.len() > limit { Err(Error::too_large(out.len(), limit)) } else { Ok(out) }
+}
+
+/// The first bytes of what other compressors and serializers of django-redis write.
+const MARKS: &[(&[u8], &str)] = &[
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4"),
+    (b"\xfd7zXZ\0", "compressed with lzma (xz)"),
+    (b"\x5d\0\0", "compressed with lzma"),
+    (b"\xde", "in msgpack"),
+    (b"\xdf", "in msgpack"),
+];
+
+/// Names the form of a value that could not be read, if its first bytes tell.
+pub(crate) fn name_form(value: &[u8]) -> Option<&'static str> {
+    match value {
+        // A dictionary of up to 15 keys. One of none is a pickle's first byte too.
+        [0x81..=0x8f, ..] => Some("in msgpack"),
+        _ => MARKS.iter().find(|(mark, _)| value.starts_with(mark)).map(|(_, name)| *name),
     }
 }
 

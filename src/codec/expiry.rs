@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::{EXPIRY_KEY, SessionData, json};
-use crate::datetime::{from_micros, fromisoformat, micros};
+use crate::{
+    datetime::{from_micros, fromisoformat, micros},
+    event_log::EventLog,
+};
 
 /// The value of `_session_expiry`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +37,8 @@ pub(crate) fn stored_expiry(data: &SessionData) -> StoredExpiry {
         return StoredExpiry::Seconds(seconds);
     }
     // Django answers 500 to every request with such a session. Its data is worth more than its expiry.
-    tracing::warn!("a session's {EXPIRY_KEY} is neither a number nor an ISO date: using the cookie age");
+    let text = format!("a session's {EXPIRY_KEY} is neither a number nor an ISO date: using the cookie age");
+    EventLog::general().warn(text);
     StoredExpiry::Invalid
 }
 

@@ -329,14 +329,24 @@ impl Codec {
 
     /// Compressed or not.
     fn decode_unsigned(&self, stored: &[u8], limit: usize) -> Result<SessionData, Error> {
-        if stored.first() == Some(&ZLIB) {
-            match compress::inflate(stored, limit) {
-                // Another serializer's bytes may begin so too.
-                Err(error) if !error.is_too_large() => {}
-                inflated => return self.load(inflated?, limit),
-            }
+        let inflated = match stored {
+            [ZLIB, ..] => Some(compress::inflate(stored, limit)),
+            [0x1f, 0x8b, ..] => Some(compress::gunzip(stored, limit)),
+            _ => None,
+        };
+        match inflated {
+            // Another serializer's bytes may begin so too.
+            Some(Err(error)) if !error.is_too_large() => {}
+            None => {}
+            Some(inflated) => return self.load(inflated?, limit),
         }
-        self.load(stored.to_vec(), limit)
+        self.load(stored.to_vec(), limit).map_err(|error| match compress::name_form(stored) {
+            Some(form) if !error.is_too_large() => Error::unreadable(format!(
+                "the value is {form}, which cannot be read here: let the site use django-redis with \
+                 PickleSerializer or JSONSerializer, and with ZlibCompressor, GzipCompressor or none"
+            )),
+            _ => error,
+        })
     }
 
     fn load(&self, payload: Vec<u8>, limit: usize) -> Result<SessionData, Error> {

@@ -8,14 +8,17 @@ use super::{
     Session,
     journal::{Change, Updater},
 };
-use crate::{Error, codec::json};
+use crate::{
+    Error,
+    codec::{SessionData, json},
+};
 
 /// # The dictionary
 impl Session {
     /// Returns the value under `key`, if there is one. A JSON `null` is none, unless `T` accepts it.
     ///
     /// Errors if it is not a `T`. Integers beyond 128 bits, a `NaN` inside a list and lone surrogates have no
-    /// Rust type: get them as a [`serde_json::value::RawValue`].
+    /// Rust type: [`get_json`](Self::get_json) returns them as text.
     ///
     /// ```
     /// use actix_django_session::Session;
@@ -30,6 +33,46 @@ impl Session {
     #[doc(alias = "__getitem__")]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         self.text(key).map_or(Ok(None), |text| parse(key, &text))
+    }
+
+    /// Returns the value under `key` as JSON text, as it is stored: Python's JSON, in which `NaN`, `Infinity`
+    /// and integers of any size are values.
+    ///
+    /// A pickled object without a JSON form is `<its class>`.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert_json("list", "[1, NaN, 123456789012345678901234567890123456789012]")?;
+    /// assert!(session.get::<Vec<f64>>("list").is_err());
+    /// let text = session.get_json("list").expect("it was inserted");
+    /// assert_eq!(text, "[1, NaN, 123456789012345678901234567890123456789012]");
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn get_json(&self, key: &str) -> Option<String> {
+        self.text(key)
+    }
+
+    /// Sets the value under `key`, given as JSON text in Python's sense (see [`get_json`](Self::get_json)).
+    ///
+    /// Errors if the text is not one JSON value.
+    ///
+    /// ```
+    /// use actix_django_session::Session;
+    ///
+    /// let session = Session::detached();
+    /// session.insert_json("cart", r#"{"7": 2}"#)?;
+    /// assert!(session.insert_json("cart", "{7: 2}").unwrap_err().is_value());
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn insert_json(&self, key: &str, json: &str) -> Result<(), Error> {
+        let mut checked = SessionData::default();
+        let value = match checked.set_json(key, json) {
+            Ok(()) => checked.get_json(key).unwrap_or_default(),
+            Err(_) => return Err(Error::value(format!("the text for {key:?} is not one JSON value"))),
+        };
+        self.state().change(Change::Set(key.into(), value.into()))
     }
 
     /// The JSON text under `key`, copied: parsing runs code of the application, which must not run under the
@@ -319,7 +362,8 @@ fn parse<T: DeserializeOwned>(key: &str, text: &str) -> Result<Option<T>, Error>
         Err(error) => {
             let (wanted, column) = (std::any::type_name::<T>(), error.column());
             Err(Error::value(format!(
-                "the session's value under {key:?} is not a {wanted} (from its character {column} on)"
+                "the session's value under {key:?} is not a {wanted} (from its character {column} on); get_json \
+                 returns it as text"
             )))
         }
     }

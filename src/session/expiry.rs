@@ -3,14 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    Error,
     codec::{
         SessionData,
         expiry::{self, StoredExpiry, stored_expiry},
         json,
     },
     datetime::{from_micros, isoformat, micros},
-    settings::ExpiryPolicy,
+    settings::{ExpiryPolicy, MAX_AGE, MAX_AGE_TEXT},
 };
+
+/// 9999-12-31. Later times may be in the year 10,000 in the time zone of a site.
+const END_OF_DATES: i64 = 253_402_214_400_000_000;
 
 /// The argument of [`Session::set_expiry`](crate::Session::set_expiry): Django's forms by name.
 ///
@@ -20,7 +24,7 @@ use crate::{
 ///
 /// let session = Session::detached();
 /// session.set_expiry(Duration::from_secs(300))?;                      // set_expiry(300)
-/// assert_eq!(session.get_expiry_age(), 300);
+/// assert_eq!(session.get_expiry_age(), 300.0);
 /// session.set_expiry(Expiry::BrowserClose)?;                          // set_expiry(0)
 /// assert!(session.get_expire_at_browser_close());
 /// session.set_expiry(SystemTime::now() + Duration::from_secs(3600))?; // set_expiry(timedelta(hours=1))
@@ -35,11 +39,21 @@ pub enum Expiry {
     /// The browser drops the cookie when it closes, and the row expires after the cookie age.
     /// `set_expiry(0)`.
     BrowserClose,
+    /// Django's number, `set_expiry(seconds)`: this many seconds after each save. Expired at once if negative,
+    /// [`BrowserClose`](Self::BrowserClose) if zero.
+    Seconds(i64),
     /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here,
     /// since it is what remains of a deadline that has passed.
     After(Duration),
     /// At a fixed time. `set_expiry(datetime)`. For a `timedelta`, add it to the present time.
     At(SystemTime),
+}
+
+/// As Django's number, see [`Expiry::Seconds`].
+impl From<i64> for Expiry {
+    fn from(seconds: i64) -> Self {
+        Self::Seconds(seconds)
+    }
 }
 
 impl From<Duration> for Expiry {
@@ -55,16 +69,32 @@ impl From<SystemTime> for Expiry {
 }
 
 impl Expiry {
-    /// The JSON value to store; `None` removes it.
-    pub(crate) fn to_json(self) -> Option<String> {
-        match self {
+    /// The JSON value to store; `None` removes it. Errors if Django could not read or save it.
+    pub(crate) fn to_json(self) -> Result<Option<String>, Error> {
+        let after = match self {
+            Self::Seconds(seconds) => Duration::from_secs(seconds.unsigned_abs()),
+            Self::After(after) => after,
+            _ => Duration::ZERO,
+        };
+        if after > MAX_AGE {
+            return Err(Error::value(format!(
+                "a session can expire {MAX_AGE_TEXT} after a save at most: Django cannot store a later date"
+            )));
+        }
+        Ok(match self {
             Self::Default => None,
             Self::BrowserClose => Some("0".to_owned()),
+            Self::Seconds(seconds) => Some(seconds.to_string()),
             Self::After(Duration::ZERO) => Some("-1".to_owned()),
             Self::After(after) if after.subsec_nanos() == 0 => Some(after.as_secs().to_string()),
             Self::After(after) => json::to_json(&after.as_secs_f64()).ok(),
+            Self::At(at) if micros(at) >= END_OF_DATES => {
+                return Err(Error::value(
+                    "a session has to expire before 9999-12-31: Django cannot store a later date",
+                ));
+            }
             Self::At(at) => Some(format!("\"{}\"", isoformat(at))),
-        }
+        })
     }
 }
 
@@ -219,7 +249,10 @@ mod tests {
                 continue;
             };
             if let Some(stored) = v["stored"].as_str() {
-                assert_eq!(expiry.to_json().as_deref(), Some(stored), "{v}");
+                match expiry.to_json() {
+                    Ok(written) => assert_eq!(written.as_deref(), Some(stored), "{v}"),
+                    Err(_) => assert!(matches!(expiry, Expiry::After(after) if after > MAX_AGE), "{v}"),
+                }
             }
         }
     }

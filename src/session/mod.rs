@@ -125,14 +125,15 @@ impl Session {
             Loaded::Found(record) => State::loaded(key.clone(), record),
             Loaded::Missing => State::new(Stored::Nothing, SessionData::default()),
             Loaded::Unreadable(error) => {
-                tracing::warn!("Session data corrupted: {error}");
+                store.log().warn(format!("Session data corrupted: {error}")); // Django's words
                 State::new(Stored::Unreadable(key.clone()), SessionData::default())
             }
         };
         Ok(Self::from_state(store, state))
     }
 
-    fn from_state(store: Store, state: State) -> Self {
+    fn from_state(store: Store, mut state: State) -> Self {
+        state.log = Some(store.log().clone());
         let (state, save_lock) = (Mutex::new(state), tokio::sync::Mutex::new(()));
         Self { shared: Arc::new(Shared { store, state, save_lock }) }
     }
@@ -168,6 +169,7 @@ impl Session {
         state.change(Change::Clear)?;
         state.change_key(None);
         state.flushed = true;
+        state.ended = true;
         Ok(())
     }
 
@@ -238,7 +240,11 @@ impl Session {
 
 /// # Expiry
 impl Session {
-    /// Sets when this session expires: an [`Expiry`], a `Duration` or a `SystemTime`. Django's `set_expiry`.
+    /// Sets when this session expires: an [`Expiry`], a `Duration`, a `SystemTime`, or Django's number of
+    /// seconds as an `i64`. Django's `set_expiry`.
+    ///
+    /// Errors if that is more than 1,000 years after a save, or not before 9999-12-31: Python has no later
+    /// dates, and Django could not save the session.
     ///
     /// ```
     /// use std::time::Duration;
@@ -246,22 +252,22 @@ impl Session {
     ///
     /// let session = Session::detached();
     /// session.set_expiry(Duration::from_secs(300))?;
-    /// assert_eq!(session.get_expiry_age(), 300);
+    /// assert_eq!(session.get_expiry_age(), 300.0);
     /// session.set_expiry(Expiry::BrowserClose)?;
     /// assert!(session.get_expire_at_browser_close());
     /// # Ok::<(), actix_django_session::Error>(())
     /// ```
     pub fn set_expiry(&self, expiry: impl Into<Expiry>) -> Result<(), Error> {
-        match expiry.into().to_json() {
+        match expiry.into().to_json()? {
             Some(value) => self.state().change(Change::Set(EXPIRY_KEY.into(), value.into())),
             None => self.discard(EXPIRY_KEY).map(drop),
         }
     }
 
-    /// Returns the seconds from now until the session expires; negative if that is past. Django's
-    /// `get_expiry_age`.
-    pub fn get_expiry_age(&self) -> i64 {
-        self.read_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()) as i64)
+    /// Returns the seconds from now until the session expires; negative if that is past. They have a fraction
+    /// only if the application set one. Django's `get_expiry_age`.
+    pub fn get_expiry_age(&self) -> f64 {
+        self.read_expiry(|data, policy| expiry::age(data, policy, SystemTime::now()))
     }
 
     /// Returns when the session expires if it is saved now. Django's `get_expiry_date`.
@@ -326,6 +332,11 @@ impl Session {
     /// Whether `flush` was called, with the delete still to come.
     pub(crate) fn is_flushed(&self) -> bool {
         self.state().is_flushed()
+    }
+
+    /// Whether `flush` was called, and nothing was stored since.
+    pub(crate) fn was_flushed(&self) -> bool {
+        self.state().ended
     }
 
     /// Whether something is stored that cannot be read, and nothing was written to take its place.

@@ -64,6 +64,9 @@ impl Session {
         let (plan, change_count, key_change_count) = {
             let mut state = self.state();
             state.accessed = true; // as Django's save, which reads the data
+            if state.stays_ended() {
+                return Ok(());
+            }
             if state.key.is_none() && matches!(state.stored, Stored::Nothing) {
                 state.mark_modified(); // it is created, and the visitor must be told its key
             }
@@ -97,8 +100,11 @@ impl Session {
         state.in_flight = Arc::default();
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
-            // Unless a clone flushed or cycled it meanwhile, this is its key.
-            state.key = stored.key().cloned();
+            // Unless a clone flushed or cycled it meanwhile, this is its key. The visitor must learn a new one.
+            let key = stored.key().cloned();
+            state.modified |= state.key != key || self.shared.store.is_in_cookies();
+            state.ended &= key.is_none();
+            state.key = key;
             state.flushed = false;
         }
         state.stored = stored;
@@ -312,7 +318,7 @@ impl Session {
         key: Option<SessionKey>,
         data: SessionData,
     ) -> Result<Outcome, Error> {
-        tracing::warn!("Session data corrupted: {unreadable}"); // Django's words
+        self.shared.store.log().warn(format!("Session data corrupted: {unreadable}")); // Django's words
         self.insert_row(key, data).await
     }
 

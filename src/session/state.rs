@@ -6,6 +6,7 @@ use super::journal::{self, Change};
 use crate::{
     Error, SessionKey,
     codec::SessionData,
+    event_log::EventLog,
     store::record::{Record, Version},
 };
 
@@ -53,6 +54,8 @@ pub(super) struct State {
     pub(super) journal: Vec<Change>,
     /// `flush` was called: the stored row must be deleted, and that it is gone already is no error.
     pub(super) flushed: bool,
+    /// `flush` was called and nothing was stored since: an empty session is not stored.
+    pub(super) ended: bool,
     pub(super) accessed: bool,
     pub(super) modified: bool,
     /// Counts changes, and `saved_count` how many of them a save has written.
@@ -64,6 +67,8 @@ pub(super) struct State {
     pub(super) in_doubt: bool,
     /// The response has begun.
     pub(super) closed: bool,
+    /// The store's.
+    pub(super) log: Option<EventLog>,
 }
 
 impl State {
@@ -75,6 +80,7 @@ impl State {
             in_flight: Arc::default(),
             journal: Vec::new(),
             flushed: false,
+            ended: false,
             accessed: false,
             modified: false,
             change_count: 0,
@@ -82,6 +88,7 @@ impl State {
             key_change_count: 0,
             in_doubt: false,
             closed: false,
+            log: None,
         }
     }
 
@@ -127,7 +134,8 @@ impl State {
             return Ok(());
         }
         let error = Error::closed();
-        error.log(); // a streaming body cannot report it to anybody
+        // A streaming body cannot report it to anybody.
+        error.log(self.log.as_ref().unwrap_or(EventLog::general()));
         Err(error)
     }
 
@@ -140,6 +148,11 @@ impl State {
     pub(super) fn has_nothing_to_save(&self) -> bool {
         let unchanged = matches!(&self.stored, Stored::Unreadable(key) if self.key.as_ref() == Some(key));
         unchanged && self.data.is_empty()
+    }
+
+    /// `flush` was called, and neither a row nor data nor a new key has come since.
+    pub(super) fn stays_ended(&self) -> bool {
+        self.ended && self.is_empty() && matches!(self.stored, Stored::Nothing)
     }
 
     /// `flush` was called and its delete is still to come.

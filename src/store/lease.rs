@@ -25,6 +25,7 @@ use crate::{
     Error, SessionKey, SessionSettings,
     backend::{DynBackend, Insert, Inserted, Replace, Replaced},
     codec::SessionData,
+    event_log::EventLog,
 };
 
 /// How long a lease is valid: longer than any load or save takes.
@@ -40,6 +41,7 @@ const MAX_OUTDATED: usize = 10_000;
 pub(super) struct LeasedCache {
     cache: EncodedBackend,
     health: Arc<Mutex<Health>>,
+    log: EventLog,
 }
 
 #[derive(Default)]
@@ -78,11 +80,11 @@ impl Lease {
 
 impl LeasedCache {
     pub(super) fn new(cache: EncodedBackend) -> Self {
-        Self { cache, health: Arc::default() }
+        Self { cache, health: Arc::default(), log: EventLog::new("the cache") }
     }
 
     pub(super) fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
-        Ok(Self { cache: self.cache.with_settings(settings, true)?, health: self.health.clone() })
+        Ok(Self { cache: self.cache.with_settings(settings, true)?, ..self.clone() })
     }
 
     fn backend(&self) -> &dyn DynBackend {
@@ -103,7 +105,7 @@ impl LeasedCache {
                     Loaded::Found(record) => Lookup::Hit(record),
                     Loaded::Missing => Lookup::Miss,
                     Loaded::Unreadable(error) => {
-                        tracing::warn!("a session's value in the cache cannot be read: {error}");
+                        self.log.warn(format!("a session's value in the cache cannot be read: {error}"));
                         Lookup::Unreadable(value)
                     }
                 }
@@ -249,11 +251,14 @@ impl LeasedCache {
         }
         let timeout = self.backend().save_timeout();
         let failure = match tokio::time::timeout(timeout, work).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                self.log.success();
+                return Ok(done);
+            }
             Ok(Err(error)) => error.with_causes(),
             Err(_) => format!("no reply within {timeout:?}"),
         };
-        tracing::error!("the cache failed, and the database serves alone: {failure}");
+        self.log.failure(format!("the cache failed, and the database serves alone: {failure}"));
         self.health().paused_until = Some(Instant::now() + PAUSE);
         Err(Unavailable)
     }

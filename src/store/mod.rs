@@ -23,7 +23,7 @@ pub(crate) use self::signed_cookies::MAX_COOKIE_BYTES;
 use self::{
     cached::Cached,
     encoded::EncodedBackend,
-    record::{Loaded, Saved, Update, Version},
+    record::{Loaded, Record, Saved, Update, Version},
     signed_cookies::SignedCookies,
 };
 pub use self::{record::SessionEntry, sessions::Sessions, sweeper::Sweeper};
@@ -31,10 +31,14 @@ use crate::{
     Error, SessionKey, SessionSettings,
     backend::Backend,
     codec::{Codec, SessionData},
+    event_log::EventLog,
 };
 
 /// Expired rows deleted by one call of the backend, so that other requests get their turn in between.
 const CLEAR_BATCH: u32 = 1000;
+
+/// What fails and works again in the log.
+const SUBJECT: &str = "the session store";
 
 /// Where sessions are stored, and how: Django's `SESSION_ENGINE`. Cheap to clone.
 ///
@@ -57,6 +61,7 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     engine: Engine,
     settings: SessionSettings,
+    log: EventLog,
 }
 
 #[derive(Clone)]
@@ -79,11 +84,12 @@ impl Store {
     pub fn new(backend: impl Backend, codec: impl Into<Codec>) -> Self {
         let encoded = EncodedBackend::new(backend, codec.into());
         let settings = SessionSettings::default();
+        let log = EventLog::new(SUBJECT);
         let adapted = encoded.with_settings(&settings, false).unwrap_or_else(|error| {
-            error.log(); // a backend that cannot serve Django's defaults: it says so again when it is used
+            error.log(&log); // a backend that cannot serve Django's defaults says so again when it is used
             encoded
         });
-        Self::with_engine(Engine::Backend(adapted), settings)
+        Self::with_engine(Engine::Backend(adapted), settings, log)
     }
 
     /// A cache in front of a database: Django's `cached_db`, and shared with it. A session that is cached
@@ -117,7 +123,7 @@ impl Store {
         };
         let settings = database.settings().clone();
         let cached = Cached::new(front.clone(), back.clone()).with_settings(&settings)?;
-        Ok(Self::with_engine(Engine::Cached(cached), settings))
+        Ok(Self::with_engine(Engine::Cached(cached), settings, EventLog::new(SUBJECT)))
     }
 
     /// Sessions in their cookies, signed: Django's `signed_cookies`. No server has them.
@@ -141,11 +147,11 @@ impl Store {
     pub fn signed_cookies(codec: impl Into<Codec>) -> Self {
         let settings = SessionSettings::default();
         let engine = SignedCookies::new(codec.into(), settings.cookie_age);
-        Self::with_engine(Engine::SignedCookies(engine), settings)
+        Self::with_engine(Engine::SignedCookies(engine), settings, EventLog::new(SUBJECT))
     }
 
-    fn with_engine(engine: Engine, settings: SessionSettings) -> Self {
-        Self(Arc::new(Shared { engine, settings }))
+    fn with_engine(engine: Engine, settings: SessionSettings, log: EventLog) -> Self {
+        Self(Arc::new(Shared { engine, settings, log }))
     }
 
     /// The same store with the site's settings, for sessions outside a request. The middleware does it by
@@ -161,11 +167,24 @@ impl Store {
                 Engine::SignedCookies(cookies.with_cookie_age(settings.cookie_age))
             }
         };
-        Ok(Self::with_engine(engine, settings.clone()))
+        Ok(Self::with_engine(engine, settings.clone(), self.0.log.clone()))
     }
 
     pub(crate) fn settings(&self) -> &SessionSettings {
         &self.0.settings
+    }
+
+    /// Where the errors of this store are counted and logged.
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.0.log
+    }
+
+    /// Notes that the store works, if it does.
+    fn note<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_ok() {
+            self.0.log.success();
+        }
+        result
     }
 }
 
@@ -193,11 +212,11 @@ impl Store {
     /// # Ok(()) }
     /// ```
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        match &self.0.engine {
+        self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.delete(key).await,
             Engine::Cached(cached) => Box::pin(cached.delete(key)).await,
             Engine::SignedCookies(_) => Ok(false), // the middleware deletes the cookie
-        }
+        })
     }
 
     /// Deletes all expired sessions, in batches, and returns how many. Django's `clear_expired`, which
@@ -216,12 +235,12 @@ impl Store {
     /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that none is
     /// left.
     pub async fn clear_batch(&self, limit: u32) -> Result<u64, Error> {
-        match &self.0.engine {
+        self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
             // A cache expires by itself.
             Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await,
             Engine::SignedCookies(_) => Ok(0),
-        }
+        })
     }
 
     /// Returns an error that says what to do if sessions cannot be kept here: an empty secret key, a server
@@ -257,6 +276,11 @@ impl Store {
         self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
+    /// Whether a session is its cookie, so that each save changes the key.
+    pub(crate) fn is_in_cookies(&self) -> bool {
+        matches!(self.0.engine, Engine::SignedCookies(_))
+    }
+
     /// The backend that has the last word, if a server has the sessions.
     fn place(&self) -> Option<&EncodedBackend> {
         match &self.0.engine {
@@ -290,10 +314,15 @@ impl Store {
     }
 
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
-        match &self.0.engine {
+        let loaded = match &self.0.engine {
             Engine::Backend(encoded) => encoded.load(key).await,
             Engine::Cached(cached) => Box::pin(cached.load(key)).await,
             Engine::SignedCookies(cookies) => cookies.load(key),
+        };
+        match loaded {
+            // Says nothing about the database.
+            Ok(Loaded::Found(Record { version: Version::Cached(_), .. })) => loaded,
+            loaded => self.note(loaded),
         }
     }
 
@@ -303,19 +332,19 @@ impl Store {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Saved, Error> {
-        match &self.0.engine {
+        self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.insert(key, data, expires).await,
             Engine::Cached(cached) => Box::pin(cached.insert(key, data, expires)).await,
             Engine::SignedCookies(cookies) => cookies.save(data),
-        }
+        })
     }
 
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
-        match &self.0.engine {
+        self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.update(update).await,
             Engine::Cached(cached) => Box::pin(cached.update(update)).await,
             Engine::SignedCookies(cookies) => cookies.save(update.data),
-        }
+        })
     }
 
     /// Moves the expiry of a session that nobody changed, and nothing else.
@@ -326,11 +355,11 @@ impl Store {
         expires: SystemTime,
         data: &SessionData,
     ) -> Result<Saved, Error> {
-        match &self.0.engine {
+        self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.touch(key, version, expires).await,
             Engine::Cached(cached) => Box::pin(cached.touch(key, version, expires)).await,
             Engine::SignedCookies(cookies) => cookies.save(data),
-        }
+        })
     }
 }
 

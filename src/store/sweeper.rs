@@ -39,7 +39,7 @@ impl Sweeper {
                 tokio::time::sleep(pause).await;
                 match store.clear_expired().await {
                     Ok(cleared) => tracing::debug!("cleared {cleared} expired sessions"),
-                    Err(error) => error.log(),
+                    Err(error) => error.log(store.log()),
                 }
                 pause = interval.mul_f64(rand::rng().random_range(0.9..1.1));
             }

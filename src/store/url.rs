@@ -23,8 +23,8 @@ impl Store {
     /// | URL | Django's engine |
     /// |---|---|
     /// | `postgres://user:password@host:port/database` | `db` (feature `postgres`) |
-    /// | `sqlite://db.sqlite3`, `sqlite:///var/db.sqlite3` | `db` (feature `sqlite`), relative and absolute |
-    /// | `redis://host:port/0`, `rediss://…` | `cache` (feature `redis`) |
+    /// | `sqlite:///db.sqlite3`, `sqlite:////var/db` | `db` (feature `sqlite`), relative and absolute |
+    /// | `redis://host:port/0`, `rediss://…`, `unix:///path` | `cache` (feature `redis`) |
     /// | `redis+cluster://…`, `redis+sentinel://…` | the same in a cluster, behind sentinels |
     /// | `cached:redis://… postgres://…` | `cached_db`: a cache, a blank, a database |
     /// | `file:///var/sessions` | `file` |
@@ -193,7 +193,15 @@ impl UrlTarget {
             #[cfg(feature = "redis")]
             Self::Cached { cache, database } => {
                 Box::pin(database.ping()).await?;
-                Box::pin(cache.ping()).await
+                match Box::pin(cache.ping()).await {
+                    // It fails no request later on either.
+                    Err(error) if error.is_store() => {
+                        let failure = error.with_causes();
+                        tracing::warn!("the cache failed, and the database serves alone: {failure}");
+                        Ok(())
+                    }
+                    other => other,
+                }
             }
             Self::Files(files, _) => files.ping().await,
             Self::Cookie(_) | Self::Memory(_) => Ok(()),
@@ -243,12 +251,18 @@ impl UrlTarget {
 fn sqlite(url: &str) -> Result<Sqlite, Error> {
     let (address, parameters) = Parameters::of(url);
     parameters.end("sqlite:", &[])?;
-    match address.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() => Sqlite::open_lazy(decoded(path)?),
-        _ => Err(Error::configuration(
-            "an SQLite URL has the form sqlite://db.sqlite3 or sqlite:///var/db.sqlite3",
-        )),
+    let form = || {
+        let text = "an SQLite URL has the form sqlite:///db.sqlite3 with a relative path, or \
+             sqlite:////var/db.sqlite3 with an absolute one";
+        Error::configuration(text)
+    };
+    // As django-environ and dj-database-url read it: the third slash ends an empty host.
+    let path = address.strip_prefix("sqlite://").ok_or_else(form)?;
+    let path = path.strip_prefix('/').unwrap_or(path);
+    if path.is_empty() || path.ends_with('/') {
+        return Err(form());
     }
+    Sqlite::open_lazy(decoded(path)?)
 }
 
 fn file(url: &str) -> Result<UrlTarget, Error> {
@@ -275,7 +289,7 @@ fn with_age(settings: SessionSettings, age: Option<std::time::Duration>) -> Sess
 
 #[cfg(feature = "redis")]
 fn is_redis(scheme: &str) -> bool {
-    scheme.starts_with("redis")
+    scheme.starts_with("redis") || scheme == "unix"
 }
 
 fn scheme(url: &str) -> &str {

@@ -10,18 +10,32 @@ use crate::{
     datetime::{from_micros, micros},
 };
 
-/// The value of the session cookie as Django reads it: the last one of its name, unquoted.
+/// A cookie of a request.
+pub(crate) struct RequestCookie {
+    pub(crate) value: Vec<u8>,
+    /// Whether another one of its name has another value. A browser also sends those of parent domains and
+    /// other paths.
+    pub(crate) is_ambiguous: bool,
+}
+
+/// The session cookie as Django reads it: the last one of its name, unquoted.
 ///
 /// Not parsed by a library, since one broken cookie in the header must not lose this one.
-pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<RequestCookie> {
     let lines = headers.get_all(header::COOKIE);
     let chunks = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    let values = chunks.filter_map(|chunk| {
+    let mut values = chunks.filter_map(|chunk| {
         let equals = chunk.iter().position(|&byte| byte == b'=')?;
         let (found, value) = chunk.split_at(equals);
-        (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+        (found.trim_ascii() == name.as_bytes()).then(|| value.get(1..).unwrap_or_default().trim_ascii())
     });
-    values.last().map(|value| unquote(value.trim_ascii()))
+    let first = values.next()?;
+    let (mut last, mut is_ambiguous) = (first, false);
+    for value in values {
+        is_ambiguous |= value != last;
+        last = value;
+    }
+    Some(RequestCookie { value: unquote(last), is_ambiguous })
 }
 
 /// Python's `http.cookies._unquote`: double quotes, with backslash and three-digit octal escapes.
@@ -85,11 +99,16 @@ fn set_cookie_at(
     if let Some(expires) = expires {
         let _ = write!(line, "; expires={}", http_date(expires));
     }
-    if settings.cookie_httponly && value.is_some() {
+    let prefix = settings.name_prefix();
+    let http_only = if value.is_some() { settings.cookie_httponly } else { prefix.http_only };
+    if http_only {
         line.push_str("; HttpOnly");
     }
     if let Some(age) = age {
         let _ = write!(line, "; Max-Age={}", age as i64);
+    }
+    if settings.cookie_partitioned {
+        line.push_str("; Partitioned");
     }
     if !settings.cookie_path.is_empty() {
         line.push_str("; Path=");
@@ -105,9 +124,7 @@ fn set_cookie_at(
         Some(_) => settings.cookie_secure,
         // Django's rule: where a browser would refuse to delete it otherwise.
         None => {
-            settings.cookie_samesite == Some(SameSite::None)
-                || name.starts_with("__Secure-")
-                || name.starts_with("__Host-")
+            settings.cookie_samesite == Some(SameSite::None) || prefix.secure || settings.cookie_partitioned
         }
     };
     if secure {
@@ -214,6 +231,7 @@ mod tests {
     fn our_cookie_is_found_as_django_finds_it() {
         for v in vectors("parse").iter().chain(&vectors("parse-many")) {
             let found = find(&headers(header::COOKIE, v["headers"].as_array().unwrap()), "sessionid");
+            let found = found.map(|cookie| cookie.value);
             // No key has anything but ASCII in it, so how other bytes are decoded does not matter.
             let ascii = |text: &Value| text.as_str().is_none_or(str::is_ascii);
             if ascii(&v["asgi"]) && v["headers"].as_array().unwrap().iter().all(ascii) {

@@ -13,7 +13,8 @@ use std::{
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use tokio::sync::OnceCell;
 
-use crate::{Error, Session, SessionKey, Store};
+use super::cookie::RequestCookie;
+use crate::{Error, Session, SessionKey, Store, event_log::EventLog};
 
 /// The session of a request before it is loaded. No query is sent until [`load`](Self::load).
 ///
@@ -42,12 +43,21 @@ pub struct LazySession(Arc<Lazy>);
 
 struct Lazy {
     store: Store,
-    had_cookie: bool,
+    cookie: Presented,
     request_key: RequestKey,
     loaded: OnceCell<Session>,
     /// Changes to be made once the session is loaded.
     pending: Mutex<Vec<Pending>>,
     closed: AtomicBool,
+}
+
+/// The session cookies of the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presented {
+    Nothing,
+    One,
+    /// Several with different values, of which the last counts.
+    Several,
 }
 
 /// A change that needs no data.
@@ -81,11 +91,15 @@ impl RequestKey {
 
 impl LazySession {
     /// For a request with this cookie.
-    pub(crate) fn new(store: &Store, cookie: Option<&[u8]>) -> Self {
+    pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie>) -> Self {
         Self(Arc::new(Lazy {
             store: store.clone(),
-            had_cookie: cookie.is_some(),
-            request_key: RequestKey::new(cookie, store),
+            cookie: match cookie {
+                None => Presented::Nothing,
+                Some(cookie) if cookie.is_ambiguous => Presented::Several,
+                Some(_) => Presented::One,
+            },
+            request_key: RequestKey::new(cookie.map(|cookie| &*cookie.value), store),
             loaded: OnceCell::new(),
             pending: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -174,7 +188,12 @@ impl LazySession {
     }
 
     pub(crate) fn had_cookie(&self) -> bool {
-        self.0.had_cookie
+        self.0.cookie != Presented::Nothing
+    }
+
+    /// Whether the request has several session cookies, so that a deletion may hit another session's.
+    pub(crate) fn has_ambiguous_cookie(&self) -> bool {
+        self.0.cookie == Presented::Several
     }
 
     /// Whether changes wait for the load.
@@ -223,10 +242,14 @@ impl LazySession {
     fn refuse_if_closed(&self) -> Result<(), Error> {
         if self.is_closed() {
             let error = Error::closed();
-            error.log(); // a streaming body cannot report it to anybody
+            error.log(self.log()); // a streaming body cannot report it to anybody
             return Err(error);
         }
         Ok(())
+    }
+
+    fn log(&self) -> &EventLog {
+        self.0.store.log()
     }
 
     pub(crate) fn cookie_name(&self) -> &str {
@@ -305,7 +328,7 @@ impl<R: HttpMessage> SessionExt for R {
 
 /// A missing middleware is logged where it is found: there is none to log it.
 fn logged(error: Error) -> Error {
-    error.log();
+    error.log(EventLog::general());
     error
 }
 
@@ -325,6 +348,9 @@ impl FromRequest for Session {
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let lazy = req.session();
         // Logged here too: an inner middleware may replace the response and its error.
-        Box::pin(async move { lazy?.load().await.inspect_err(Error::log) })
+        Box::pin(async move {
+            let lazy = lazy?;
+            lazy.load().await.inspect_err(|error| error.log(lazy.log()))
+        })
     }
 }

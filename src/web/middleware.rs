@@ -78,7 +78,7 @@ impl SessionMiddleware {
             cookie::vary_on_cookie(response.headers_mut());
         }
         if lazy.is_empty() {
-            return end_session(loaded.as_ref(), lazy, settings, response).await;
+            return self.end_session(loaded.as_ref(), lazy, response).await;
         }
         if !save || response.status().is_server_error() {
             return Ok(());
@@ -87,7 +87,7 @@ impl SessionMiddleware {
         if session.is_empty() {
             // An unknown key on a page that did not load it. Django makes a row for it; here it stays
             // unknown.
-            return end_session(None, lazy, settings, response).await;
+            return self.end_session(None, lazy, response).await;
         }
         if session.has_nothing_to_save() {
             return Ok(()); // an unreadable row keeps its cookie
@@ -99,24 +99,35 @@ impl SessionMiddleware {
         }
         set_cookie(&session, settings, response)
     }
-}
 
-/// The session is empty: its row is deleted, and so is the visitor's cookie.
-async fn end_session(
-    session: Option<&Session>,
-    lazy: &LazySession,
-    settings: &SessionSettings,
-    response: &mut HttpResponse,
-) -> Result<(), Error> {
-    if let Some(session) = session.filter(|session| session.is_flushed()) {
-        session.save().await?;
+    /// The session is empty: its row is deleted, and so is the visitor's cookie.
+    async fn end_session(
+        &self,
+        session: Option<&Session>,
+        lazy: &LazySession,
+        response: &mut HttpResponse,
+    ) -> Result<(), Error> {
+        let settings = self.store.settings();
+        let is_logout = session.is_some_and(Session::was_flushed);
+        if let Some(session) = session.filter(|session| session.is_flushed()) {
+            session.save().await?;
+        }
+        if lazy.had_cookie() {
+            cookie::vary_on_cookie(response.headers_mut());
+            if lazy.has_ambiguous_cookie() && !is_logout {
+                let name = &settings.cookie_name;
+                self.store.log().warn(format!(
+                    "a request has several cookies named {name}; the last one counts, and no session has its key. \
+                     No cookie is deleted, since the deletion could hit the cookie of a live session: find out \
+                     what else sets {name} on this domain, a parent domain or another path"
+                ));
+                return Ok(());
+            }
+            let deletion = cookie::set_cookie(settings, None, None);
+            response.headers_mut().append(header::SET_COOKIE, deletion);
+        }
+        Ok(())
     }
-    if lazy.had_cookie() {
-        let deletion = cookie::set_cookie(settings, None, None);
-        response.headers_mut().append(header::SET_COOKIE, deletion);
-        cookie::vary_on_cookie(response.headers_mut());
-    }
-    Ok(())
 }
 
 fn set_cookie(
@@ -135,6 +146,10 @@ fn set_cookie(
 }
 
 impl Middleware for SessionMiddleware {
+    fn log_error(&self, error: &Error) {
+        error.log(self.store.log());
+    }
+
     /// Nothing where an outer middleware of the same cookie name does the work.
     type State = Option<LazySession>;
 
@@ -144,7 +159,7 @@ impl Middleware for SessionMiddleware {
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
             return Ok(Flow::Continue(None));
         }
-        let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_deref());
+        let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_ref());
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
         sessions.0.push(lazy.clone());
@@ -158,18 +173,18 @@ impl Middleware for SessionMiddleware {
         mut response: HttpResponse,
     ) -> Result<HttpResponse, ActixError> {
         if let Some(error) = response.error().and_then(ActixError::as_error::<Error>) {
-            error.log();
+            error.log(self.store.log());
         }
         let Some(lazy) = state else { return Ok(response) };
         lazy.close();
         match self.respond(&lazy, &mut response).await {
             Ok(()) => Ok(response),
             Err(error) if error.is_interrupted() && self.store.settings().drop_interrupted_changes => {
-                tracing::warn!("{error} The changes of this request were dropped.");
+                self.store.log().warn(format!("{error} The changes of this request were dropped."));
                 Ok(response)
             }
             Err(error) => {
-                error.log();
+                error.log(self.store.log());
                 Ok(error.error_response())
             }
         }

@@ -141,7 +141,7 @@ fn urls_that_lead_nowhere_are_told_without_their_passwords() {
             "an @ after its question mark",
         ),
         ("redis://app:hunter2?secret_of_the_url=1@127.0.0.1:1/0".to_owned(), "an @ after its question mark"),
-        ("sqlite:///nowhere/at/all.sqlite3".to_owned(), "cannot open the file"),
+        ("sqlite:////nowhere/at/all.sqlite3".to_owned(), "cannot open the file"),
         ("file:///nowhere/at/all".to_owned(), "nowhere"),
         ("memory:?x=1".to_owned(), "no parameter"),
     ] {

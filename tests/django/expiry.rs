@@ -53,6 +53,8 @@ pub(crate) fn expiry(pair: &Pair) {
         (json!([["set_expiry", null]]), Ends::After(TWO_WEEKS), false),
         (json!([["set_expiry", 300], ["set_expiry", null]]), Ends::After(TWO_WEEKS), false),
         (json!([["set_expiry", 31_536_000]]), Ends::After(31_536_000.0), false),
+        // The longest. Django's own saves add it to the present time.
+        (json!([["set_expiry", 31_536_000_000_u64]]), Ends::After(31_536_000_000.0), false),
         (json!([["set_expiry_in", 3600]]), Ends::In(3600.0), false),
         (json!([["set_expiry_date", to_iso(whole)]]), at(whole), false),
         (json!([["set_expiry_date", to_iso(micros)]]), at(micros), false),

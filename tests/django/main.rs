@@ -169,6 +169,13 @@ fn cache_in_json() {
     run_cache("cache, django-redis, JSON", Client::Json, &[]);
 }
 
+#[test]
+#[ignore = "needs Redis and Django: run tests/run"]
+fn cache_with_gzip_and_a_key_function() {
+    let scenarios = &[CORE, LIFE, MISLED, PICKLED];
+    run_all("cache, django-redis, gzip", || Cache::new(Client::Gzip), scenarios);
+}
+
 /// A cache removes expired values itself, so no scenario sweeps.
 fn run_cache(engine: &str, client: Client, more: &[Scenario]) {
     run_all(engine, || Cache::new(client), &[CORE, LIFE, LOGIN, VALUES, MISLED, more, AT_ONCE]);

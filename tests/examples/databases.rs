@@ -51,7 +51,7 @@ fn startup_errors_are_one_sentence() {
         ("", "DATABASE_URL has to be"),
         ("postgres://ada:hunter2@localhost:port/ada", "the database URL is not of the form"),
         ("postgres://ada:hunter2@localhost/ada?sslmode=perhaps", "sslmode is disable, allow"),
-        ("sqlite://not/there/db.sqlite3", "see that its directory exists"),
+        ("sqlite:///not/there/db.sqlite3", "see that its directory exists"),
         (&closed, "the database is away"),
     ] {
         let said = sentence(dir.path(), &[("PORT", "0"), ("DATABASE_URL", url)]);

@@ -8,6 +8,7 @@ mod support;
 mod clocks;
 mod failover;
 mod in_doubt;
+mod logs;
 mod outage;
 mod overload;
 mod pooler;

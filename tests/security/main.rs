@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod browser;
 mod cookies;
 mod django;
 mod payloads;
+mod wrong_secret;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -283,6 +283,11 @@ fn on_purpose(recording: &Recording<'_>, case: &Case<'_>) -> (Vec<&'static str>,
         names.push("Vary also when only the cookie is set (CVE-2026-35192, which Django 4.2 never fixed)");
         outcome.vary = "Cookie".into();
     }
+    let deletes = outcome.set_cookie.as_str().is_some_and(|line| line.starts_with("sessionid=\"\""));
+    if case.cookie == "duplicate" && deletes && !has("flush") {
+        names.push("of several cookies, none is deleted but by a logout");
+        outcome.set_cookie = Value::Null;
+    }
     let was_live = !no_row && has("delete_row");
     if was_live && has("cycle_key") && !case.fails() {
         names.push("a session that was ended elsewhere does not live on under a new key");

@@ -19,7 +19,7 @@ fn secret() -> SecretKey {
 
 #[actix_web::test]
 async fn an_empty_secret_key_is_refused_before_anything_is_stored() {
-    for url in ["memory:", "cookie:", "file:///tmp", "sqlite:///no/such/file", "postgres://127.0.0.1:1/none"]
+    for url in ["memory:", "cookie:", "file:///tmp", "sqlite:////no/such/file", "postgres://127.0.0.1:1/none"]
     {
         let refused = [
             Store::connect(url, SecretKey::new("")).await.unwrap_err(),

@@ -123,3 +123,24 @@ async fn it_can_be_used_outside_a_request() {
     assert_eq!(again.get("k").unwrap(), Some(2));
     assert!(store.sessions().next().await.unwrap_err().is_configuration());
 }
+
+/// The text is signed anew with the present time, so the key is another one.
+#[test]
+fn an_explicit_save_of_an_unchanged_session_reaches_the_browser() {
+    let site = site(SessionSettings::default());
+    let saved = SystemTime::now() - Duration::from_secs(1000);
+    let text = signing::text(r#"{"k":1}"#, saved, signing::COOKIES, SECRET);
+    let mut visitor = Client::new();
+    visitor.cookies.insert("sessionid".into(), text.clone());
+    let reply = ask(&mut visitor, &site, json!([["get", "k"], ["flags"], ["save"], ["flags"]]));
+    let results = &reply.json()["results"];
+    assert_eq!((&results[1]["modified"], &results[3]["modified"]), (&json!(false), &json!(true)));
+    assert_eq!(reply.set_cookies().len(), 1, "as Django's");
+    assert_eq!(results[3]["key"], *visitor.cookies["sessionid"]);
+    assert_ne!(visitor.cookies["sessionid"], text);
+    assert_eq!(ask(&mut visitor, &site, json!([["get", "k"]])).json()["results"], json!([1]));
+
+    let before = visitor.cookies.clone();
+    let reply = ask(&mut visitor, &site, json!([["save"], ["status", 500]]));
+    assert_eq!((reply.set_cookies().len(), &visitor.cookies), (0, &before));
+}

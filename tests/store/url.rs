@@ -89,7 +89,7 @@ async fn impossible_urls_are_errors_that_name_the_part() {
         ("file:relative", "file:///var/sessions"),
         ("file://relative/path", "file:///var/sessions"),
         ("file:///tmp?cookie=sid", "\"cookie\""),
-        ("sqlite:db.sqlite3", "sqlite://db.sqlite3"),
+        ("sqlite:db.sqlite3", "sqlite:///db.sqlite3"),
         ("sqlite://db.sqlite3?mode=ro", "\"mode\""),
         ("postgres://localhost/db?dead_line=3", "dead_line"),
         ("postgres://localhost/db?deadline=soon", "deadline"),
@@ -133,4 +133,33 @@ async fn driver_parameters_are_passed_on_unchanged() {
     works(&store).await;
     let names = redis.command(&["KEYS", "*"]);
     assert!(names.array()[0].text().starts_with("a+b:c:1:django.contrib.sessions.cache"), "{names:?}");
+}
+
+/// Django's and redis-py's name for it.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn redis_by_its_socket() {
+    let (redis, database) = (Redis::start(&[]), Database::fresh());
+    let socket = format!("unix://{}?db=2", redis.socket().display());
+    works(&open(&socket).await.unwrap()).await;
+    let cached = open(&format!("cached:{socket} {}", database.url())).await.unwrap();
+    cached.create_table().await.unwrap();
+    works(&cached).await;
+    let keyspace = redis.command(&["INFO", "keyspace"]).text();
+    assert!(keyspace.contains("db2:keys=2,"), "{keyspace}");
+}
+
+/// In both places where it can be set.
+#[actix_web::test]
+async fn a_cookie_age_below_a_second_is_refused_everywhere() {
+    for age in [std::time::Duration::ZERO, std::time::Duration::from_millis(500)] {
+        let seconds = age.as_secs_f64();
+        for url in [format!("file:///tmp?cookie_age={seconds}"), format!("cookie:?max_age={seconds}")] {
+            let error = open(&url).await.unwrap_err();
+            assert!(error.is_configuration(), "{url}: {error}");
+        }
+        let settings = actix_django_session::SessionSettings::default().cookie_age(age);
+        let store = open("memory:").await.unwrap();
+        assert!(store.with_settings(&settings).unwrap_err().is_configuration());
+    }
 }

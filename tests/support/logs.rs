@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, Once, Weak};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use super::proc::PATIENCE;
 
 type Lines = Mutex<Vec<String>>;
 
@@ -63,6 +66,25 @@ impl Logs {
         let mut lines = self.lines();
         lines.retain(|line| line.contains(text));
         lines
+    }
+
+    /// Checks that so many events hold `text`, once the store of the code under test is gone and its sums are
+    /// logged. The workers of a site may end a moment after it.
+    pub fn expect_total(&self, text: &str, expected: usize) {
+        let start = Instant::now();
+        while self.total(text) != expected && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(self.total(text), expected, "{text}: {:#?}", self.lines());
+    }
+
+    /// How many events hold `text`, with those that the log only counts, as far as their sums are logged.
+    pub fn total(&self, text: &str) -> usize {
+        let repeats = |line: &str| {
+            let (number, _) = line.split_once(" more in ")?;
+            number.rsplit(' ').next()?.replace(',', "").parse::<usize>().ok()
+        };
+        self.with(text).iter().map(|line| repeats(line).unwrap_or(1)).sum()
     }
 }
 

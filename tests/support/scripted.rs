@@ -22,7 +22,7 @@ pub enum Step {
     Slow(Duration),
     /// Nothing: it never returns.
     Never,
-    /// Nothing: it fails. Each call makes an error of its own, since clones of an error are logged once.
+    /// Nothing: it fails. Each call makes an error of its own, as a server's failures are.
     Fail(fn() -> Error),
     /// Nothing: the result of an insert or a replace is this one.
     Answer(Replaced),

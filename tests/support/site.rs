@@ -180,9 +180,8 @@ pub async fn run(session: &Session, name: &str, args: &[Value]) -> Result<Value,
         "set_expiry" => match &args[0] {
             Value::Null => done(session.set_expiry(Expiry::Default))?,
             zero if *zero == 0 => done(session.set_expiry(Expiry::BrowserClose))?,
-            // Our types cannot express a negative expiry.
             Value::Number(n) if n.as_i64().is_some_and(|n| n < 0) => {
-                done(session.insert("_session_expiry", &args[0]))?
+                done(session.set_expiry(n.as_i64().unwrap()))?
             }
             seconds => done(session.set_expiry(Duration::from_secs(seconds.as_u64().unwrap())))?,
         },
@@ -190,7 +189,10 @@ pub async fn run(session: &Session, name: &str, args: &[Value]) -> Result<Value,
         "set_expiry_in" => {
             done(session.set_expiry(SystemTime::now() + Duration::from_secs(args[0].as_u64().unwrap())))?
         }
-        "expiry_age" => session.get_expiry_age().into(),
+        "expiry_age" => match session.get_expiry_age() {
+            whole if whole.fract() == 0.0 => (whole as i64).into(),
+            fraction => fraction.into(),
+        },
         "expiry_date" => {
             let since = session.get_expiry_date().duration_since(SystemTime::UNIX_EPOCH);
             since.unwrap().as_secs_f64().into()

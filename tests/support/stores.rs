@@ -16,6 +16,8 @@ use super::{postgres::Database, proc::TempDir, redis::Redis};
 pub struct Kind {
     pub name: &'static str,
     pub store: Store,
+    /// On the same servers, with another SECRET_KEY or serializer: it can read nothing.
+    pub misled: Store,
     _servers: Box<dyn Any>,
 }
 
@@ -55,31 +57,38 @@ pub async fn by_url(url: &str) -> Store {
 
 /// One of each, empty.
 pub async fn every() -> Vec<Kind> {
-    let kind = |name, store, servers: Box<dyn Any>| Kind { name, store, _servers: servers };
-    let mut all = vec![kind("memory", memory(), Box::new(()))];
+    let kind = |name, store, misled, servers: Box<dyn Any>| Kind { name, store, misled, _servers: servers };
+    let wrong = || SecretKey::new("another secret");
+    let misled = async |url: &str| Store::connect(url, wrong()).await.unwrap();
+    let in_memory = Memory::new();
+    let mut all = vec![kind("memory", on(&in_memory), Store::new(in_memory, wrong()), Box::new(()))];
 
     let dir = TempDir::new("files");
-    let files = by_url(&format!("file://{}", dir.path().display())).await;
-    all.push(kind("file", files, Box::new(dir)));
+    let url = format!("file://{}", dir.path().display());
+    all.push(kind("file", by_url(&url).await, misled(&url).await, Box::new(dir)));
 
     let dir = TempDir::new("sqlite");
-    let sqlite = by_url(&format!("sqlite://{}/db.sqlite3", dir.path().display())).await;
-    all.push(kind("sqlite", sqlite, Box::new(dir)));
+    let url = format!("sqlite:///{}/db.sqlite3", dir.path().display());
+    all.push(kind("sqlite", by_url(&url).await, misled(&url).await, Box::new(dir)));
 
     let database = Database::fresh();
-    all.push(kind("postgres", by_url(database.url()).await, Box::new(database)));
+    let url = database.url().to_owned();
+    all.push(kind("postgres", by_url(&url).await, misled(&url).await, Box::new(database)));
 
     let database = Database::fresh();
     by_url(database.url()).await;
     let pool = Pool::builder(Manager::new(database.url().parse().unwrap(), NoTls)).build().unwrap();
-    let pooled = Store::new(Postgres::from_pool(pool), secret());
-    all.push(kind("postgres, a pool of the application's", pooled, Box::new(database)));
+    let [pooled, other] = [secret(), wrong()].map(|key| Store::new(Postgres::from_pool(pool.clone()), key));
+    all.push(kind("postgres, a pool of the application's", pooled, other, Box::new(database)));
 
     let redis = Redis::start(&[]);
-    all.push(kind("redis", by_url(&redis.url()).await, Box::new(redis)));
+    let json = |redis: &Redis| format!("{}?serializer=json", redis.url());
+    let other = misled(&json(&redis)).await;
+    all.push(kind("redis", by_url(&redis.url()).await, other, Box::new(redis)));
 
     let (redis, database) = (Redis::start(&[]), Database::fresh());
     let cached = by_url(&format!("cached:{} {}", redis.url(), database.url())).await;
-    all.push(kind("cached: redis, postgres", cached, Box::new((redis, database))));
+    let other = misled(&format!("cached:{} {}", json(&redis), database.url())).await;
+    all.push(kind("cached: redis, postgres", cached, other, Box::new((redis, database))));
     all
 }

@@ -32,7 +32,7 @@ impl Table {
         let dir = TempDir::new("sqlite");
         let path = dir.path().join("db.sqlite3");
         let runtime = Runtime::new().unwrap();
-        runtime.block_on(by_url(&format!("sqlite://{}", path.display())));
+        runtime.block_on(by_url(&format!("sqlite:///{}", path.display())));
         let db = rusqlite::Connection::open(&path).unwrap();
         db.busy_timeout(Duration::from_secs(5)).unwrap();
         Self::Sqlite { path, db, _dir: dir }
@@ -59,7 +59,7 @@ impl Table {
     ) -> Box<dyn FnOnce() -> futures_util::future::LocalBoxFuture<'static, Store> + Send> {
         let secret = SecretKey::new(secret);
         let url = match self {
-            Self::Sqlite { path, .. } => format!("sqlite://{}", path.display()),
+            Self::Sqlite { path, .. } => format!("sqlite:///{}", path.display()),
             Self::Postgres { database, .. } => database.url().to_owned(),
         };
         Box::new(move || Box::pin(async move { Store::connect(&url, secret).await.unwrap() }))

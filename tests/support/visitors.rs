@@ -92,6 +92,13 @@ impl Visitors {
         first.unwrap()
     }
 
+    /// What they have seen in the end.
+    pub fn leave_and_see(self) -> Seen {
+        let shared = self.shared.clone();
+        self.leave();
+        Arc::try_unwrap(shared).unwrap().seen.into_inner().unwrap()
+    }
+
     pub fn leave(self) -> Vec<Visitor> {
         self.shared.stop.store(true, SeqCst);
         self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()

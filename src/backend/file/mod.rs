@@ -145,11 +145,14 @@ impl Files {
         Ok(Self(Arc::new(FilesShared { files, threads, listing, clearing })))
     }
 
-    /// Errors if the directory cannot be used.
+    /// Errors if the directory cannot be used. That it is missing is a wrong setting, as in Django.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        Ok(self
+        let usable = self
             .change("use the directory of sessions", None, 0, |files, until| files.disk.check(until))
-            .await?)
+            .await;
+        let is_there = || self.0.files.disk.dir.is_dir();
+        let wrong = |error: Error| Error::configuration(error.with_causes());
+        usable.map_err(|failed| if is_there() { failed.into() } else { wrong(failed.into()) })
     }
 
     /// Runs `work`, which needs no lock, on a thread that may block.

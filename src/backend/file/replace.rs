@@ -17,7 +17,7 @@ use super::{
     error::FileError,
     sys::{self, RenameMode},
 };
-use crate::SessionKey;
+use crate::{SessionKey, event_log::EventLog};
 
 /// A file that is being written. Locked, so that no sweep removes it; dropping it removes it unless it is in
 /// place.
@@ -222,7 +222,8 @@ impl Disk {
             let _ = disk::remove(aside); // a file that stays is swept
             if let Err(error) = self.sync() {
                 // The new file is safe. An error now would lose the visitor both.
-                tracing::warn!("a system crash may bring back a session that was renamed: {error}");
+                let text = format!("a system crash may bring back a session that was renamed: {error}");
+                EventLog::general().warn(text);
             }
             return Ok(Swapped::Done);
         }

@@ -71,14 +71,16 @@ impl Redis {
     /// | URL | |
     /// |---|---|
     /// | `redis://user:password@host:6379/0` | one server; everything but the host may be left out |
-    /// | `redis+unix:///run/redis.sock` | one server on this machine |
+    /// | `unix:///run/redis.sock` | one server on this machine |
     /// | `redis+cluster://host:6379,host:6379` | a Redis Cluster, of which these are some servers |
     /// | `redis+sentinel://host:26379,host:26379/master/0` | the master that these sentinels watch |
     /// | `rediss://…`, `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS (feature `tls`) |
     ///
-    /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`; `db`, the number of the
-    /// database; `deadline`, the [`timeout`](Self::timeout) in seconds; `ca`, a file of certificates to trust
-    /// with TLS instead of those of this machine. Characters of user and password other than letters, digits
+    /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`;
+    /// [`key_template`](Self::key_template); `db`, the number of the database; `deadline`, the
+    /// [`timeout`](Self::timeout) in seconds; `ca` (or `ssl_ca_certs`), a file of certificates to trust with TLS
+    /// instead of those of this machine; `ssl_cert_reqs=none`, with which any certificate is trusted, so that
+    /// the connection is encrypted but the server not authenticated. Characters of user and password other than letters, digits
     /// and `-._~` are written as `%XX`.
     ///
     /// Errors if the URL cannot be right, if Redis does not answer, or if the user lacks a right.
@@ -97,8 +99,9 @@ impl Redis {
     /// assert!(Redis::connect_lazy("redis://cache.example/one").unwrap_err().is_configuration());
     /// ```
     pub fn connect_lazy(url: &str) -> Result<Self, Error> {
-        let RedisUrl { config, prefix, version, timeout } = url::parse(url)?;
-        let names = KeyNames { key_prefix: prefix.into(), version, in_front: false };
+        let RedisUrl { config, prefix, version, key_template, timeout } = url::parse(url)?;
+        let head = key_template.map_or(Ok(names::DEFAULT_HEAD.into()), |template| names::head(&template))?;
+        let names = KeyNames { key_prefix: prefix.into(), version, head, in_front: false };
         let max_value_bytes = SiteSettings::default().max_value_bytes;
         Ok(Self { client: Arc::new(Client::new(config)), names, timeout, max_value_bytes })
     }
@@ -115,6 +118,24 @@ impl Redis {
     pub fn version(mut self, version: u32) -> Self {
         self.names.version = version;
         self
+    }
+
+    /// For a site with a `KEY_FUNCTION` of its own: what it returns, with `{prefix}` (`KEY_PREFIX`),
+    /// `{version}` and `{key}` in the place of its arguments. Default: `{prefix}:{version}:{key}`, as in Django.
+    ///
+    /// Errors unless `{key}` is the end of it.
+    ///
+    /// ```
+    /// use actix_django_session::backend::Redis;
+    ///
+    /// // KEY_FUNCTION = lambda key, key_prefix, version: f"{key_prefix}-{key}"
+    /// let redis = Redis::connect_lazy("redis://cache.example/1?prefix=site")?;
+    /// let redis = redis.key_template("{prefix}-{key}")?;
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn key_template(mut self, template: &str) -> Result<Self, Error> {
+        self.names.head = names::head(template)?;
+        Ok(self)
     }
 
     /// How long one call may take, from the wait for a connection to the reply. Afterwards it is an error

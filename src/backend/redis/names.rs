@@ -8,11 +8,30 @@ use crate::{Error, SessionKey};
 const CACHE: &str = "django.contrib.sessions.cache";
 const CACHED_DB: &str = "django.contrib.sessions.cached_db";
 
+/// Django's own `KEY_FUNCTION`.
+pub(super) const DEFAULT_HEAD: &str = "{prefix}:{version}:";
+
+/// Returns what comes before the key in a template such as `{prefix}:{key}`.
+pub(super) fn head(template: &str) -> Result<Arc<str>, Error> {
+    let head = template.strip_suffix("{key}").filter(|head| {
+        let rest = head.replacen("{prefix}", "", 1).replacen("{version}", "", 1);
+        !rest.contains(['{', '}'])
+    });
+    head.map(Into::into).ok_or_else(|| {
+        Error::configuration(
+            "a key template ends with {key} and may have {prefix} and {version} before it, once each: write \
+             \"{prefix}:{version}:{key}\" for Django's own KEY_FUNCTION",
+        )
+    })
+}
+
 /// How a site names its sessions.
 #[derive(Clone, Debug)]
 pub(super) struct KeyNames {
     pub(super) key_prefix: Arc<str>,
     pub(super) version: u32,
+    /// What comes before the key in the site's `KEY_FUNCTION`, with `{prefix}` and `{version}`.
+    pub(super) head: Arc<str>,
     /// Whether the engine is `cached_db` and not `cache`.
     pub(super) in_front: bool,
 }
@@ -21,7 +40,8 @@ impl KeyNames {
     /// Returns what all names begin with.
     pub(super) fn prefix(&self) -> String {
         let engine = if self.in_front { CACHED_DB } else { CACHE };
-        format!("{}:{}:{engine}", self.key_prefix, self.version)
+        let head = self.head.replace("{version}", &self.version.to_string());
+        head.replace("{prefix}", &self.key_prefix) + engine
     }
 
     /// Returns the name of a session; `None` if it is that of a session of the other engine, as `…cache` and

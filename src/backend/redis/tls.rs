@@ -12,11 +12,13 @@ pub(super) struct TlsClient(tokio_rustls::TlsConnector);
 
 #[cfg(feature = "tls")]
 impl TlsClient {
-    /// Trusts the certificates in the file, or those that this machine trusts.
-    pub(super) fn new(ca: Option<&Path>) -> Result<Self, Error> {
+    /// Trusts the certificates in the file, or those that this machine trusts; any certificate if nothing is
+    /// to be verified.
+    pub(super) fn new(ca: Option<&Path>, verify: bool) -> Result<Self, Error> {
         use crate::backend::tls::{Check, Files, client};
         let files = Files { roots: ca.map(|file| ("ca", file)), identity: None };
-        Ok(Self(std::sync::Arc::new(client(Check::Name, &files)?).into()))
+        let check = if verify { Check::Name } else { Check::Nothing };
+        Ok(Self(std::sync::Arc::new(client(check, &files)?).into()))
     }
 
     pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<Box<dyn ByteStream>> {
@@ -31,7 +33,7 @@ pub(super) enum TlsClient {}
 
 #[cfg(not(feature = "tls"))]
 impl TlsClient {
-    pub(super) fn new(_: Option<&Path>) -> Result<Self, Error> {
+    pub(super) fn new(_: Option<&Path>, _: bool) -> Result<Self, Error> {
         Err(Error::configuration("rediss:// needs TLS: add the feature tls of actix-django-session"))
     }
 

@@ -5,10 +5,11 @@ use std::{fmt, path::PathBuf, time::Duration};
 use super::{stream::Address, tls::TlsClient};
 use crate::{Error, backend::parameters::Parameters};
 
-const PARAMETERS: &[&str] = &["ca", "db", "deadline", "prefix", "version"];
+const PARAMETERS: &[&str] =
+    &["ca", "db", "deadline", "key_template", "prefix", "ssl_ca_certs", "ssl_cert_reqs", "version"];
 
 const FORMS: &str = "a Redis URL has the form redis://user:password@host:port/db, rediss://… (TLS), \
-     redis+unix:///path, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master";
+     unix:///path, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master";
 
 /// Everything that a URL says.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(super) struct RedisUrl {
     pub(super) config: RedisConfig,
     pub(super) prefix: String,
     pub(super) version: u32,
+    pub(super) key_template: Option<String>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -57,7 +59,8 @@ impl fmt::Debug for RedisConfig {
 pub(super) fn parse(url: &str) -> Result<RedisUrl, Error> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| Error::configuration(FORMS))?;
     let (with_tls, layout) = match scheme {
-        "redis" | "redis+unix" | "unix" => (false, Layout::Server),
+        // The second one is django-environ's.
+        "redis" | "rediscache" | "redis+unix" | "unix" => (false, Layout::Server),
         "rediss" => (true, Layout::Server),
         "redis+cluster" => (false, Layout::Cluster),
         "rediss+cluster" => (true, Layout::Cluster),
@@ -86,25 +89,55 @@ pub(super) fn parse(url: &str) -> Result<RedisUrl, Error> {
     if config.layout == Layout::Cluster && config.db != 0 {
         return Err(Error::configuration("a Redis Cluster has only database 0: leave the number out"));
     }
-    let ca: Option<PathBuf> = parameters.take("ca")?;
-    if ca.is_some() && !with_tls {
-        return Err(Error::configuration("the parameter ca is for TLS: write rediss:// instead of redis://"));
-    }
+    let tls = tls(&mut parameters, with_tls)?;
+    let key_template = parameters.take("key_template")?;
     // Django's defaults for `KEY_PREFIX` and `VERSION`.
     let (prefix, version) =
         (parameters.take("prefix")?.unwrap_or_default(), parameters.take("version")?.unwrap_or(1));
     let timeout = parameters.seconds("deadline")?;
     parameters.end("Redis", PARAMETERS)?;
-    config.tls = with_tls.then(|| TlsClient::new(ca.as_deref())).transpose()?;
-    Ok(RedisUrl { config, prefix, version, timeout })
+    config.tls = tls.map(|(ca, verify)| TlsClient::new(ca.as_deref(), verify)).transpose()?;
+    Ok(RedisUrl { config, prefix, version, key_template, timeout })
+}
+
+/// The file of trusted authorities, and whether the server's certificate is verified. redis-py's names too.
+fn tls(parameters: &mut Parameters, with_tls: bool) -> Result<Option<(Option<PathBuf>, bool)>, Error> {
+    let (ours, theirs): (Option<PathBuf>, _) = (parameters.take("ca")?, parameters.take("ssl_ca_certs")?);
+    let requirement: Option<String> = parameters.take("ssl_cert_reqs")?;
+    let verify = match requirement.as_deref() {
+        None | Some("required" | "CERT_REQUIRED") => true,
+        Some("none" | "CERT_NONE") => false,
+        Some(_) => {
+            return Err(Error::configuration("the URL's parameter ssl_cert_reqs is required or none"));
+        }
+    };
+    if ours.is_some() && theirs.is_some() {
+        return Err(Error::configuration("ca and ssl_ca_certs are the same parameter: write one of them"));
+    }
+    let ca = ours.or(theirs);
+    if !with_tls && (ca.is_some() || requirement.is_some()) {
+        return Err(Error::configuration(
+            "the parameters ca, ssl_ca_certs and ssl_cert_reqs are for TLS: write rediss:// instead of \
+             redis://",
+        ));
+    }
+    if ca.is_some() && !verify {
+        return Err(Error::configuration(
+            "ssl_cert_reqs=none trusts every certificate: leave it out, or leave out the file of authorities",
+        ));
+    }
+    Ok(with_tls.then_some((ca, verify)))
 }
 
 /// Reads `user:password@host:port,host:port/path`. Returns what of the path names a database.
 fn network(place: &str, layout: Layout) -> Result<(RedisConfig, &str), Error> {
     let (authority, mut path) = place.split_once('/').unwrap_or((place, ""));
-    let ((user, password), hosts) = credentials(authority)?;
+    let ((user, password), mut hosts) = credentials(authority)?;
     if path.contains('@') {
         return Err(misplaced());
+    }
+    if hosts.is_empty() && layout == Layout::Server {
+        hosts = "localhost"; // as in redis-py
     }
     let port = if matches!(layout, Layout::Sentinel(_)) { 26_379 } else { 6379 };
     let servers = hosts.split(',').map(|host| server(host, port)).collect::<Result<Vec<_>, _>>()?;
@@ -138,7 +171,7 @@ fn unix(place: &str) -> Result<RedisConfig, Error> {
     let ((user, password), host) = credentials(authority)?;
     if path.contains('@') || !host.is_empty() || path.len() < 2 {
         return Err(Error::configuration(
-            "a Unix socket has the form redis+unix:///path or redis+unix://user:password@/path; write \
+            "a Unix socket has the form unix:///path or unix://user:password@/path; write \
              characters of user and password other than letters, digits and -._~ as %XX",
         ));
     }
@@ -211,6 +244,10 @@ mod tests {
         assert_eq!(servers("redis://h:1234/"), one("h:1234", 0));
         assert_eq!(servers("redis://[::1]:1234/5"), one("[::1]:1234", 5));
         assert_eq!(servers("redis://[::1]?db=5"), one("[::1]:6379", 5));
+        assert_eq!(servers("redis://"), one("localhost:6379", 0));
+        assert_eq!(servers("redis:///3"), one("localhost:6379", 3));
+        assert_eq!(servers("rediscache://h/1"), one("h:6379", 1));
+        assert_eq!(servers("unix:///run/redis.sock?db=2"), one("/run/redis.sock", 2));
         assert_eq!(servers("redis+unix:///run/redis.sock?db=2"), one("/run/redis.sock", 2));
         let both = vec!["a:1".to_owned(), "b:26379".to_owned()];
         assert_eq!(servers("redis+sentinel://a:1,b/main/3"), (Layout::Sentinel("main".to_owned()), both, 3));
@@ -248,8 +285,7 @@ mod tests {
             ("", "has the form"),
             ("localhost", "has the form"),
             ("http://secret@h", "has the form"),
-            ("redis://", "has the form"),
-            ("redis://:secret@", "has the form"),
+            ("redis://:1", "has the form"),
             ("redis://:secret@h:port", "port"),
             ("redis://:secret@h:99999", "port"),
             ("redis://:secret", "port"),
@@ -269,12 +305,16 @@ mod tests {
             ("redis://:secret@h?deadline=-1", "deadline"),
             ("redis://:secret@h?deadline=1e300", "deadline"),
             ("redis://:secret@h?deadline=secret", "deadline"),
-            ("redis://:secret@h?perfix=a", "\"perfix\": it may have ca, db, deadline, prefix, version"),
+            ("redis://:secret@h?perfix=a", "\"perfix\": it may have ca, db, deadline, key_template, prefix"),
             ("redis://:secret@h?ca=/secret", "rediss://"),
             ("redis://:secret@a,b", "several"),
             ("redis+cluster://:secret@a/1", "only database 0"),
             ("redis+sentinel://:secret@a", "name of the master"),
-            ("redis+unix://:secret@h/path", "redis+unix:///path"),
+            ("rediss://:secret@h?ssl_cert_reqs=secret", "required or none"),
+            ("rediss://:secret@h?ssl_cert_reqs=none&ca=/secret", "trusts every certificate"),
+            ("rediss://:secret@h?ssl_ca_certs=/secret&ca=/secret", "one of them"),
+            ("redis://:secret@h?ssl_cert_reqs=none", "rediss://"),
+            ("redis+unix://:secret@h/path", "unix:///path"),
             ("redis+unix://:secret", "has the form"),
         ] {
             let error = parse(url).unwrap_err();

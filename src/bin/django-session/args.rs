@@ -44,7 +44,7 @@ pub(crate) struct ContextArgs {
     /// Where the sessions are. Default: the variable DATABASE_URL.
     ///
     /// postgres://user:password@host:port/database (with ?table=… and ?schema=… if the table is not
-    /// django_session on the search_path), sqlite:///var/db.sqlite3, redis://host/0, file:///var/sessions, or
+    /// django_session on the search_path), sqlite:////var/db, redis://host/0, file:///var/sessions, or
     /// cached:redis://… postgres://…
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) database_url: Option<String>,

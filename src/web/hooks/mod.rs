@@ -24,6 +24,7 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 
 pub use self::optional::{MiddlewareNotUsed, Optional};
+use crate::event_log::EventLog;
 
 /// A middleware with Django's two hooks. Django's class form (`MiddlewareMixin`).
 ///
@@ -80,6 +81,12 @@ pub trait Middleware: 'static {
         state: Self::State,
         response: HttpResponse,
     ) -> impl Future<Output = Result<HttpResponse, Error>>;
+
+    /// Logs an error of inner middleware, which outer middleware does not see.
+    #[doc(hidden)]
+    fn log_error(&self, error: &crate::Error) {
+        error.log(EventLog::general());
+    }
 }
 
 /// The result of [`Middleware::process_request`]: `Continue` with the state, or `Break` with the state and a
@@ -159,7 +166,7 @@ where
                 // response that the hook returned.
                 Err(error) => {
                     if let Some(error) = error.as_error::<crate::Error>() {
-                        error.log();
+                        middleware.log_error(error);
                     }
                     let response = error.error_response();
                     Err(HookedError::new(error, middleware.process_response(state, response).await?).into())

@@ -17,6 +17,9 @@ use crate::support::{
 
 const PREFIX: &str = "django.contrib.sessions.cache";
 
+/// The site's KEY_FUNCTION, for our URL.
+const TEMPLATE: &str = "prefix=site&key_template={prefix}-{key}";
+
 #[derive(Debug)]
 pub(crate) struct Cache {
     redis: Redis,
@@ -33,6 +36,8 @@ pub(crate) enum Client {
     Compressed,
     /// django-redis: JSON.
     Json,
+    /// django-redis: compressed in a form that only the site writes, under names by its own KEY_FUNCTION.
+    Gzip,
 }
 
 impl Cache {
@@ -44,6 +49,7 @@ impl Cache {
     fn prefix(&self) -> String {
         match self.client {
             Client::Django => format!("site:3:{PREFIX}"),
+            Client::Gzip => format!("site-{PREFIX}"),
             _ => format!(":1:{PREFIX}"),
         }
     }
@@ -61,6 +67,12 @@ impl Backing for Cache {
             Client::Django => &[("CACHE_KEY_PREFIX", "site"), ("CACHE_VERSION", "3")],
             Client::Compressed => &[("CACHE_BACKEND", "django_redis"), ("CACHE_COMPRESSOR", "zlib")],
             Client::Json => &[("CACHE_BACKEND", "django_redis"), ("CACHE_SERIALIZER", "json")],
+            Client::Gzip => &[
+                ("CACHE_BACKEND", "django_redis"),
+                ("CACHE_COMPRESSOR", "gzip"),
+                ("CACHE_KEY_PREFIX", "site"),
+                ("CACHE_KEY_FUNCTION", "site_under_test.settings.without_version"),
+            ],
         };
         let of_client = of_client.iter().map(|(name, value)| (*name, (*value).to_owned()));
         [engine, url].into_iter().chain(of_client).collect()
@@ -77,6 +89,7 @@ impl Backing for Cache {
                 Client::Compressed => {
                     Store::new(Engine::connect(&url).await.unwrap(), pickles().compress_from(0))
                 }
+                Client::Gzip => Store::connect(&format!("{url}?{TEMPLATE}"), secret).await.unwrap(),
                 Client::Json => Store::connect(&format!("{url}?serializer=json"), secret).await.unwrap(),
             }
         })
@@ -89,6 +102,10 @@ impl Backing for Cache {
                 Client::Django => Store::new(engine.key_prefix("site").version(3), json()),
                 Client::Compressed => Store::new(engine, json()),
                 Client::Json => Store::new(engine, pickles()),
+                Client::Gzip => {
+                    let url = format!("{}?{TEMPLATE}", self.redis.url());
+                    Store::new(Engine::connect(&url).await.unwrap(), json())
+                }
             }
         })
     }

@@ -9,6 +9,7 @@ lacks is its repr in angle brackets, or NONE if it cannot be read.
 """
 
 import base64
+import gzip
 import io
 import json
 import pickle
@@ -35,6 +36,8 @@ def dictionary(stored):
         return Unpickler(io.BytesIO(stored)).load()
     if stored.startswith(b"\x78"):
         return dictionary(zlib.decompress(stored))
+    if stored.startswith(b"\x1f\x8b"):
+        return dictionary(gzip.decompress(stored))
     body = stored.split(b":")[0]
     payload = base64.urlsafe_b64decode(body.strip(b".") + b"===")
     return dictionary(zlib.decompress(payload) if body.startswith(b".") else payload)

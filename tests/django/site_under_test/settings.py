@@ -11,7 +11,8 @@ CACHE_BACKEND         django: RedisCache, Django's own; or django_redis
 CACHE_KEY_PREFIX, CACHE_VERSION
                       KEY_PREFIX and VERSION of the cache
 CACHE_SERIALIZER      of django_redis: pickle or json
-CACHE_COMPRESSOR      of django_redis: none or zlib
+CACHE_COMPRESSOR      of django_redis: none, zlib or gzip
+CACHE_KEY_FUNCTION    KEY_FUNCTION of the cache
 """
 
 import os
@@ -54,6 +55,10 @@ def database(url):
     }
 
 
+def without_version(key, key_prefix, version):
+    return f"{key_prefix}-{key}"
+
+
 def cache(url):
     settings = {
         "LOCATION": url,
@@ -65,8 +70,12 @@ def cache(url):
     options = {}
     if os.environ.get("CACHE_SERIALIZER", "pickle") == "json":
         options["SERIALIZER"] = "django_redis.serializers.json.JSONSerializer"
-    if os.environ.get("CACHE_COMPRESSOR", "none") == "zlib":
-        options["COMPRESSOR"] = "django_redis.compressors.zlib.ZlibCompressor"
+    compressor = os.environ.get("CACHE_COMPRESSOR", "none")
+    if compressor != "none":
+        name = f"{compressor.capitalize()}Compressor"
+        options["COMPRESSOR"] = f"django_redis.compressors.{compressor}.{name}"
+    if "CACHE_KEY_FUNCTION" in os.environ:
+        settings["KEY_FUNCTION"] = os.environ["CACHE_KEY_FUNCTION"]
     return settings | {"BACKEND": "django_redis.cache.RedisCache", "OPTIONS": options}
 
 

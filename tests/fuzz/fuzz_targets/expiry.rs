@@ -52,7 +52,7 @@ fn check(data: &SessionData) {
     let settings = SessionSettings::default();
     let session = open(&settings);
     let now = seconds(SystemTime::now());
-    let (age, date) = (session.get_expiry_age(), seconds(session.get_expiry_date()));
+    let (age, date) = (session.get_expiry_age() as i64, seconds(session.get_expiry_date()));
     let closes = session.get_expire_at_browser_close();
     assert!((FIRST..=LAST).contains(&date));
     // The answers are of several moments, and on a busy machine there are seconds between them.
@@ -72,9 +72,9 @@ fn check(data: &SessionData) {
     saved(&store, &key, &settings.coarse_expiry(true), date, now);
     // Set anew, it is what it was set to.
     session.set_expiry(Expiry::After(Duration::from_secs(300))).expect("open");
-    assert_eq!((session.get_expiry_age(), session.get_expire_at_browser_close()), (300, false));
+    assert_eq!((session.get_expiry_age(), session.get_expire_at_browser_close()), (300.0, false));
     session.set_expiry(Expiry::Default).expect("open");
-    assert_eq!((session.get_expiry_age(), session.contains_key("_session_expiry")), (AGE, false));
+    assert_eq!((session.get_expiry_age() as i64, session.contains_key("_session_expiry")), (AGE, false));
 
     match SITE.with(|site| max_age(site, data)) {
         None => assert!(closes),

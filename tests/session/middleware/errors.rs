@@ -66,7 +66,11 @@ async fn without_the_middleware_the_extractors_fail_loudly() {
         assert_eq!(response.status(), 500);
         assert_eq!(body(response).await, "Internal server error");
     }
-    assert_eq!(logs.with("no SessionMiddleware is wrapped around this handler").len(), 2);
+    assert_eq!(
+        logs.with("no SessionMiddleware is wrapped around this handler").len(),
+        1,
+        "repeats are counted"
+    );
 }
 
 /// The cause of an error that holds what nobody may see.
@@ -100,9 +104,11 @@ async fn error_causes_go_to_the_log_and_not_to_the_client() {
     assert_eq!(logs.with(LEAK).len(), 2, "the cause is in the log, once for each request");
     let lazy = TestRequest::get().uri("/lazy").insert_header(("cookie", format!("sessionid={key}")));
     assert_eq!(test::call_service(&app, lazy.to_request()).await.status(), 503);
-    assert_eq!(logs.with(LEAK).len(), 3, "also where a handler passed it on");
+    drop(app);
     assert!(logs.with(key).is_empty(), "the key is not");
     assert_eq!(broken.calls(), ["insert", "get", "get"]);
+    drop(broken);
+    assert_eq!(logs.total(LEAK), 3, "also where a handler passed it on");
 }
 
 #[test]

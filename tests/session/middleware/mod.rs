@@ -1,5 +1,6 @@
 //! The middleware in an application.
 
+mod cookies;
 mod errors;
 mod hooks;
 mod lazy;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_django_session::{
-    Error, LazySession, Session, SessionKey, Store,
+    Error, LazySession, Session, SessionKey, SessionSettings, Store,
     codec::{Codec, SessionData},
 };
 use proptest::prelude::*;
@@ -125,7 +125,7 @@ fn errors_of_values_do_not_quote_them() {
 fn a_passed_expiry_leaves_a_negative_age() {
     let session = Session::detached();
     session.set_expiry(Duration::ZERO).unwrap();
-    assert!(session.get_expiry_age() < 0 && session.get_expiry_date() < SystemTime::now());
+    assert!(session.get_expiry_age() < 0.0 && session.get_expiry_date() < SystemTime::now());
     assert!(!session.get_expire_at_browser_close());
 }
 
@@ -194,4 +194,81 @@ proptest! {
         prop_assert_eq!(session.get::<String>("text").unwrap(), Some(text));
         prop_assert_eq!(session.get::<f64>("float").unwrap(), Some(float));
     }
+}
+
+#[test]
+fn an_expiry_that_django_could_not_store_is_refused() {
+    let session = Session::detached();
+    let years = |years: u64| Duration::from_secs(years * 365 * 24 * 60 * 60);
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_214_400); // 9999-12-31
+    session.set_expiry(300).unwrap();
+    let long = i64::try_from(years(10_000).as_secs()).unwrap();
+    let refused = [
+        session.set_expiry(years(10_000)),
+        session.set_expiry(Duration::MAX),
+        session.set_expiry(years(1000) + Duration::from_nanos(1)),
+        session.set_expiry(long),
+        session.set_expiry(-long),
+        session.set_expiry(i64::MIN),
+        session.set_expiry(end),
+        session.set_expiry(end + years(10_000)),
+    ];
+    for (n, refused) in refused.into_iter().enumerate() {
+        let error = refused.unwrap_err();
+        let limit = if n < 6 { "1,000 years" } else { "9999-12-31" };
+        assert!(error.is_value() && error.to_string().contains(limit), "{error}");
+    }
+    assert_eq!(session.get_expiry_age(), 300.0, "what was there stays");
+    session.set_expiry(years(1000)).unwrap();
+    assert_eq!(session.get_expiry_age(), 31_536_000_000.0);
+    session.set_expiry(end - Duration::from_secs(1)).unwrap();
+    assert_eq!(session.get_expiry_date(), end - Duration::from_secs(1));
+
+    for (age, fits) in
+        [(years(1000), true), (years(1000) + Duration::from_secs(1), false), (Duration::MAX, false)]
+    {
+        let settings = SessionSettings::default().cookie_age(age);
+        let set = memory().with_settings(&settings);
+        assert_eq!(set.is_ok(), fits, "{age:?}");
+        assert!(
+            set.err()
+                .is_none_or(|error| error.is_configuration() && error.to_string().contains("1,000 years"))
+        );
+    }
+}
+
+#[test]
+fn a_number_of_seconds_means_what_it_means_in_django() {
+    let session = Session::detached();
+    session.set_expiry(-5).unwrap();
+    assert_eq!(session.get_json("_session_expiry").as_deref(), Some("-5"));
+    assert!(session.get_expiry_age() == -5.0 && session.get_expiry_date() < SystemTime::now());
+    session.set_expiry(0).unwrap();
+    assert!(session.get_expire_at_browser_close());
+    session.set_expiry(7).unwrap();
+    assert!(!session.get_expire_at_browser_close() && session.get_expiry_age() == 7.0);
+    session.set_expiry(Duration::from_millis(1500)).unwrap();
+    assert_eq!(session.get_expiry_age(), 1.5, "as Django's float");
+}
+
+#[actix_web::test]
+async fn json_that_only_python_reads_goes_in_and_out_as_text() {
+    let store = memory();
+    let session = Session::new(&store);
+    let texts = ["[1, NaN]", "[-Infinity]", "{\"a\": [NaN]}", "1e400", r#""\ud800""#, "[1]"];
+    for text in texts {
+        session.insert_json(text, text).unwrap();
+    }
+    session.save().await.unwrap();
+    let again = Session::open(&store, &session.session_key().unwrap()).await.unwrap().unwrap();
+    for text in texts {
+        assert_eq!(again.get_json(text).as_deref(), Some(text));
+    }
+    assert!(again.get::<Value>("[1, NaN]").unwrap_err().to_string().contains("get_json"));
+    for bad in ["", "[1,", "nan", "1 2", "{1: 2}", "undefined"] {
+        let error = session.insert_json("bad", bad).unwrap_err();
+        assert!(error.is_value() && error.to_string().contains("\"bad\""), "{bad}: {error}");
+    }
+    assert!(session.get_json("bad").is_none() && !session.contains_key("bad"));
+    assert!(again.discard("[1, NaN]").unwrap());
 }

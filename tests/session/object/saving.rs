@@ -312,3 +312,64 @@ async fn update_and_save_returns_what_was_stored() {
     assert_eq!(other.update_and_save("n", more).await.unwrap(), 4);
     assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":4}"#);
 }
+
+#[actix_web::test]
+async fn a_save_after_a_flush_creates_nothing() {
+    let memory = Memory::new();
+    let store = stores::on(&memory);
+    // Where nothing was stored.
+    let session = Session::new(&store);
+    session.insert("n", &1).unwrap();
+    session.flush().unwrap();
+    for _ in 0..2 {
+        session.save().await.unwrap();
+        assert_eq!((stores::len(&memory), session.session_key(), session.is_empty()), (0, None, true));
+    }
+    // Where something was.
+    let (session, _) = saved(&store).await;
+    session.flush().unwrap();
+    for _ in 0..3 {
+        session.save().await.unwrap();
+        assert_eq!((stores::len(&memory), session.session_key()), (0, None));
+    }
+    session.set_modified().unwrap();
+    session.save().await.unwrap();
+    assert_eq!(stores::len(&memory), 0);
+
+    // What is stored afterwards, is stored; and an empty session is an ordinary one from then on.
+    session.insert("n", &2).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    session.discard("n").unwrap();
+    session.save().await.unwrap();
+    assert_eq!(stored(&store, &key).await.as_deref(), Some("{}"));
+    session.flush().unwrap();
+    session.cycle_key().unwrap();
+    session.save().await.unwrap();
+    assert_eq!(stores::len(&memory), 1, "a new key is asked for, as in Django");
+    let new = Session::new(&store);
+    new.save().await.unwrap();
+    assert_eq!(stores::len(&memory), 2, "Django's create()");
+}
+
+/// The same at the end of a request: neither a row nor a cookie.
+#[actix_web::test]
+async fn a_save_after_a_flush_gives_the_visitor_no_cookie() {
+    async fn view(session: Session) -> Result<&'static str, Error> {
+        session.flush()?;
+        session.save().await?;
+        session.save().await?;
+        Ok("done")
+    }
+    let memory = Memory::new();
+    let session = SessionMiddleware::new(stores::on(&memory));
+    let app = test::init_service(App::new().wrap(session).route("/", web::get().to(view))).await;
+    let response = test::call_service(&app, test::TestRequest::get().uri("/").to_request()).await;
+    assert_eq!(response.headers().get_all("set-cookie").count(), 0);
+    let stale = ("cookie", "sessionid=0123456789abcdefghijklmnopqrstuv");
+    let request = test::TestRequest::get().uri("/").insert_header(stale).to_request();
+    let response = test::call_service(&app, request).await;
+    let deletion = response.headers().get("set-cookie").unwrap().to_str().unwrap();
+    assert!(deletion.starts_with("sessionid=\"\"; expires=Thu, 01 Jan 1970"), "{deletion}");
+    assert_eq!(stores::len(&memory), 0);
+}

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use actix_django_session::{Session, SessionKey};
+use actix_django_session::{SecretKey, Session, SessionKey, Store};
 
 use super::{Site, n, name, open};
-use crate::support::{logs, redis::Reply};
+use crate::support::{
+    logs,
+    postgres::Database,
+    redis::{Redis, Reply},
+    stores::by_url,
+};
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and Redis: run tests/run"]
@@ -156,4 +161,37 @@ async fn outdated_values_are_removed_after_their_worker_has_ended() {
     site.redis.resume();
     site.other.check().await.unwrap();
     assert!(!site.is_in_cache(&key));
+}
+
+/// The database alone decides whether an application can start.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL and Redis: run tests/run"]
+async fn a_store_starts_while_its_cache_is_away() {
+    let logs = logs::capture();
+    let (mut redis, database) = (Redis::start(&[]), Database::fresh());
+    let url = format!("cached:{} {}", redis.url(), database.url());
+    redis.kill();
+    let store = by_url(&url).await;
+    let told = logs.with("the cache failed, and the database serves alone");
+    assert!(told.iter().any(|line| line.contains("WARN")), "{:?}", logs.lines());
+    let session = Session::new(&store);
+    session.insert("n", &1).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    assert_eq!(n(&store, &key).await, Some(1));
+    redis.start_again();
+    for _ in 0..600 {
+        assert_eq!(n(&store, &key).await, Some(1));
+        if redis.command(&["DBSIZE"]) != Reply::Int(0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_ne!(redis.command(&["DBSIZE"]), Reply::Int(0), "the cache is used as soon as it is there");
+
+    let secret = || SecretKey::new("a secret");
+    let away = format!("cached:{} postgres://postgres@127.0.0.1:1/none", redis.url());
+    assert!(Store::connect(&away, secret()).await.unwrap_err().is_store(), "the database must answer");
+    let wrong = format!("cached:{}/one {}", redis.url(), database.url());
+    assert!(Store::connect(&wrong, secret()).await.unwrap_err().is_configuration());
 }

@@ -22,12 +22,15 @@ async fn a_wrong_directory_is_an_error_at_once() {
     let dir = TempDir::new("file");
     let open = async |path: &str| Files::open(dir.path().join(path)).await.unwrap_err();
     let missing = open("missing").await;
-    assert!(missing.is_store() && missing.to_string().contains("missing is not there: create"), "{missing}");
+    assert!(
+        missing.is_configuration() && missing.to_string().contains("missing is not there: create"),
+        "{missing}"
+    );
     let lazy = Files::open_lazy(dir.path().join("missing")).unwrap().check().await.unwrap_err();
     assert_eq!(lazy.to_string(), missing.to_string());
     fs::write(dir.path().join("text"), "").unwrap();
     let text = open("text").await;
-    assert!(text.is_store() && text.to_string().contains("text is not a directory"), "{text}");
+    assert!(text.is_configuration() && text.to_string().contains("text is not a directory"), "{text}");
     let empty = Files::open("").await.unwrap_err();
     assert!(empty.is_configuration(), "{empty}");
     let url = format!("file://{}", dir.path().display());

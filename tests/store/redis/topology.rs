@@ -35,6 +35,15 @@ async fn tls() {
     assert!(cache.add("a", b"v", in_seconds(100)).await.unwrap());
     assert_eq!(redis.command(&["GET", &*stored("a")]), Reply::Text(b"v".to_vec()));
 
+    // As redis-py reads it: for Heroku, whose certificates nobody has signed.
+    for (name, none) in [("127.0.0.1", "none"), ("localhost", "CERT_NONE")] {
+        let url = format!("rediss://:secret@{name}:{}?ssl_cert_reqs={none}", redis.tls_port());
+        assert_eq!(value(&connect(&url).await, "a").await, text("v"));
+    }
+    let authority = format!("ssl_ca_certs={}&ssl_cert_reqs=required", right.ca().display());
+    connect(&format!("rediss://:secret@127.0.0.1:{}?{authority}", redis.tls_port())).await;
+    let unknown = format!("rediss://:secret@127.0.0.1:{}?ssl_cert_reqs=required", redis.tls_port());
+    assert!(refused(&unknown).await.contains("certificate"));
     let error = refused(&url("127.0.0.1", &other)).await;
     assert!(error.contains("no TLS with Redis") && error.contains("certificate"), "{error}");
     let error = refused(&url("localhost", &right)).await;

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_django_session::backend::Replaced;
+use actix_django_session::{
+    SecretKey, Session, Store,
+    backend::{self, Backend as _, Replaced, conformance},
+};
 
-use super::{Cache, connect, in_seconds, refused, stored, text, value};
+use super::{Cache, all_names, connect, in_seconds, key, refused, stored, text, value};
 use crate::support::redis::{Redis, Reply};
 
 #[tokio::test]
@@ -61,8 +64,10 @@ async fn prefix_version_and_database() {
         Reply::Array(vec![Reply::Text(b"a:b:7:django.contrib.sessions.cachesession-name".to_vec())])
     );
 
-    let socket = connect(&format!("redis+unix://{}?prefix=a:b&version=7", redis.socket().display())).await;
-    assert_eq!(value(&socket, "name").await, text("v"));
+    for scheme in ["unix", "redis+unix"] {
+        let url = format!("{scheme}://{}?prefix=a:b&version=7", redis.socket().display());
+        assert_eq!(value(&connect(&url).await, "name").await, text("v"));
+    }
     assert!(refused(&format!("{}/99", redis.url())).await.contains("no database of this number"));
     assert!(refused("redis+unix:///nowhere/redis.sock").await.contains("/nowhere/redis.sock is away"));
 }
@@ -184,4 +189,90 @@ async fn large_values() {
         Replaced::Done
     ));
     assert_eq!(value(&cache, "large").await, text("small"));
+}
+
+/// For sites with a KEY_FUNCTION: everything else works as under Django's own names.
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn names_by_a_key_function_of_the_site() {
+    let redis = Redis::start(&[]);
+    let engine = "django.contrib.sessions.cache";
+    for (template, head) in [
+        ("{prefix}:{version}:{key}", "a{x}b:7:"),
+        ("{prefix}-{key}", "a{x}b-"),
+        ("{key}", ""),
+        ("v{version}/{prefix}/{key}", "v7/a{x}b/"),
+        ("site:{key}", "site:"),
+    ] {
+        let url = format!("{}?prefix=a%7Bx%7Db&version=7&key_template={template}", redis.url());
+        let cache = connect(&url).await;
+        cache.add("name", b"v", in_seconds(100)).await.unwrap();
+        let name = format!("{head}{engine}session-name");
+        assert_eq!(redis.command(&["KEYS", "*"]), Reply::Array(vec![Reply::Text(name.into_bytes())]));
+        assert_eq!(all_names(&cache).await.unwrap(), ["name"]);
+        assert!(cache.delete("name").await.unwrap());
+        let built = backend::Redis::connect(&redis.url()).await.unwrap();
+        let built = Cache(built.key_template(template).unwrap()).key_prefix("p");
+        conformance::check(built.0.clone()).await;
+        built.0.check().await.unwrap();
+    }
+    for template in
+        ["", "{prefix}", "{key}:{prefix}", "{key}{key}", "{perfix}:{key}", "{:{key}", "{prefix}{prefix}{key}"]
+    {
+        let error = backend::Redis::connect_lazy(&format!("redis://h?key_template={template}")).unwrap_err();
+        assert!(
+            error.is_configuration() && error.to_string().contains("ends with {key}"),
+            "{template}: {error}"
+        );
+    }
+}
+
+/// Values as django-redis writes them with its compressors and serializers.
+#[tokio::test]
+#[ignore = "needs Redis: run tests/run"]
+async fn values_of_every_compressor_are_read_or_named() {
+    let redis = Redis::start(&[]);
+    let store = Store::connect(&redis.url(), SecretKey::new("a secret")).await.unwrap();
+    for (name, hex, says) in [
+        (
+            "zlib",
+            "789c6b60991ac40001b553347a98b20da7f430950109969ccce29229b15334bc19bd99bc99537b584a522b4aa6f468241209\
+             a694ea010048431f6d",
+            "",
+        ),
+        (
+            "gzip",
+            "1f8b0800525f0b6b02ff6b60991ac40001b553347a98b20da7f430950109969ccce29229b15334bc19bd99bc99537b584a52\
+             2b4aa6f468241209a694ea0100c761fd3a5d000000",
+            "",
+        ),
+        ("zstd", "28b52ffd205d8d0100", "compressed with zstd"),
+        (
+            "lz4",
+            "04224d1868405d00000000000000313b0000005280049552000100ff197d94288c026b31948c027631948c046c6973749",
+            "compressed with lz4",
+        ),
+        ("lzma", "fd377a585a000004e6d6b446020021011600000074", "compressed with lzma"),
+        ("msgpack", "83a26b31a27631a46c69737493010203", "in msgpack"),
+        ("msgpack-large", "de0014a13000a13101a1", "in msgpack"),
+        ("gzip-cut", "1f8b0800525f0b6b02ff6b60991ac40001b553347a98b2", "pickle cannot be read"),
+        ("neither", "00112233", "pickle cannot be read"),
+    ] {
+        let pairs: Vec<_> = hex.as_bytes().chunks_exact(2).collect();
+        let bytes: Vec<u8> = pairs
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        redis.command(&[&b"SET"[..], stored(name).as_bytes(), &bytes]);
+        match Session::open(&store, &key(name)).await {
+            Ok(session) => {
+                assert!(says.is_empty(), "{name} was read");
+                assert_eq!(session.unwrap().get::<String>("k1").unwrap().as_deref(), Some("v1"), "{name}");
+            }
+            Err(error) => {
+                assert!(error.is_unreadable() && !says.is_empty(), "{name}: {error}");
+                assert!(error.to_string().contains(says), "{name}: {error}");
+            }
+        }
+    }
 }

@@ -56,7 +56,7 @@ async fn a_wrong_file_is_an_error_at_once() {
     assert!(empty.to_string().contains("manage.py migrate"), "{empty}");
     let memory = Sqlite::open(":memory:").await.unwrap_err();
     assert!(memory.is_configuration() && memory.to_string().contains("the backend Memory"), "{memory}");
-    let url = format!("sqlite://{}", dir.path().join("x").display());
+    let url = format!("sqlite:///{}", dir.path().join("x").display());
     let no_secret = Store::connect(&url, SecretKey::new("")).await.unwrap_err();
     assert!(no_secret.is_configuration());
 }
@@ -172,4 +172,48 @@ async fn one_row_that_cannot_be_read_does_not_end_a_listing() {
     }
     assert_eq!(rows, [true, false, true, true, true, true, true]);
     assert_eq!(pages, 2, "a page holds some megabytes");
+}
+
+/// As django-environ and dj-database-url read it: the third slash ends an empty host.
+#[actix_web::test]
+async fn three_slashes_are_relative_and_four_absolute() {
+    let dir = TempDir::new("sqlite");
+    let absolute = dir.path().join("my db.sqlite3");
+    let connect = async |url: String| Store::connect(&url, secret()).await;
+    let url = format!("sqlite:///{}", absolute.display()).replace(' ', "%20");
+    assert!(url.starts_with("sqlite:////"), "{url}");
+    let store = connect(url).await.unwrap();
+    assert!(!absolute.exists(), "nothing is created by opening");
+    let error = store.check().await.unwrap_err().to_string();
+    assert!(error.contains("create_table()") && error.contains("my db.sqlite3"), "{error}");
+    assert!(!absolute.exists(), "nor by a use");
+    store.create_table().await.unwrap();
+    store.check().await.unwrap();
+    assert!(absolute.exists());
+
+    // From the root it would be the same file if three slashes were absolute.
+    for slashes in ["//", "///"] {
+        let error = connect(format!("sqlite:{slashes}no/such/directory/db.sqlite3")).await.unwrap_err();
+        let here = std::env::current_dir().unwrap().join("no/such/directory/db.sqlite3");
+        assert!(error.is_store() && error.to_string().contains(here.to_str().unwrap()), "{error}");
+        assert!(error.to_string().contains("absolute after four"), "{error}");
+    }
+    let error = connect("sqlite:////no/such/directory/db.sqlite3".to_owned()).await.unwrap_err();
+    assert!(error.to_string().contains(" /no/such/directory/db.sqlite3"), "{error}");
+    for url in ["sqlite:", "sqlite:db.sqlite3", "sqlite://", "sqlite:///", "sqlite:////", "sqlite:///a/"] {
+        let error = connect(url.to_owned()).await.unwrap_err();
+        assert!(error.is_configuration() && error.to_string().contains("sqlite:////var/"), "{url}: {error}");
+    }
+}
+
+/// Opened before the site's `migrate` has run: nothing stays from the time before.
+#[actix_web::test]
+async fn a_file_that_comes_later_is_found() {
+    let dir = TempDir::new("sqlite");
+    let path = dir.path().join("db.sqlite3");
+    let (early, late) = (Sqlite::open(&path).await.unwrap(), Sqlite::open(&path).await.unwrap());
+    let key = actix_django_session::SessionKey::generate();
+    assert!(early.get(&key).await.unwrap_err().is_store() && !path.exists());
+    late.create_table().await.unwrap();
+    assert!(early.get(&key).await.unwrap().is_none());
 }
