@@ -170,7 +170,8 @@ impl Error {
     }
 
     /// The store did not reply, so nobody knows whether the changes are stored. Also a store error
-    /// ([`is_store`](Self::is_store)): other store errors of a save mean that they are not.
+    /// ([`is_store`](Self::is_store)). Other store errors of a save mean that no stored session was changed;
+    /// after those of a flush it may be deleted.
     pub fn is_in_doubt(&self) -> bool {
         self.inner.kind == Kind::InDoubt
     }

@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use std::{
     time::SystemTime,
 };
 
+use futures_util::future::{Either, select};
 use tokio::{
     runtime::{Handle, Id},
     sync::oneshot,
@@ -189,13 +191,17 @@ impl QueueWorker {
     /// Saves the changes of these writers by one statement, if each of them can be applied.
     async fn save(&mut self, mut writers: Vec<Writer>) {
         let WriteQueue { store, key, .. } = &self.queue;
+        let mut in_doubt = false;
         loop {
             writers.retain(|writer| !writer.reply.is_closed());
             if writers.is_empty() {
                 return;
             }
             let (saved, written) = match self.latest.take() {
-                None => (store.load(key).await.map(Loaded::not_saved), None),
+                None => match unless_all_leave(&mut writers, store.load(key)).await {
+                    Some(loaded) => (loaded.map(Loaded::not_saved), None),
+                    None => return,
+                },
                 Some((version, mut data)) => {
                     writers = Writer::apply_all(writers, &mut data);
                     let Some(last) = writers.last() else {
@@ -204,7 +210,10 @@ impl QueueWorker {
                     };
                     let expires = expiry::stored_date(&data, last.policy, SystemTime::now());
                     let update = Update { key, version: &version, new_key: None, data: &data, expires };
-                    (store.update(update).await, Some((data, expires)))
+                    match unless_all_leave(&mut writers, store.update(update)).await {
+                        Some(saved) => (saved, Some((data, expires))),
+                        None => return,
+                    }
                 }
             };
             let error = match (saved, written) {
@@ -226,7 +235,7 @@ impl QueueWorker {
                     // Changes that may be made twice are made on what is stored now.
                     let (updates, others) = writers.into_iter().partition(Writer::has_updates);
                     reply_to_all(updates, || Err(Error::in_doubt()));
-                    writers = others;
+                    (writers, in_doubt) = (others, true);
                     continue;
                 }
                 (Ok(_), _) => Error::interrupted(),
@@ -237,10 +246,25 @@ impl QueueWorker {
                     }
                     return;
                 }
+                // After an attempt without a reply, no later failure is certain either.
+                (Err(_), _) if in_doubt => Error::in_doubt(),
                 (Err(error), _) => error,
             };
             return reply_to_all(writers, || Err(error.clone()));
         }
+    }
+}
+
+/// Drops the work as soon as nobody waits for it any more.
+async fn unless_all_leave<T>(writers: &mut [Writer], work: impl Future<Output = T>) -> Option<T> {
+    let all_leave = async {
+        for writer in writers {
+            writer.reply.closed().await;
+        }
+    };
+    match select(pin!(work), pin!(all_leave)).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
     }
 }
 

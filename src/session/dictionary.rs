@@ -164,7 +164,6 @@ impl Session {
         F: Fn(Option<T>) -> V + Send + Sync + 'static,
     {
         let run = runner(key, f);
-        // Mostly the last run is the one whose value is stored.
         let runs: Arc<Mutex<Runs<V>>> = Arc::default();
         let updater = {
             let (run, runs) = (run.clone(), runs.clone());
@@ -175,12 +174,14 @@ impl Session {
             }
         };
         let first = self.apply_update(key, run, Arc::new(updater))?;
-        self.save().await?;
+        let of_earlier_run = self.save_and_tell().await?;
         let mut runs = runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !of_earlier_run {
+            return Ok(runs.pop().map_or(first, |(_, value)| value));
+        }
         let stored = self.state().data.get_json(key).map(str::to_owned);
         let run = runs.iter().rposition(|(text, _)| Some(&**text) == stored.as_deref());
-        let run = run.map(|run| runs.swap_remove(run)).or_else(|| runs.pop());
-        Ok(run.map_or(first, |(_, value)| value))
+        Ok(run.map_or(first, |run| runs.swap_remove(run).1))
     }
 
     /// Runs an update on the value as it is now, and journals it.

@@ -40,9 +40,20 @@ impl Change {
     }
 }
 
-/// Whether a change depends on the value that it replaces: made twice, it counts twice.
+/// Whether a change depends on what is stored: made twice, it counts twice. Not so an update that follows a
+/// change which sets or removes the same value.
 pub(super) fn has_updates(changes: &[Change]) -> bool {
-    changes.iter().any(|change| matches!(change, Change::Update(..)))
+    let is_known = |earlier: &[Change], updated: &str| {
+        earlier.iter().any(|change| match change {
+            Change::Set(key, _) | Change::Remove(key) => &**key == updated,
+            Change::Clear => true,
+            Change::Update(..) => false,
+        })
+    };
+    changes.iter().enumerate().any(|(at, change)| match change {
+        Change::Update(key, _) => !is_known(&changes[..at], key),
+        _ => false,
+    })
 }
 
 /// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update`

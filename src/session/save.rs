@@ -32,8 +32,19 @@ struct Plan {
     flushed: bool,
 }
 
-/// The stored state after a save, with the data.
-type Outcome = (Stored, SessionData);
+/// The result of a save.
+struct Outcome {
+    stored: Stored,
+    data: SessionData,
+    /// The data may be from an earlier run of the journal than the last one.
+    of_earlier_run: bool,
+}
+
+impl Outcome {
+    fn new(stored: Stored, data: SessionData) -> Self {
+        Self { stored, data, of_earlier_run: false }
+    }
+}
 
 impl Session {
     /// Saves now. A handler rarely needs it, since the middleware saves when the handler has returned;
@@ -60,18 +71,23 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub async fn save(&self) -> Result<(), Error> {
+        self.save_and_tell().await.map(drop)
+    }
+
+    /// Returns whether what is stored may be from an earlier run of an update than the last one.
+    pub(super) async fn save_and_tell(&self) -> Result<bool, Error> {
         let _one_at_a_time = self.shared.save_lock.lock().await;
         let (plan, change_count, key_change_count) = {
             let mut state = self.state();
             state.accessed = true; // as Django's save, which reads the data
             if state.stays_ended() {
-                return Ok(());
+                return Ok(false);
             }
             if state.key.is_none() && matches!(state.stored, Stored::Nothing) {
                 state.mark_modified(); // it is created, and the visitor must be told its key
             }
             if state.has_nothing_to_save() {
-                return Ok(());
+                return Ok(false);
             }
             // The changes stay in `in_flight` until the save succeeds: a failed or cancelled one loses
             // nothing.
@@ -96,7 +112,7 @@ impl Session {
         let outcome = self.execute(plan).await;
         let mut state = self.state();
         state.in_doubt &= matches!(&outcome, Err(error) if error.is_in_doubt());
-        let (stored, data) = outcome?;
+        let Outcome { stored, data, of_earlier_run } = outcome?;
         state.in_flight = Arc::default();
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
@@ -115,7 +131,7 @@ impl Session {
             // loads the row and replays them.
             state.stored = state.stored.outdated();
         }
-        Ok(())
+        Ok(of_earlier_run)
     }
 
     /// Saves changes that no save has written yet. With `always`, also saves an unchanged session, once.
@@ -163,7 +179,7 @@ impl Session {
                 // A write never replaces an unreadable row: it starts a new session. Only a flush deletes the
                 // row.
                 let saved = if flushed && key.is_none() && data.is_empty() {
-                    (Stored::Nothing, data)
+                    Outcome::new(Stored::Nothing, data)
                 } else {
                     self.insert_row(key.filter(|key| *key != old), data).await?
                 };
@@ -175,7 +191,7 @@ impl Session {
             Stored::Row { key: old, version, .. } => {
                 if key.is_none() && data.is_empty() {
                     self.shared.store.delete(&old).await?;
-                    return Ok((Stored::Nothing, data));
+                    return Ok(Outcome::new(Stored::Nothing, data));
                 }
                 match key {
                     Some(key) if key == old && !flushed => {
@@ -184,27 +200,17 @@ impl Session {
                     key => {
                         let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
                         let save = self.save_new_key(old, version, key, data, &journal, flushed);
-                        self.within_timeout(&journal, save).await
+                        self.within_timeout(save).await
                     }
                 }
             }
         }
     }
 
-    /// Limits a save that may take several operations.
-    async fn within_timeout<T>(
-        &self,
-        journal: &[Change],
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+    /// Limits a save that may take several operations, one of which may be under way at the end.
+    async fn within_timeout<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let timeout = self.shared.store.save_timeout();
-        match tokio::time::timeout(timeout, work).await {
-            Ok(result) => result,
-            Err(_) if journal::has_updates(journal) => Err(Error::in_doubt()),
-            Err(_) => Err(Error::store(format!(
-                "cannot save a session within {timeout:?}: other writers were faster, or the store is slow"
-            ))),
-        }
+        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(Error::in_doubt()))
     }
 
     async fn insert_row(&self, key: Option<SessionKey>, data: SessionData) -> Result<Outcome, Error> {
@@ -212,7 +218,9 @@ impl Session {
         for _ in 0..MAX_ATTEMPTS {
             let expires = self.expires(&data);
             match self.shared.store.insert(&key, &data, expires).await? {
-                Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
+                Saved::Done(key, version) => {
+                    return Ok(Outcome::new(Stored::Row { key, version, expires }, data));
+                }
                 _ => key = self.generate_key(None),
             }
         }
@@ -235,7 +243,9 @@ impl Session {
             let expires = self.expires(&data);
             let update = Update { key: &key, version: &version, new_key: None, data: &data, expires };
             match store.update(update).await? {
-                Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
+                Saved::Done(key, version) => {
+                    return Ok(Outcome::new(Stored::Row { key, version, expires }, data));
+                }
                 Saved::Gone => return Err(Error::interrupted()),
                 Saved::Unknown if journal::has_updates(&journal) => return Err(Error::in_doubt()),
                 Saved::Unreadable(error) => return self.insert_instead(&error, None, data).await,
@@ -245,9 +255,8 @@ impl Session {
                 Saved::KeyTaken => {} // cannot happen without a new key
             }
         }
-        let save = queue.save(journal.clone(), self.policy(), latest);
-        match self.within_timeout(&journal, save).await? {
-            Coalesced::Saved(stored, data) => Ok((stored, data)),
+        match self.within_timeout(queue.save(journal, self.policy(), latest)).await? {
+            Coalesced::Saved(stored, data) => Ok(Outcome::new(stored, data)),
             Coalesced::Unreadable(error) => self.insert_instead(&error, None, data).await,
         }
     }
@@ -270,8 +279,12 @@ impl Session {
             let expires = self.expires(&data);
             let new_key = (key != old).then_some(&key);
             let update = Update { key: &old, version: &version, new_key, data: &data, expires };
-            match store.update(update).await? {
-                Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
+            // After an attempt without a reply, no later failure is certain either.
+            let certain = |error| if in_doubt { Error::in_doubt() } else { error };
+            match store.update(update).await.map_err(certain)? {
+                Saved::Done(key, version) => {
+                    return Ok(Outcome::new(Stored::Row { key, version, expires }, data));
+                }
                 Saved::KeyTaken => key = self.generate_key(Some(&old)),
                 Saved::Conflict(record) => {
                     if exclusive.is_none() {
@@ -283,20 +296,23 @@ impl Session {
                 Saved::Unknown if new_key.is_none() && journal::has_updates(journal) => {
                     return Err(Error::in_doubt());
                 }
-                // A row under the new key, which nobody else knows, proves that it was renamed.
                 Saved::Unknown => (in_doubt, version) = (true, Version::Unknown),
-                Saved::Gone if in_doubt && new_key.is_some() => {
-                    return match store.load(&key).await? {
+                // A row under the new key, which nobody else knows, proves that it was renamed: by an attempt
+                // of this save, or of an earlier one that failed.
+                Saved::Gone => {
+                    let renamed = match new_key {
+                        Some(key) => store.load(key).await.map_err(certain)?,
+                        None => Loaded::Missing,
+                    };
+                    return match renamed {
                         Loaded::Found(Record { data, version, expires }) => {
-                            Ok((Stored::Row { key, version, expires }, data))
+                            let stored = Stored::Row { key, version, expires };
+                            Ok(Outcome { stored, data, of_earlier_run: true })
                         }
-                        _ if flushed => self.insert_row(Some(key), data).await,
+                        _ if flushed => self.insert_row(Some(key), data).await, // it is deleted already
                         _ => Err(Error::interrupted()),
                     };
                 }
-                // The flushed row is gone already.
-                Saved::Gone if flushed => return self.insert_row(Some(key), data).await,
-                Saved::Gone => return Err(Error::interrupted()),
                 Saved::Unreadable(error) => {
                     let saved = self.insert_instead(&error, (key != old).then_some(key), data).await?;
                     if flushed {
@@ -319,7 +335,7 @@ impl Session {
         data: SessionData,
     ) -> Result<Outcome, Error> {
         self.shared.store.log().warn(format!("Session data corrupted: {unreadable}")); // Django's words
-        self.insert_row(key, data).await
+        self.insert_row(key, data).await.map(|outcome| Outcome { of_earlier_run: true, ..outcome })
     }
 
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey {

@@ -12,13 +12,14 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
 use super::{
     error::StatementError,
-    queue::{Admitted, Keys, Load, Queued, Single},
+    pool::Permits,
+    queue::{Admitted, Keys, Load, Queued, Single, Ticket},
     solo,
 };
 use crate::{Error, SessionKey};
@@ -92,8 +93,8 @@ pub(super) struct Attempt {
 pub(super) struct Shared<O: BatchOp> {
     pub(super) op: O,
     pub(super) keys: Keys<O>,
-    /// Permits for connections that requests use by themselves.
-    pub(super) solo: Arc<Semaphore>,
+    pub(super) permits: Permits,
+    pub(super) timeout: Duration,
 }
 
 /// The queue of one operation, on the runtime that started it.
@@ -104,10 +105,9 @@ pub(super) struct Batcher<O: BatchOp> {
 }
 
 impl<O: BatchOp> Batcher<O> {
-    /// At most as many requests use a connection by themselves as `solo` has permits.
-    pub(super) fn start(op: O, timeout: Duration, solo: &Arc<Semaphore>) -> Self {
+    pub(super) fn start(op: O, timeout: Duration, permits: &Permits) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let shared = Shared { op, keys: Keys::default(), solo: solo.clone() };
+        let shared = Shared { op, keys: Keys::default(), permits: permits.clone(), timeout };
         tokio::spawn(drive(Arc::new(shared), receiver));
         Self { queue, load: Arc::default(), timeout }
     }
@@ -163,8 +163,14 @@ async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::Unbounded
         for queued in arrived.drain(..) {
             match shared.keys.admit(queued) {
                 Admitted::Ready(single) => ready.push_back(single),
-                Admitted::Quarantined(single) => solo::spawn_waiter(&shared, single, false),
+                Admitted::Quarantined(single) => {
+                    solo::spawn(&shared, single, Attempt::default(), false);
+                }
                 Admitted::Behind => {}
+                Admitted::Refused(queued) => {
+                    let text = format!("cannot {}: too many requests wait for this session", O::ACTION);
+                    let _ = queued.reply.send(Err(Error::store(text)));
+                }
             }
         }
         let batch = take_batch(&shared, &mut ready);
@@ -183,7 +189,8 @@ fn take_batch<O: BatchOp>(shared: &Shared<O>, ready: &mut VecDeque<Single<O>>) -
             ready.push_front(single);
             break;
         }
-        single.note(|ticket| ticket.sent());
+        shared.keys.share(&mut single);
+        single.note(Ticket::sent);
         if single.is_abandoned() {
             ready.extend(shared.keys.next(single.key()));
             continue;
@@ -197,19 +204,23 @@ fn take_batch<O: BatchOp>(shared: &Shared<O>, ready: &mut VecDeque<Single<O>>) -
 /// Runs a batch, and replies to every request in it that need not run by itself.
 async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: &mut VecDeque<Single<O>>) {
     let requests: Vec<&O::Request> = batch.iter().map(Single::request).collect();
+    let mut maybe_applied = false;
     let result = match requests[..] {
         [request] => {
             shared.op.run_one(request, Attempt::default()).await.map(|reply| vec![Outcome::Done(reply)])
         }
         _ => match shared.op.run_batch(&requests, false).await {
-            Err(failed) if failed.locked => shared.op.run_batch(&requests, true).await,
+            Err(failed) if failed.locked => {
+                maybe_applied = failed.maybe_applied;
+                shared.op.run_batch(&requests, true).await
+            }
             result => result,
         },
     };
-    let (outcomes, maybe_applied) = match result {
-        Ok(outcomes) => (outcomes, false),
-        Err(failed) => (failed_outcomes::<O>(&requests, &failed), failed.maybe_applied),
-    };
+    let outcomes = result.unwrap_or_else(|failed| {
+        maybe_applied |= failed.maybe_applied;
+        failed_outcomes::<O>(&requests, &failed)
+    });
     for (single, outcome) in batch.into_iter().zip(outcomes) {
         match outcome {
             Outcome::Done(reply) => {
@@ -221,10 +232,15 @@ async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: 
                 single.reply(Err(error));
             }
             Outcome::Locked => {
-                single.note(|ticket| ticket.locked());
-                solo::spawn_waiter(shared, single, true);
+                single.note(Ticket::locked);
+                solo::spawn(shared, single, Attempt { maybe_applied, ..Attempt::default() }, true);
             }
-            Outcome::Alone => solo::spawn(shared, single, maybe_applied),
+            Outcome::Alone => {
+                if !maybe_applied {
+                    single.note(Ticket::undone);
+                }
+                solo::spawn(shared, single, Attempt { maybe_applied, ..Attempt::default() }, false);
+            }
         }
     }
 }

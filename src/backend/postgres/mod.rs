@@ -155,7 +155,14 @@ impl Postgres {
 
     fn with_source(source: Source, table: &TableName) -> Self {
         let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&SiteSettings::default()));
-        Self::new(PostgresSettings { source, timeout: TIMEOUT, pgbouncer: false, sql, max_value_bytes })
+        Self::new(PostgresSettings {
+            source,
+            timeout: TIMEOUT,
+            pgbouncer: false,
+            pooler_permits: Permits::of_pooler(),
+            sql,
+            max_value_bytes,
+        })
     }
 
     fn new(settings: PostgresSettings) -> Self {

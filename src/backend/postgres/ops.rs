@@ -178,14 +178,16 @@ impl BatchOp for Replaces {
         let done = returned(&executed, all.iter().map(|one| &one.new_key))?;
         let left: Vec<&SessionKey> =
             all.iter().zip(&done).filter(|(_, done)| !**done).map(|(one, _)| &one.key).collect();
-        let mut stored = match left[..] {
-            [] => Vec::new(),
-            _ => self.0.many(&left, SystemTime::now()).await?,
-        }
-        .into_iter();
-        let outcomes = all.iter().zip(done).map(|(one, done)| match done {
-            true => Outcome::Done(Replaced::Done),
-            false => match stored.next().flatten() {
+        let stored = match left[..] {
+            [] => Ok(Vec::new()),
+            _ => self.0.many(&left, SystemTime::now()).await,
+        };
+        // Some rows are changed: from here on, a failure is one of the others alone.
+        let mut stored = stored.map(Vec::into_iter);
+        let outcomes = all.iter().zip(done).map(|(one, done)| match &mut stored {
+            _ if done => Outcome::Done(Replaced::Done),
+            Err(failed) => Outcome::Failed(failed.error.clone()),
+            Ok(rows) => match rows.next().flatten() {
                 Some(Row { value: None, .. }) => Outcome::Alone, // a large one
                 Some(row) if row.value.as_deref() == Some(one.expected.as_bytes()) => Outcome::Locked,
                 row => Outcome::Done(not_done(row)),
@@ -267,18 +269,18 @@ impl BatchOp for Deletes {
             texts.iter().zip(&done).filter(|(_, done)| !**done).map(|(text, _)| *text).collect();
         // A row that is still there was locked.
         let locked = match self.0.skips_locked(skip_locked) && !left.is_empty() {
-            true => {
-                let found =
-                    self.0.connections.run(Self::ACTION, &self.0.sql.exist, &[&left], Retry::READ).await?;
-                returned(&found, keys.iter().copied())?
-            }
-            false => vec![false; keys.len()],
+            true => self.0.connections.run(Self::ACTION, &self.0.sql.exist, &[&left], Retry::READ).await,
+            false => Ok(Executed::default()),
         };
-        let outcome = |(done, locked): (bool, bool)| match locked {
-            true => Outcome::Locked,
-            false => Outcome::Done(done || deleted.repeated),
+        // Some rows are deleted: from here on, a failure is one of the others alone.
+        let locked = locked.and_then(|found| returned(&found, keys.iter().copied()));
+        let outcome = |(at, done): (usize, bool)| match &locked {
+            _ if done => Outcome::Done(true),
+            Err(failed) => Outcome::Failed(failed.error.clone()),
+            Ok(locked) if locked[at] => Outcome::Locked,
+            Ok(_) => Outcome::Done(deleted.repeated),
         };
-        Ok(done.into_iter().zip(locked).map(outcome).collect())
+        Ok(done.into_iter().enumerate().map(outcome).collect())
     }
 }
 

@@ -45,22 +45,34 @@ pub(super) struct Connections {
 /// Permits for requests that use a connection by themselves, so that some are always left for batches.
 #[derive(Clone)]
 pub(super) struct Permits {
-    /// Loads of large sessions.
-    pub(super) reads: Arc<Semaphore>,
-    /// Writes, most of which wait for a locked row.
-    pub(super) writes: Arc<Semaphore>,
+    /// For loads of large sessions, and for writes that a batch cannot do.
+    pub(super) free: Arc<Semaphore>,
+    /// For writes of locked rows.
+    pub(super) locked: Arc<Semaphore>,
+    /// Whether an attempt at a locked row may keep its connection for longer.
+    pub(super) may_wait_longer: bool,
 }
 
 impl Permits {
     pub(super) fn of(connections: usize) -> Self {
         let quarter = || Arc::new(Semaphore::new((connections / 4).max(1)));
-        Self { reads: quarter(), writes: quarter() }
+        Self { free: quarter(), locked: quarter(), may_wait_longer: true }
+    }
+
+    /// For all runtimes together. How many connections the pooler has is unknown.
+    pub(super) fn of_pooler() -> Self {
+        Self { may_wait_longer: false, ..Self::of(CONNECTIONS) }
     }
 }
 
 impl Connections {
     /// For the runtime on which this is called.
-    pub(super) fn new(source: &Source, timeout: Duration, pgbouncer: bool) -> Result<Self, Error> {
+    pub(super) fn new(
+        source: &Source,
+        timeout: Duration,
+        pgbouncer: bool,
+        pooler: &Permits,
+    ) -> Result<Self, Error> {
         let (pool, hosts, permits) = match source {
             Source::Shared(pool, permits) => (pool.clone(), None, permits.clone()),
             Source::Own(hosts) => {
@@ -72,7 +84,8 @@ impl Connections {
                     .runtime(Runtime::Tokio1)
                     .build()
                     .map_err(|cause| Error::store_caused_by("cannot make a connection pool", cause))?;
-                (pool, Some(hosts.clone()), Permits::of(CONNECTIONS))
+                let permits = if pgbouncer { pooler.clone() } else { Permits::of(CONNECTIONS) };
+                (pool, Some(hosts.clone()), permits)
             }
         };
         Ok(Self { pool, hosts, timeout, pgbouncer, permits })

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -16,7 +16,10 @@ use crate::{Error, SessionKey};
 
 /// Bounds of what waits for one operation; further requests fail fast.
 const MAX_REQUESTS: usize = 16 * 1024;
-const MAX_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 256 << 20;
+
+/// Bound of what waits for one key: a locked row must not use up the bound of all.
+const MAX_KEY_BYTES: usize = MAX_BYTES / 4;
 
 /// How long a key stays out of batches after its row was locked: whoever locks rows often does it again.
 const QUARANTINE: Duration = Duration::from_secs(2);
@@ -55,8 +58,16 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Its statement is on its way: from now on it may be applied.
+    ///
+    /// The fence is one of a pair: either the caller sees this, or this task sees that the caller has left.
     pub(super) fn sent(&self) {
         self.state.store(SENT, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// It was sent, and the server has undone it.
+    pub(super) fn undone(&self) {
+        self.state.store(WAITING, Ordering::SeqCst);
     }
 
     /// The statement ended without effect, because the row is locked.
@@ -64,7 +75,9 @@ impl Ticket {
         self.state.store(LOCKED, Ordering::SeqCst);
     }
 
+    /// For a caller who has left.
     pub(super) fn is_sent(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.state.load(Ordering::SeqCst) == SENT
     }
 
@@ -143,13 +156,43 @@ pub(super) enum Admitted<O: BatchOp> {
     Quarantined(Single<O>),
     /// Nowhere: another request of its key is in flight.
     Behind,
+    /// Nowhere: too much waits for its key already.
+    Refused(Queued<O>),
+}
+
+/// Requests that wait for the one of their key that is in flight.
+struct Behind<O: BatchOp> {
+    queue: VecDeque<Queued<O>>,
+    bytes: usize,
+}
+
+impl<O: BatchOp> Behind<O> {
+    fn push(&mut self, queued: Queued<O>) -> Result<(), Queued<O>> {
+        let bytes = O::bytes(&queued.request);
+        if self.bytes + bytes > MAX_KEY_BYTES {
+            self.queue.retain(|queued| !queued.reply.is_closed());
+            self.bytes = self.queue.iter().map(|queued| O::bytes(&queued.request)).sum();
+        }
+        if self.bytes + bytes > MAX_KEY_BYTES && !self.queue.is_empty() {
+            return Err(queued);
+        }
+        self.bytes += bytes;
+        self.queue.push_back(queued);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Queued<O>> {
+        let queued = self.queue.pop_front()?;
+        self.bytes -= O::bytes(&queued.request).min(self.bytes);
+        Some(queued)
+    }
 }
 
 /// Keys with a request in flight, and keys whose rows were locked.
 pub(super) struct Keys<O: BatchOp>(Mutex<State<O>>);
 
 struct State<O: BatchOp> {
-    in_flight: HashMap<SessionKey, VecDeque<Queued<O>>>,
+    in_flight: HashMap<SessionKey, Behind<O>>,
     quarantined: HashMap<SessionKey, Instant>,
 }
 
@@ -170,10 +213,9 @@ impl<O: BatchOp> Keys<O> {
         let key = O::key(&queued.request);
         match state.in_flight.entry(key.clone()) {
             Entry::Occupied(mut behind) => {
-                behind.get_mut().push_back(queued);
-                return Admitted::Behind;
+                return behind.get_mut().push(queued).map_or_else(Admitted::Refused, |()| Admitted::Behind);
             }
-            Entry::Vacant(free) => drop(free.insert(VecDeque::new())),
+            Entry::Vacant(free) => drop(free.insert(Behind { queue: VecDeque::new(), bytes: 0 })),
         }
         let quarantined = !state.quarantined.is_empty() && state.is_quarantined(key);
         let single = Single { first: queued, equal: Vec::new() };
@@ -184,14 +226,26 @@ impl<O: BatchOp> Keys<O> {
     pub(super) fn next(&self, key: &SessionKey) -> Option<Single<O>> {
         let mut state = self.state();
         let behind = state.in_flight.get_mut(key)?;
-        while let Some(queued) = behind.pop_front() {
+        while let Some(queued) = behind.pop() {
             if !queued.reply.is_closed() {
-                let equal = if O::SHARED { behind.drain(..).collect() } else { Vec::new() };
-                return Some(Single { first: queued, equal });
+                return Some(Single { first: queued, equal: Vec::new() });
             }
         }
         state.in_flight.remove(key);
         None
+    }
+
+    /// Adds the requests that may share its statement, which is not sent yet.
+    pub(super) fn share(&self, single: &mut Single<O>) {
+        if !O::SHARED {
+            return;
+        }
+        let mut state = self.state();
+        if let Some(behind) = state.in_flight.get_mut(single.key()) {
+            while let Some(queued) = behind.pop() {
+                single.equal.push(queued);
+            }
+        }
     }
 
     /// The key's request will not be served, and neither will those behind it.

@@ -23,6 +23,8 @@ pub(super) struct PostgresSettings {
     pub(super) source: Source,
     pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
+    /// What all runtimes share if a pooler has the connections.
+    pub(super) pooler_permits: Permits,
     pub(super) sql: Arc<Sql>,
     /// PostgreSQL has no longer values.
     pub(super) max_value_bytes: i32,
@@ -46,16 +48,21 @@ pub(super) struct PerRuntime {
 impl PerRuntime {
     fn start(settings: &PostgresSettings) -> Result<Self, Error> {
         let rows = SessionRows {
-            connections: Connections::new(&settings.source, settings.timeout, settings.pgbouncer)?,
+            connections: Connections::new(
+                &settings.source,
+                settings.timeout,
+                settings.pgbouncer,
+                &settings.pooler_permits,
+            )?,
             sql: settings.sql.clone(),
             max_value_bytes: settings.max_value_bytes,
         };
-        let (timeout, Permits { reads, writes }) = (settings.timeout, &rows.connections.permits);
+        let (timeout, permits) = (settings.timeout, &rows.connections.permits);
         Ok(Self {
-            gets: Batcher::start(Gets(rows.clone()), timeout, reads),
-            inserts: Batcher::start(Inserts(rows.clone()), timeout, writes),
-            replaces: Batcher::start(Replaces(rows.clone()), timeout, writes),
-            deletes: Batcher::start(Deletes(rows.clone()), timeout, writes),
+            gets: Batcher::start(Gets(rows.clone()), timeout, permits),
+            inserts: Batcher::start(Inserts(rows.clone()), timeout, permits),
+            replaces: Batcher::start(Replaces(rows.clone()), timeout, permits),
+            deletes: Batcher::start(Deletes(rows.clone()), timeout, permits),
             rows,
         })
     }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     batch::{Attempt, BatchOp, Shared},
     error::StatementError,
-    queue::Single,
+    queue::{Single, Ticket},
     sql::LONGER_LOCK_TIMEOUT,
 };
 use crate::{Error, SessionKey};
@@ -26,14 +26,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// Runs a request that a batch cannot do, and those of its key that come meanwhile.
-pub(super) fn spawn<O: BatchOp>(shared: &Arc<Shared<O>>, single: Single<O>, maybe_applied: bool) {
-    let attempt = Attempt { maybe_applied, wait_longer: false };
-    tokio::spawn(serve(shared.clone(), single, attempt, false));
-}
-
-/// Waits for a row that is locked, or was locked a moment ago.
-pub(super) fn spawn_waiter<O: BatchOp>(shared: &Arc<Shared<O>>, single: Single<O>, locked: bool) {
-    tokio::spawn(serve(shared.clone(), single, Attempt::default(), locked));
+pub(super) fn spawn<O: BatchOp>(shared: &Arc<Shared<O>>, single: Single<O>, attempt: Attempt, locked: bool) {
+    tokio::spawn(serve(shared.clone(), single, attempt, locked));
 }
 
 async fn serve<O: BatchOp>(
@@ -82,23 +76,29 @@ async fn run<O: BatchOp>(
     mut attempt: Attempt,
     mut locked: bool,
 ) -> bool {
+    let margin = MARGIN.min(shared.timeout / 4);
     loop {
-        let Ok(permit) = shared.solo.acquire().await else { return locked };
+        let permits = if locked { &shared.permits.locked } else { &shared.permits.free };
+        let Ok(permit) = permits.acquire().await else { return locked };
+        shared.keys.share(&mut single);
+        single.note(Ticket::sent);
         if single.is_abandoned() {
             return locked;
         }
         let left = single.deadline().saturating_duration_since(Instant::now());
-        if locked && left < MARGIN {
+        if locked && left < margin {
+            single.note(Ticket::locked);
             single.reply(Err(Error::store(format!("cannot {}: {LOCKED}", O::ACTION))));
             return locked;
         }
         // The longer wait has a place in the server's queue, but keeps the connection from other rows.
-        attempt.wait_longer =
-            locked && left > LONGER_LOCK_TIMEOUT + MARGIN && shared.solo.available_permits() > 0;
-        single.note(|ticket| ticket.sent());
+        attempt.wait_longer = locked
+            && shared.permits.may_wait_longer
+            && left > LONGER_LOCK_TIMEOUT + margin
+            && permits.available_permits() > 0;
         match shared.op.run_one(single.request(), attempt).await {
             Err(failed) if failed.locked => {
-                single.note(|ticket| ticket.locked());
+                single.note(Ticket::locked);
                 attempt.maybe_applied |= failed.maybe_applied;
                 locked = true;
             }

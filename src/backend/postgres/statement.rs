@@ -124,7 +124,8 @@ impl Connections {
             let Ok(checkout) = timeout_at(deadline, self.checkout(action, since)).await else {
                 return Err(self.no_reply(action, repeated));
             };
-            let (checkout, sent) = (checkout?, AtomicBool::new(false));
+            let not_connected = |error: Error| StatementError { maybe_applied: repeated, ..error.into() };
+            let (checkout, sent) = (checkout.map_err(not_connected)?, AtomicBool::new(false));
             let sending = statement.send(checkout.connection(), params, !self.pgbouncer, &sent);
             let error = match timeout_at(deadline, sending).await {
                 Ok(Ok(executed)) => {
