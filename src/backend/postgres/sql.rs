@@ -11,6 +11,8 @@ pub(super) const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) struct Sql {
+    /// The table's name, quoted.
+    pub(super) table: String,
     pub(super) get: Statement,
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
@@ -22,7 +24,6 @@ pub(super) struct Sql {
     pub(super) delete: Statement,
     pub(super) delete_many: BatchStatement,
     pub(super) exists: Statement,
-    pub(super) clear_expired: Statement,
     pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
@@ -62,10 +63,10 @@ impl Sql {
                 &[Type::TEXT_ARRAY],
             ),
             exists: Statement::new(format!("SELECT 1 FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
-            clear_expired: clear_expired(&t),
             list: list(&t),
             check: check(&t),
             create_table: Statement::script(table.ddl()),
+            table: t,
         }
     }
 }
@@ -166,23 +167,6 @@ fn batch(
         index_order: Statement::new(index_order, types),
         lock_first: Statement::new(lock_first, types),
     }
-}
-
-/// The lower bound $3 spares the dead index entries of earlier calls. Rows are found again by their date, in
-/// pages that were just read, and not by their keys, which are anywhere in the index: `IS TRUE` has the keys
-/// looked up in a hash. The outer conditions hold for a row that was renewed in between.
-fn clear_expired(t: &str) -> Statement {
-    let text = format!(
-        "WITH expired AS (SELECT session_key, expire_date FROM {t} \
-         WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
-         ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
-         cleared AS (DELETE FROM {t} WHERE expire_date < $1 \
-         AND expire_date >= (SELECT min(expire_date) FROM expired) \
-         AND expire_date <= (SELECT max(expire_date) FROM expired) \
-         AND (session_key IN (SELECT session_key FROM expired)) IS TRUE RETURNING expire_date) \
-         SELECT count(*), max(expire_date) FROM cleared"
-    );
-    Statement::new(text, &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ])
 }
 
 /// A page in the order of the keys that follow $1. Values longer than $2 bytes are not read. The last column

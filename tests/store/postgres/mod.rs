@@ -1,6 +1,9 @@
 //! Sessions in PostgreSQL, with a real server.
 
+mod errors;
 mod outages;
+mod references;
+mod semantics;
 mod table;
 
 use actix_django_session::{SecretKey, SessionSettings, Store};
