@@ -47,6 +47,7 @@ struct Inner {
 enum Kind {
     Interrupted,
     Store,
+    InDoubt,
     Closed,
     TooLarge,
     Value,
@@ -84,10 +85,9 @@ impl Error {
     }
 
     pub(crate) fn in_doubt() -> Self {
-        Self::store(
-            "cannot save a session: no reply came, so the change may or may not have been made; load the \
-             session again before the next change",
-        )
+        let text = "cannot save a session: no reply came, so the changes may or may not be stored; load the \
+             session again before the next change";
+        Self::new(Kind::InDoubt, text, None)
     }
 
     pub(crate) fn closed() -> Self {
@@ -153,7 +153,13 @@ impl Error {
 
     /// The store could not be used: unreachable, too slow, without a right, without its table.
     pub fn is_store(&self) -> bool {
-        self.0.kind == Kind::Store
+        matches!(self.0.kind, Kind::Store | Kind::InDoubt)
+    }
+
+    /// The store did not reply, so nobody knows whether the changes are stored. Also a store error
+    /// ([`is_store`](Self::is_store)): other store errors of a save mean that they are not.
+    pub fn is_in_doubt(&self) -> bool {
+        self.0.kind == Kind::InDoubt
     }
 
     /// A change came after the response had begun.
@@ -241,7 +247,7 @@ impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self.0.kind {
             Kind::Interrupted => StatusCode::BAD_REQUEST,
-            Kind::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Store | Kind::InDoubt => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -250,7 +256,7 @@ impl ResponseError for Error {
     fn error_response(&self) -> HttpResponse {
         let body = match self.0.kind {
             Kind::Interrupted => INTERRUPTED,
-            Kind::Store => "Service unavailable",
+            Kind::Store | Kind::InDoubt => "Service unavailable",
             _ => "Internal server error",
         };
         HttpResponse::build(self.status_code()).content_type("text/plain; charset=utf-8").body(body)

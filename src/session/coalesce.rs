@@ -15,9 +15,16 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::{Handle, Id},
+    sync::oneshot,
+};
 
-use super::{expiry, journal::Change, state::Stored};
+use super::{
+    expiry,
+    journal::{self, Change},
+    state::Stored,
+};
 use crate::{
     Error, SessionKey, Store,
     codec::SessionData,
@@ -60,8 +67,9 @@ type Queues = HashMap<QueueId, Vec<Waiting>>;
 /// The number of queues: mostly none, and then nobody has to lock them.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The store by its identity, since two stores may have sessions under one key.
-type QueueId = (usize, SessionKey);
+/// The runtime, since no request may depend on another worker's, and the store by its identity, since two
+/// stores may have sessions under one key.
+type QueueId = (Option<Id>, usize, SessionKey);
 
 fn queues() -> MutexGuard<'static, Queues> {
     QUEUES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,17 +78,22 @@ fn queues() -> MutexGuard<'static, Queues> {
 /// The writers of one session in a store.
 #[derive(Clone)]
 pub(super) struct WriteQueue {
+    runtime: Option<Id>,
     store: Store,
     key: SessionKey,
 }
 
 impl WriteQueue {
     pub(super) fn of(store: &Store, key: &SessionKey) -> Self {
-        Self { store: store.clone(), key: key.clone() }
+        Self {
+            runtime: Handle::try_current().ok().map(|runtime| runtime.id()),
+            store: store.clone(),
+            key: key.clone(),
+        }
     }
 
     fn id(&self) -> QueueId {
-        (self.store.identity(), self.key.clone())
+        (self.runtime, self.store.identity(), self.key.clone())
     }
 
     /// Whether it has concurrent writers.
@@ -97,11 +110,7 @@ impl WriteQueue {
     ) -> Result<Coalesced, Error> {
         let (reply, replied) = oneshot::channel();
         self.push(Waiting::Writer(Writer { changes, policy, reply }), latest);
-        replied.await.unwrap_or_else(|_| {
-            Err(Error::store(
-                "cannot save a session: the worker that was saving it has stopped; retry the request",
-            ))
-        })
+        replied.await.unwrap_or_else(|_| Err(Error::in_doubt())) // the runtime is stopping
     }
 
     /// Waits until no other writer of the queue writes.
@@ -179,7 +188,7 @@ impl QueueWorker {
 
     /// Saves the changes of these writers by one statement, if each of them can be applied.
     async fn save(&mut self, mut writers: Vec<Writer>) {
-        let WriteQueue { store, key } = &self.queue;
+        let WriteQueue { store, key, .. } = &self.queue;
         loop {
             writers.retain(|writer| !writer.reply.is_closed());
             if writers.is_empty() {
@@ -213,7 +222,13 @@ impl QueueWorker {
                 (Ok(Saved::Unreadable(error)), _) => {
                     return reply_to_all(writers, || Ok(Coalesced::Unreadable(error.clone())));
                 }
-                (Ok(Saved::Unknown), _) => Error::in_doubt(),
+                (Ok(Saved::Unknown), _) => {
+                    // Changes that may be made twice are made on what is stored now.
+                    let (updates, others) = writers.into_iter().partition(Writer::has_updates);
+                    reply_to_all(updates, || Err(Error::in_doubt()));
+                    writers = others;
+                    continue;
+                }
                 (Ok(_), _) => Error::interrupted(),
                 // Too large, say. Which of them made it so shows when each is tried alone.
                 (Err(error), _) if !error.is_store() && writers.len() > 1 => {
@@ -247,6 +262,10 @@ impl Writer {
             }
         }
         applied
+    }
+
+    fn has_updates(&self) -> bool {
+        journal::has_updates(&self.changes)
     }
 
     /// Applies all of its changes or none. The closures among them are the application's: a failure in one

@@ -121,19 +121,23 @@ impl Session {
         F: Fn(Option<T>) -> V + Send + Sync + 'static,
     {
         let run = runner(key, f);
-        // The last run is the one whose value is stored.
-        let last: Arc<Mutex<Option<V>>> = Arc::default();
+        // Mostly the last run is the one whose value is stored.
+        let runs: Arc<Mutex<Vec<(Arc<str>, V)>>> = Arc::default();
         let updater = {
-            let (run, last) = (run.clone(), last.clone());
+            let (run, runs) = (run.clone(), runs.clone());
             move |old: Option<&str>| {
                 let (value, text) = run(old)?;
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                runs.lock().unwrap_or_else(PoisonError::into_inner).push((text.clone(), value));
                 Ok(text)
             }
         };
         let first = self.apply_update(key, run, Arc::new(updater))?;
         self.save().await?;
-        Ok(last.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(first))
+        let mut runs = runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.state().data.get_json(key).map(str::to_owned);
+        let run = runs.iter().rposition(|(text, _)| Some(&**text) == stored.as_deref());
+        let run = run.map(|run| runs.swap_remove(run)).or_else(|| runs.pop());
+        Ok(run.map_or(first, |(_, value)| value))
     }
 
     /// Runs an update on the value as it is now, and journals it.

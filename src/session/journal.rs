@@ -40,6 +40,11 @@ impl Change {
     }
 }
 
+/// Whether a change depends on the value that it replaces: made twice, it counts twice.
+pub(super) fn has_updates(changes: &[Change]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::Update(..)))
+}
+
 /// Appends a change. It makes earlier changes of the same key pointless, and `Clear` all of them; an `Update`
 /// needs what came before it.
 pub(super) fn append(journal: &mut Vec<Change>, change: Change) {

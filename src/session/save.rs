@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, SessionKey,
     codec::SessionData,
-    store::record::{Saved, Update, Version},
+    store::record::{Loaded, Record, Saved, Update, Version},
 };
 
 /// Safety limit of one save; the timeout usually comes first. There is no backoff, since each conflict means
@@ -44,9 +44,10 @@ impl Session {
     /// without new data it deletes the row.
     ///
     /// Errors if the session was deleted elsewhere ([`Error::is_interrupted`]), or the store could not be
-    /// used ([`Error::is_store`]). The changes are kept then, and saving may be tried again. But a statement
-    /// whose reply was lost may have been carried out, and then the closure of an [`update`](Self::update)
-    /// runs twice. The same is true of a save that is dropped before it completes.
+    /// used ([`Error::is_store`]). The changes are kept then, and saving may be tried again. But if the reply
+    /// to an [`update`](Self::update) was lost, nobody knows whether it is stored ([`Error::is_in_doubt`]),
+    /// and another save would make it twice: then it errs as well, until the session is loaded again or
+    /// [`flush`](Self::flush)ed. The same is true of such a save that was dropped before it completed.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -74,6 +75,12 @@ impl Session {
             let newer = mem::take(&mut state.journal);
             let in_flight = Arc::make_mut(&mut state.in_flight);
             newer.into_iter().for_each(|change| journal::append(in_flight, change));
+            let has_updates = journal::has_updates(in_flight);
+            if state.in_doubt && has_updates {
+                return Err(Error::in_doubt());
+            }
+            // Until the result is known: this future may be dropped.
+            state.in_doubt = has_updates && matches!(state.stored, Stored::Row { .. });
             let plan = Plan {
                 stored: state.stored.clone(),
                 key: state.key.clone(),
@@ -83,8 +90,10 @@ impl Session {
             };
             (plan, state.change_count, state.key_change_count)
         };
-        let (stored, data) = self.execute(plan).await?;
+        let outcome = self.execute(plan).await;
         let mut state = self.state();
+        state.in_doubt &= matches!(&outcome, Err(error) if error.is_in_doubt());
+        let (stored, data) = outcome?;
         state.in_flight = Arc::default();
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
@@ -168,8 +177,8 @@ impl Session {
                     }
                     key => {
                         let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
-                        self.within_timeout(self.save_new_key(old, version, key, data, &journal, flushed))
-                            .await
+                        let save = self.save_new_key(old, version, key, data, &journal, flushed);
+                        self.within_timeout(&journal, save).await
                     }
                 }
             }
@@ -177,13 +186,19 @@ impl Session {
     }
 
     /// Limits a save that may take several operations.
-    async fn within_timeout<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn within_timeout<T>(
+        &self,
+        journal: &[Change],
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let timeout = self.shared.store.save_timeout();
-        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-            Err(Error::store(format!(
+        match tokio::time::timeout(timeout, work).await {
+            Ok(result) => result,
+            Err(_) if journal::has_updates(journal) => Err(Error::in_doubt()),
+            Err(_) => Err(Error::store(format!(
                 "cannot save a session within {timeout:?}: other writers were faster, or the store is slow"
-            )))
-        })
+            ))),
+        }
     }
 
     async fn insert_row(&self, key: Option<SessionKey>, data: SessionData) -> Result<Outcome, Error> {
@@ -216,13 +231,16 @@ impl Session {
             match store.update(update).await? {
                 Saved::Done(key, version) => return Ok((Stored::Row { key, version, expires }, data)),
                 Saved::Gone => return Err(Error::interrupted()),
-                Saved::Unknown => return Err(Error::in_doubt()),
+                Saved::Unknown if journal::has_updates(&journal) => return Err(Error::in_doubt()),
                 Saved::Unreadable(error) => return self.insert_instead(&error, None, data).await,
                 Saved::Conflict(record) => latest = Some((record.version, record.data)),
+                // Changes that may be made twice are made on what is stored now.
+                Saved::Unknown => {}
                 Saved::KeyTaken => {} // cannot happen without a new key
             }
         }
-        match self.within_timeout(queue.save(journal, self.policy(), latest)).await? {
+        let save = queue.save(journal.clone(), self.policy(), latest);
+        match self.within_timeout(&journal, save).await? {
             Coalesced::Saved(stored, data) => Ok((stored, data)),
             Coalesced::Unreadable(error) => self.insert_instead(&error, None, data).await,
         }
@@ -239,7 +257,8 @@ impl Session {
         flushed: bool,
     ) -> Result<Outcome, Error> {
         let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &old));
-        // Keeps other writers of this process from competing.
+        let mut in_doubt = false;
+        // Keeps other writers of this worker from competing.
         let mut exclusive = if queue.is_contended() { queue.exclusive().await } else { None };
         for _ in 0..MAX_ATTEMPTS {
             let expires = self.expires(&data);
@@ -255,10 +274,23 @@ impl Session {
                     (version, data) = (record.version, record.data);
                     journal.iter().try_for_each(|change| change.apply(&mut data))?;
                 }
+                Saved::Unknown if new_key.is_none() && journal::has_updates(journal) => {
+                    return Err(Error::in_doubt());
+                }
+                // A row under the new key, which nobody else knows, proves that it was renamed.
+                Saved::Unknown => (in_doubt, version) = (true, Version::Unknown),
+                Saved::Gone if in_doubt && new_key.is_some() => {
+                    return match store.load(&key).await? {
+                        Loaded::Found(Record { data, version, expires }) => {
+                            Ok((Stored::Row { key, version, expires }, data))
+                        }
+                        _ if flushed => self.insert_row(Some(key), data).await,
+                        _ => Err(Error::interrupted()),
+                    };
+                }
                 // The flushed row is gone already.
                 Saved::Gone if flushed => return self.insert_row(Some(key), data).await,
                 Saved::Gone => return Err(Error::interrupted()),
-                Saved::Unknown => return Err(Error::in_doubt()),
                 Saved::Unreadable(error) => {
                     let saved = self.insert_instead(&error, (key != old).then_some(key), data).await?;
                     if flushed {

@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) saved_count: Option<u64>,
     /// Counts calls of `flush` and `cycle_key`, so that a save notices one that came meanwhile.
     pub(super) key_change_count: u64,
+    /// A save of an `update` was dropped or had no reply: nobody knows whether it is stored.
+    pub(super) in_doubt: bool,
     /// The response has begun.
     pub(super) closed: bool,
 }
@@ -78,6 +80,7 @@ impl State {
             change_count: 0,
             saved_count: None,
             key_change_count: 0,
+            in_doubt: false,
             closed: false,
         }
     }

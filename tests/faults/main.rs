@@ -7,6 +7,7 @@ mod support;
 
 mod clocks;
 mod failover;
+mod in_doubt;
 mod outage;
 mod overload;
 mod pooler;

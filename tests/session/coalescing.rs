@@ -235,7 +235,7 @@ async fn a_cancelled_writer_cancels_no_other() {
     assert_eq!(list(&open(&scene.store, &scene.key).await), ["created", "one", "two", "three"]);
 }
 
-/// The runtime of the writer that saves for all stops halfway: the other writers get an error and can retry.
+/// The runtime of the writer that saves for others stops halfway: writers on other runtimes notice nothing.
 #[test]
 fn a_stopped_runtime_blocks_no_writer() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -248,8 +248,7 @@ fn a_stopped_runtime_blocks_no_writer() {
     };
     thread::sleep(Duration::from_millis(100));
     drop(stopping);
-    assert!(other.join().unwrap().unwrap_err().is_store());
-    runtime().block_on(with_deadline(session.save())).unwrap();
+    other.join().unwrap().unwrap();
     assert_eq!(list(&session), ["created", "one", "two", "three"]);
 }
 

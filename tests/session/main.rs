@@ -7,6 +7,7 @@ mod support;
 
 mod coalescing;
 mod counting;
+mod in_doubt;
 mod middleware;
 mod middleware_recording;
 mod object;

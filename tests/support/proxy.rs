@@ -29,8 +29,26 @@ struct State {
     refuses: AtomicBool,
     /// Bytes that the server may still say before all is cut; negative: any number.
     left: AtomicI64,
+    /// The next piece of this side is lost, and what comes of that.
+    lose: Mutex<Losing>,
     open: Mutex<Vec<TcpStream>>,
     ended: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Losing {
+    #[default]
+    Nothing,
+    Next(Side),
+    /// It is lost, and the connections are still open.
+    Lost,
+}
+
+/// One side of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
 }
 
 impl Proxy {
@@ -43,6 +61,7 @@ impl Proxy {
             black_hole: false.into(),
             refuses: false.into(),
             left: (-1).into(),
+            lose: Mutex::default(),
             open: Mutex::default(),
             ended: false.into(),
         });
@@ -84,6 +103,18 @@ impl Proxy {
         self.state.left.store(bytes as i64, SeqCst);
     }
 
+    /// Loses the next thing that this side says: a request, or a reply.
+    pub fn lose(&self, side: Side) {
+        *self.state.lose.lock().unwrap() = Losing::Next(side);
+    }
+
+    /// Waits until that has happened. The connections stay open until they are cut.
+    pub async fn lost(&self) {
+        while *self.state.lose.lock().unwrap() != Losing::Lost {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Cuts all connections that are open.
     pub fn cut(&self) {
         self.state.cut();
@@ -110,6 +141,16 @@ impl State {
         }
     }
 
+    fn loses(&self, of_the_server: bool) -> bool {
+        let side = if of_the_server { Side::Server } else { Side::Client };
+        let mut lose = self.lose.lock().unwrap();
+        let loses = *lose == Losing::Next(side);
+        if loses {
+            *lose = Losing::Lost;
+        }
+        loses
+    }
+
     fn take(self: &Arc<Self>, client: TcpStream) {
         if self.refuses.load(SeqCst) {
             return;
@@ -131,7 +172,7 @@ impl State {
         let mut piece = [0; 16 * 1024];
         while let Ok(length @ 1..) = from.read(&mut piece) {
             thread::sleep(Duration::from_millis(self.delay.load(SeqCst)));
-            if self.black_hole.load(SeqCst) {
+            if self.black_hole.load(SeqCst) || self.loses(of_the_server) {
                 continue;
             }
             let mut length = length;

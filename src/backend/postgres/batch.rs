@@ -1,14 +1,14 @@
 //! Requests that arrive while a statement is in flight are batched into the next one.
 //!
 //! A batcher has one batch in flight. A request that arrives meanwhile joins the next batch; one that finds
-//! the batcher idle is sent at once. There is no timer. A request that is blocked by a row lock runs alone,
-//! beside the batches.
+//! the batcher idle is sent at once. There is no timer. A batch has one request of a key, and none whose row
+//! is known to be locked: see [`solo`](super::solo).
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     future::Future,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -16,7 +16,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::error::StatementError;
+use super::{
+    error::StatementError,
+    queue::{Admitted, Keys, Load, Queued, Single},
+    solo,
+};
 use crate::{Error, SessionKey};
 
 /// The most requests in a batch.
@@ -25,24 +29,29 @@ const BATCH_ROWS: usize = 128;
 /// The most bytes in a batch. A single request may have more.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Queue bound; further requests fail fast.
-const QUEUE: usize = 16 * 1024;
-
 /// An operation that can be done for one request, or for many in one statement.
-pub(super) trait BatchOp: Send + Sync + 'static {
+pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     /// A verb phrase for error texts: "cannot …".
     const ACTION: &'static str;
+
+    /// Whether requests of one key are equal, so that those that wait share one statement.
+    const SHARED: bool = false;
 
     type Request: Send + Sync + 'static;
     type Reply: Send + 'static;
 
-    /// The key that a batch may contain only once; `None` if it may repeat.
-    fn unique_key(_: &Self::Request) -> Option<&SessionKey> {
-        None
-    }
+    fn key(_: &Self::Request) -> &SessionKey;
 
     fn bytes(_: &Self::Request) -> usize {
         0
+    }
+
+    /// The reply of an equal request that shared the statement.
+    fn share(_: &Self::Reply) -> Self::Reply;
+
+    /// The reply if the request may have been applied; `None` if it can be repeated.
+    fn in_doubt(_: &Self::Request) -> Option<Self::Reply> {
+        None
     }
 
     fn run_one(
@@ -51,39 +60,56 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         attempt: Attempt,
     ) -> impl Future<Output = Result<Self::Reply, StatementError>> + Send;
 
-    /// Returns a reply for each request, in their order; `None` for a request that must run alone.
+    /// Returns what became of each request, in their order. With `skip_locked` no locked row delays the
+    /// others.
     fn run_batch(
         &self,
         requests: &[&Self::Request],
-    ) -> impl Future<Output = Result<Vec<Option<Self::Reply>>, StatementError>> + Send;
+        skip_locked: bool,
+    ) -> impl Future<Output = Result<Vec<Outcome<Self::Reply>>, StatementError>> + Send;
 }
 
-/// The circumstances of a request that runs alone.
+/// What became of a request in a batch.
+pub(super) enum Outcome<R> {
+    Done(R),
+    Failed(Error),
+    /// Nothing was done: the row is locked.
+    Locked,
+    /// Nothing was done: the request must run alone.
+    Alone,
+}
+
+/// The circumstances of a request that runs by itself.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Attempt {
     /// It was part of a batch that may have been applied.
     pub(super) maybe_applied: bool,
-    /// It may wait for a locked row as long as the timeout allows.
-    pub(super) wait_for_lock: bool,
+    /// It may wait for a locked row for the longer of two times.
+    pub(super) wait_longer: bool,
 }
 
-struct Queued<O: BatchOp> {
-    request: O::Request,
-    reply: oneshot::Sender<Result<O::Reply, Error>>,
+/// What the tasks of a batcher share.
+pub(super) struct Shared<O: BatchOp> {
+    pub(super) op: O,
+    pub(super) keys: Keys<O>,
+    /// Permits for connections that requests use by themselves.
+    pub(super) solo: Arc<Semaphore>,
 }
 
 /// The queue of one operation, on the runtime that started it.
 pub(super) struct Batcher<O: BatchOp> {
-    queue: mpsc::Sender<Queued<O>>,
+    queue: mpsc::UnboundedSender<Queued<O>>,
+    load: Arc<Load>,
     timeout: Duration,
 }
 
 impl<O: BatchOp> Batcher<O> {
-    /// At most as many requests run alone at once as `solo` has permits.
+    /// At most as many requests use a connection by themselves as `solo` has permits.
     pub(super) fn start(op: O, timeout: Duration, solo: &Arc<Semaphore>) -> Self {
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(drive(Arc::new(op), solo.clone(), receiver));
-        Self { queue, timeout }
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let shared = Shared { op, keys: Keys::default(), solo: solo.clone() };
+        tokio::spawn(drive(Arc::new(shared), receiver));
+        Self { queue, load: Arc::default(), timeout }
     }
 
     /// Whether its runtime still exists.
@@ -93,101 +119,125 @@ impl<O: BatchOp> Batcher<O> {
 
     /// Waits for the reply within the timeout. A request that is cancelled before its turn is never sent.
     pub(super) async fn submit(&self, request: O::Request) -> Result<O::Reply, Error> {
-        let error = |why: &str| Error::store(format!("cannot {}: {why}", O::ACTION));
-        let (reply, replied) = oneshot::channel();
-        if self.queue.try_send(Queued { request, reply }).is_err() {
-            return Err(error("too many requests wait for the database already"));
+        let error = |why: &str| Err(Error::store(format!("cannot {}: {why}", O::ACTION)));
+        let Some(ticket) = self.load.admit(O::bytes(&request)) else {
+            return error("too many requests wait for the database already");
+        };
+        let (in_doubt, deadline) = (O::in_doubt(&request), Instant::now() + self.timeout);
+        let (reply, mut replied) = oneshot::channel();
+        let queued = Queued { request, reply, ticket: ticket.clone(), deadline };
+        if self.queue.send(queued).is_err() {
+            return error("the runtime that runs it has stopped");
         }
-        match timeout(self.timeout, replied).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) => Err(error("the runtime that runs it has stopped")),
-            Err(_) => Err(error(&format!("the database did not answer within {:?}", self.timeout))),
+        let timed_out = match timeout(self.timeout, &mut replied).await {
+            Ok(Ok(reply)) => return reply,
+            Ok(Err(_)) => false,
+            Err(_) => {
+                // After this the request is not sent, unless it was before.
+                replied.close();
+                if let Ok(reply) = replied.try_recv() {
+                    return reply;
+                }
+                true
+            }
+        };
+        match (in_doubt, timed_out) {
+            (Some(in_doubt), _) if ticket.is_sent() => Ok(in_doubt),
+            (_, false) => error("the runtime that runs it has stopped"),
+            _ if ticket.is_locked() => error(solo::LOCKED),
+            _ => error(&format!("the database did not answer within {:?}", self.timeout)),
         }
     }
 }
 
-async fn drive<O: BatchOp>(op: Arc<O>, solo: Arc<Semaphore>, mut receiver: mpsc::Receiver<Queued<O>>) {
-    let mut waiting: VecDeque<Queued<O>> = VecDeque::new();
+async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::UnboundedReceiver<Queued<O>>) {
+    let mut ready: VecDeque<Single<O>> = VecDeque::new();
     let mut arrived: Vec<Queued<O>> = Vec::new();
     loop {
-        if waiting.is_empty() && receiver.recv_many(&mut arrived, BATCH_ROWS).await == 0 {
+        if ready.is_empty() && receiver.recv_many(&mut arrived, BATCH_ROWS).await == 0 {
             return; // the batcher was dropped
         }
-        while arrived.len() + waiting.len() < 2 * BATCH_ROWS
-            && let Ok(queued) = receiver.try_recv()
-        {
+        while let Ok(queued) = receiver.try_recv() {
             arrived.push(queued);
         }
-        waiting.extend(arrived.drain(..));
-        let batch = take_batch(&mut waiting);
-        if !batch.is_empty() {
-            run(&op, &solo, batch).await;
-        }
-    }
-}
-
-/// Runs a batch, and replies to every request in it that need not run alone.
-async fn run<O: BatchOp>(op: &Arc<O>, solo: &Arc<Semaphore>, batch: Vec<Queued<O>>) {
-    let requests: Vec<&O::Request> = batch.iter().map(|queued| &queued.request).collect();
-    let result = match requests[..] {
-        [request] => op.run_one(request, Attempt::default()).await.map(|reply| vec![Some(reply)]),
-        _ => op.run_batch(&requests).await,
-    };
-    let (replies, maybe_applied) = match result {
-        Ok(replies) => (replies, false),
-        Err(failed) if failed.locked || (failed.row_specific && batch.len() > 1) => {
-            (batch.iter().map(|_| None).collect(), failed.maybe_applied)
-        }
-        Err(StatementError { error, .. }) => {
-            for queued in batch {
-                let _ = queued.reply.send(Err(error.clone()));
+        for queued in arrived.drain(..) {
+            match shared.keys.admit(queued) {
+                Admitted::Ready(single) => ready.push_back(single),
+                Admitted::Quarantined(single) => solo::spawn_waiter(&shared, single, false),
+                Admitted::Behind => {}
             }
-            return;
         }
-    };
-    for (queued, reply) in batch.into_iter().zip(replies) {
-        match reply {
-            Some(reply) => drop(queued.reply.send(Ok(reply))), // the caller may have gone
-            None => drop(tokio::spawn(run_solo(op.clone(), solo.clone(), queued, maybe_applied))),
+        let batch = take_batch(&shared, &mut ready);
+        if !batch.is_empty() {
+            run(&shared, batch, &mut ready).await;
         }
-    }
-}
-
-/// Runs one request by itself: it may wait for a lock, and the next batch must not.
-async fn run_solo<O: BatchOp>(
-    op: Arc<O>,
-    solo: Arc<Semaphore>,
-    Queued { request, reply }: Queued<O>,
-    maybe_applied: bool,
-) {
-    let Ok(_permit) = solo.acquire().await else { return };
-    if !reply.is_closed() {
-        let result = op.run_one(&request, Attempt { maybe_applied, wait_for_lock: true }).await;
-        let _ = reply.send(result.map_err(Error::from));
     }
 }
 
 /// Takes the requests that fit into one batch, in the order of their arrival.
-fn take_batch<O: BatchOp>(waiting: &mut VecDeque<Queued<O>>) -> Vec<Queued<O>> {
-    let (mut batch, mut left) = (Vec::new(), VecDeque::new());
-    let (mut keys, mut bytes) = (HashSet::new(), 0);
-    while let Some(queued) = waiting.pop_front() {
-        if queued.reply.is_closed() {
-            continue;
-        }
-        let size = O::bytes(&queued.request);
+fn take_batch<O: BatchOp>(shared: &Shared<O>, ready: &mut VecDeque<Single<O>>) -> Vec<Single<O>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(mut single) = ready.pop_front() {
+        let size = O::bytes(single.request());
         if batch.len() == BATCH_ROWS || (bytes + size > BATCH_BYTES && !batch.is_empty()) {
-            waiting.push_front(queued);
+            ready.push_front(single);
             break;
         }
-        if O::unique_key(&queued.request).is_some_and(|key| !keys.insert(key.clone())) {
-            left.push_back(queued);
+        single.note(|ticket| ticket.sent());
+        if single.is_abandoned() {
+            ready.extend(shared.keys.next(single.key()));
             continue;
         }
         bytes += size;
-        batch.push(queued);
+        batch.push(single);
     }
-    left.append(waiting);
-    *waiting = left;
     batch
+}
+
+/// Runs a batch, and replies to every request in it that need not run by itself.
+async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: &mut VecDeque<Single<O>>) {
+    let requests: Vec<&O::Request> = batch.iter().map(Single::request).collect();
+    let result = match requests[..] {
+        [request] => {
+            shared.op.run_one(request, Attempt::default()).await.map(|reply| vec![Outcome::Done(reply)])
+        }
+        _ => match shared.op.run_batch(&requests, false).await {
+            Err(failed) if failed.locked => shared.op.run_batch(&requests, true).await,
+            result => result,
+        },
+    };
+    let (outcomes, maybe_applied) = match result {
+        Ok(outcomes) => (outcomes, false),
+        Err(failed) => (failed_outcomes::<O>(&requests, &failed), failed.maybe_applied),
+    };
+    for (single, outcome) in batch.into_iter().zip(outcomes) {
+        match outcome {
+            Outcome::Done(reply) => {
+                ready.extend(shared.keys.next(single.key()));
+                single.reply(Ok(reply));
+            }
+            Outcome::Failed(error) => {
+                ready.extend(shared.keys.next(single.key()));
+                single.reply(Err(error));
+            }
+            Outcome::Locked => {
+                single.note(|ticket| ticket.locked());
+                solo::spawn_waiter(shared, single, true);
+            }
+            Outcome::Alone => solo::spawn(shared, single, maybe_applied),
+        }
+    }
+}
+
+/// What becomes of the requests of a batch that failed as a whole.
+fn failed_outcomes<O: BatchOp>(requests: &[&O::Request], failed: &StatementError) -> Vec<Outcome<O::Reply>> {
+    // A batch with a request that must not be repeated was not sent again: the others of it may be.
+    let sent_once = requests.iter().any(|request| O::in_doubt(request).is_some());
+    let outcome = |request: &&O::Request| match failed {
+        _ if failed.locked => Outcome::Locked,
+        _ if failed.row_specific && requests.len() > 1 => Outcome::Alone,
+        _ if failed.maybe_applied && sent_once => O::in_doubt(request).map_or(Outcome::Alone, Outcome::Done),
+        _ => Outcome::Failed(failed.error.clone()),
+    };
+    requests.iter().map(outcome).collect()
 }

@@ -3,7 +3,7 @@
 use super::{
     error::unexpected_columns,
     rows::SessionRows,
-    statement::{Params, Statement},
+    statement::{Params, Retry, Statement},
 };
 use crate::Error;
 
@@ -13,7 +13,7 @@ pub(super) const ACTION: &str = "check the table of sessions";
 /// without a zone would not be in UTC, as Django's are.
 pub(super) async fn columns(rows: &SessionRows) -> Result<(), Error> {
     let params: &Params<'_> = &[&rows.sql.table];
-    let found = rows.connections.run(ACTION, &look_up(), params, true).await?;
+    let found = rows.connections.run(ACTION, &look_up(), params, Retry::READ).await?;
     let Some(row) = found.rows.first() else { return Ok(()) };
     let error = |text: String| Err(Error::store(format!("cannot {ACTION}: {text}")));
     let required: Option<&str> = row.try_get(0).map_err(unexpected_columns)?;

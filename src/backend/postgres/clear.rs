@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use super::{
     error::{Refusal, StatementError, unexpected_columns},
     pool::Connections,
-    statement::{Executed, Params, Statement},
+    statement::{Executed, Params, Retry, Statement},
 };
 use crate::Error;
 
@@ -93,7 +93,7 @@ impl Clear<'_> {
     }
 
     async fn run(&self, statement: &Statement, params: &Params<'_>) -> Result<Executed, StatementError> {
-        self.connections.run(ACTION, statement, params, true).await
+        self.connections.run(ACTION, statement, params, Retry::READ).await
     }
 
     /// One statement, and more only if a row is refused.

@@ -17,7 +17,7 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, TlsConnect},
 };
 
-use super::{hosts::Hosts, tls::Transport};
+use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 
 /// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches
 /// lock rows in one order without locking them beforehand: see
@@ -29,9 +29,6 @@ const PLANS: &str =
 /// in UTC. Above READ COMMITTED, concurrent saves would fail with serialization errors. A backslash keeps a
 /// blank inside an option.
 const SEMANTICS: &str = "-c TimeZone=UTC -c default_transaction_isolation=read\\ committed";
-
-/// How long a batch waits for a locked row. Then its requests run alone, and are retried.
-const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 pub(super) type Connected = (Client, JoinHandle<()>);
 

@@ -91,6 +91,13 @@ pub(super) fn is_locked(error: &DriverError) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
+/// Whether the statement lost against a concurrent transaction and was rolled back: look again. It happens at
+/// higher isolation levels, when rows move between partitions, and in foreign tables.
+pub(super) fn is_conflict(error: &DriverError) -> bool {
+    let conflicts = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    error.code().is_some_and(|code| conflicts.contains(code))
+}
+
 fn is_row_specific(error: &DriverError) -> bool {
     // Data exceptions, constraints, deadlocks and the like, limits, and exceptions of triggers.
     let classes = ["22", "23", "40", "54", "P0"];

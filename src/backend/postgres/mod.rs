@@ -10,8 +10,10 @@ mod hosts;
 mod ops;
 mod password;
 mod pool;
+mod queue;
 mod rows;
 mod runtimes;
+mod solo;
 mod sql;
 mod statement;
 mod table;
@@ -27,11 +29,11 @@ use std::{
 use self::{
     error::unexpected_columns,
     ops::{NewRow, Replacement},
-    pool::Source,
+    pool::{Permits, Source},
     rows::{read, text},
     runtimes::{PostgresSettings, Runtimes},
     sql::{PAGE_ROWS, Sql},
-    statement::{Executed, Params, Statement},
+    statement::{Executed, Params, Retry, Statement},
     table::TableName,
     url::{TIMEOUT, Url},
 };
@@ -133,7 +135,8 @@ impl Postgres {
     /// ```
     #[cfg(feature = "with-deadpool-postgres-0_14")]
     pub fn from_pool(pool: deadpool_postgres::Pool) -> Self {
-        Self::with_source(Source::Shared(pool), &TableName::default())
+        let permits = Permits::of(pool.status().max_size);
+        Self::with_source(Source::Shared(pool, permits), &TableName::default())
     }
 
     /// Makes a connection as [`connect`](Self::connect) does, but for any statement, and returns it with the
@@ -232,7 +235,7 @@ impl Postgres {
     }
 
     async fn run(&self, action: &str, statement: &Statement, params: &Params<'_>) -> Result<Executed, Error> {
-        Ok(self.runtimes.current()?.rows.connections.run(action, statement, params, true).await?)
+        Ok(self.runtimes.current()?.rows.connections.run(action, statement, params, Retry::READ).await?)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{collections::HashSet, time::SystemTime};
 
 use super::{
-    batch::{Attempt, BatchOp},
+    batch::{Attempt, BatchOp, Outcome},
     error::{StatementError, unexpected_columns},
-    rows::{After, SessionRows, Written},
-    statement::{Executed, Params},
+    rows::SessionRows,
+    statement::{Executed, Params, Retry},
 };
 use crate::{
     Error, SessionKey,
@@ -34,19 +34,34 @@ pub(super) struct Replacement {
 
 impl BatchOp for Gets {
     const ACTION: &'static str = "load a session";
+    const SHARED: bool = true;
 
     type Request = SessionKey;
     type Reply = Option<Row>;
+
+    fn key(key: &SessionKey) -> &SessionKey {
+        key
+    }
+
+    fn share(row: &Option<Row>) -> Option<Row> {
+        row.clone()
+    }
 
     async fn run_one(&self, key: &SessionKey, _: Attempt) -> Result<Option<Row>, StatementError> {
         self.0.one(key, SystemTime::now()).await
     }
 
-    async fn run_batch(&self, keys: &[&SessionKey]) -> Result<Vec<Option<Option<Row>>>, StatementError> {
+    async fn run_batch(
+        &self,
+        keys: &[&SessionKey],
+        _: bool,
+    ) -> Result<Vec<Outcome<Option<Row>>>, StatementError> {
         let rows = self.0.many(keys, SystemTime::now()).await?;
-        // A large one is read alone.
-        let reply = |row| if matches!(row, Some(Row { value: None, .. })) { None } else { Some(row) };
-        Ok(rows.into_iter().map(reply).collect())
+        let outcome = |row| match row {
+            Some(Row { value: None, .. }) => Outcome::Alone, // a large one
+            row => Outcome::Done(row),
+        };
+        Ok(rows.into_iter().map(outcome).collect())
     }
 }
 
@@ -56,34 +71,52 @@ impl BatchOp for Inserts {
     type Request = NewRow;
     type Reply = Inserted;
 
-    fn unique_key(new: &NewRow) -> Option<&SessionKey> {
-        Some(&new.key)
+    fn key(new: &NewRow) -> &SessionKey {
+        &new.key
     }
 
     fn bytes(new: &NewRow) -> usize {
         new.value.len()
     }
 
+    fn share(inserted: &Inserted) -> Inserted {
+        *inserted
+    }
+
     async fn run_one(&self, new: &NewRow, attempt: Attempt) -> Result<Inserted, StatementError> {
         let params: &Params<'_> = &[&new.key.as_str(), &new.value, &new.expires];
-        let (statement, after) = (&self.0.sql.insert, (&new.key, &*new.value, new.expires));
-        match self.0.write(Self::ACTION, statement, params, after, Some(&new.key), attempt).await? {
-            Written::Done => Ok(Inserted::Done),
-            Written::KeyTaken => Ok(Inserted::KeyTaken),
-            Written::NoMatch { .. } => {
-                Err(Error::store("cannot create a session: a trigger dropped the row").into())
+        let retry = Retry { resend: true, ..Retry::ONCE };
+        let error = match self.0.connections.run(Self::ACTION, &self.0.sql.insert, params, retry).await {
+            Ok(inserted) if inserted.affected == 1 => return Ok(Inserted::Done),
+            Ok(_) => return Err(Error::store("cannot create a session: a trigger dropped the row").into()),
+            Err(error) if error.unique => error,
+            Err(error) => return Err(error),
+        };
+        // The key's constraint may have any name, and the table may have others: only a row with the key
+        // proves it. If an earlier attempt may have been applied, the row may be this one: nobody else
+        // knows its key yet.
+        match self.0.one(&new.key, SystemTime::UNIX_EPOCH).await? {
+            Some(row)
+                if (attempt.maybe_applied || error.maybe_applied)
+                    && row.value.as_deref() == Some(new.value.as_bytes())
+                    && row.expires == new.expires =>
+            {
+                Ok(Inserted::Done)
             }
+            Some(_) => Ok(Inserted::KeyTaken),
+            None => Err(error),
         }
     }
 
     /// Inserts all of them, or fails and inserts none.
-    async fn run_batch(&self, news: &[&NewRow]) -> Result<Vec<Option<Inserted>>, StatementError> {
+    async fn run_batch(&self, news: &[&NewRow], _: bool) -> Result<Vec<Outcome<Inserted>>, StatementError> {
         let keys: Vec<&str> = news.iter().map(|new| new.key.as_str()).collect();
         let values: Vec<&str> = news.iter().map(|new| &*new.value).collect();
         let expires: Vec<SystemTime> = news.iter().map(|new| new.expires).collect();
         let params: &Params<'_> = &[&keys, &values, &expires];
-        self.0.connections.run(Self::ACTION, &self.0.sql.insert_many, params, false).await?;
-        Ok(vec![Some(Inserted::Done); news.len()])
+        let retry = Retry { resend: true, ..Retry::BATCH };
+        self.0.connections.run(Self::ACTION, &self.0.sql.insert_many, params, retry).await?;
+        Ok(news.iter().map(|_| Outcome::Done(Inserted::Done)).collect())
     }
 }
 
@@ -93,64 +126,84 @@ impl BatchOp for Replaces {
     type Request = Replacement;
     type Reply = Replaced;
 
-    fn unique_key(replacement: &Replacement) -> Option<&SessionKey> {
-        Some(&replacement.key)
+    fn key(replacement: &Replacement) -> &SessionKey {
+        &replacement.key
     }
 
     fn bytes(replacement: &Replacement) -> usize {
         replacement.expected.len() + replacement.value.as_ref().map_or(0, String::len)
     }
 
+    fn share(replaced: &Replaced) -> Replaced {
+        replaced.clone()
+    }
+
+    fn in_doubt(replacement: &Replacement) -> Option<Replaced> {
+        (!replacement.is_touch()).then_some(Replaced::Unknown)
+    }
+
     async fn run_one(&self, one: &Replacement, attempt: Attempt) -> Result<Replaced, StatementError> {
         let now = SystemTime::now();
         let params: &Params<'_> =
             &[&one.key.as_str(), &one.expected, &now, &one.value, &one.expires, &one.new_key.as_str()];
-        let (statement, params, new_key) = match one.key == one.new_key {
-            true => (&self.0.sql.update, &params[..5], None),
-            false => (&self.0.sql.rename, params, Some(&one.new_key)),
+        let (statement, params) = match one.key == one.new_key {
+            true => (&self.0.sql.update, &params[..5]),
+            false => (&self.0.sql.rename, params),
         };
-        match self.0.write(Self::ACTION, statement, params, one.after(), new_key, attempt).await? {
-            Written::Done => Ok(Replaced::Done),
-            Written::KeyTaken => Ok(Replaced::KeyTaken),
-            Written::NoMatch { in_doubt } => Ok(not_done(in_doubt, self.0.one(&one.key, now).await?)),
+        let retry = Retry { resend: one.is_touch(), ..Retry::ONCE };
+        match self.0.connections.run(Self::ACTION, self.0.waiting(statement, attempt), params, retry).await {
+            Ok(changed) if changed.affected == 1 => Ok(Replaced::Done),
+            Ok(_) => Ok(not_done(self.0.one(&one.key, now).await?)),
+            Err(error) if error.unique && one.key != one.new_key && self.0.exists(&one.new_key).await? => {
+                Ok(Replaced::KeyTaken)
+            }
+            Err(error) => Err(error),
         }
     }
 
-    async fn run_batch(&self, all: &[&Replacement]) -> Result<Vec<Option<Replaced>>, StatementError> {
+    async fn run_batch(
+        &self,
+        all: &[&Replacement],
+        skip_locked: bool,
+    ) -> Result<Vec<Outcome<Replaced>>, StatementError> {
         if all.iter().any(|one| one.key != one.new_key) {
             let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new_key).collect();
             if new_keys.len() < all.len() {
                 // The statement returns new keys. If two requests have the same one, it does not tell them
                 // apart.
-                return Ok(all.iter().map(|_| None).collect());
+                return Ok(all.iter().map(|_| Outcome::Alone).collect());
             }
         }
-        let executed = self.replace(all).await?;
-        let mut done = returned(&executed, all.iter().map(|one| &one.new_key))?;
-        if executed.repeated {
-            let applied = self.0.applied(&all.iter().map(|one| one.after()).collect::<Vec<_>>()).await?;
-            done.iter_mut().zip(applied).for_each(|(done, applied)| *done |= applied);
-        }
+        let executed = self.replace(all, skip_locked).await?;
+        let done = returned(&executed, all.iter().map(|one| &one.new_key))?;
         let left: Vec<&SessionKey> =
             all.iter().zip(&done).filter(|(_, done)| !**done).map(|(one, _)| &one.key).collect();
-        let mut stored = self.0.many_whole(&left, SystemTime::now()).await?.into_iter();
-        let replies = done.into_iter().map(|done| match done {
-            true => Some(Replaced::Done),
-            false => Some(not_done(executed.repeated, stored.next().flatten())),
+        let mut stored = match left[..] {
+            [] => Vec::new(),
+            _ => self.0.many(&left, SystemTime::now()).await?,
+        }
+        .into_iter();
+        let outcomes = all.iter().zip(done).map(|(one, done)| match done {
+            true => Outcome::Done(Replaced::Done),
+            false => match stored.next().flatten() {
+                Some(Row { value: None, .. }) => Outcome::Alone, // a large one
+                Some(row) if row.value.as_deref() == Some(one.expected.as_bytes()) => Outcome::Locked,
+                row => Outcome::Done(not_done(row)),
+            },
         });
-        Ok(replies.collect())
+        Ok(outcomes.collect())
     }
 }
 
 impl Replacement {
-    fn after(&self) -> After<'_> {
-        (&self.new_key, self.value.as_deref().unwrap_or(&self.expected), self.expires)
+    fn is_touch(&self) -> bool {
+        self.value.is_none() && self.key == self.new_key
     }
 }
 
 impl Replaces {
     /// Replaces every row that is as expected, and returns the keys that these have now.
-    async fn replace(&self, all: &[&Replacement]) -> Result<Executed, StatementError> {
+    async fn replace(&self, all: &[&Replacement], skip_locked: bool) -> Result<Executed, StatementError> {
         let mut all = all.to_vec();
         // By their bytes, as the statement needs it.
         all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
@@ -164,45 +217,68 @@ impl Replaces {
             true => (&self.0.sql.update_many, &params[..5]),
             false => (&self.0.sql.rename_many, params),
         };
-        self.0.connections.run(Self::ACTION, self.0.choose(statement), params, false).await
+        let retry = Retry { resend: all.iter().all(|one| one.is_touch()), ..Retry::BATCH };
+        self.0.connections.run(Self::ACTION, self.0.choose(statement, skip_locked), params, retry).await
     }
 }
 
-/// The reply when no row was as expected. In doubt, what is stored may be the result of the first attempt:
-/// who makes the change again on that makes it twice.
-fn not_done(in_doubt: bool, stored: Option<Row>) -> Replaced {
-    match stored {
-        None => Replaced::Gone,
-        Some(_) if in_doubt => Replaced::Unknown,
-        Some(row) => Replaced::Conflict(row),
-    }
+/// The reply when no row was as expected.
+fn not_done(stored: Option<Row>) -> Replaced {
+    stored.map_or(Replaced::Gone, Replaced::Conflict)
 }
 
 impl BatchOp for Deletes {
     const ACTION: &'static str = "delete a session";
+    const SHARED: bool = true;
 
     type Request = SessionKey;
     type Reply = bool;
 
-    fn unique_key(key: &SessionKey) -> Option<&SessionKey> {
-        Some(key)
+    fn key(key: &SessionKey) -> &SessionKey {
+        key
+    }
+
+    /// The first one has deleted the row.
+    fn share(_: &bool) -> bool {
+        false
     }
 
     async fn run_one(&self, key: &SessionKey, attempt: Attempt) -> Result<bool, StatementError> {
-        let (params, statement): (&Params<'_>, _) = (&[&key.as_str()], &self.0.sql.delete);
-        let deleted = self.0.connections.run(Self::ACTION, statement, params, attempt.wait_for_lock).await?;
+        let statement = self.0.waiting(&self.0.sql.delete, attempt);
+        let retry = Retry { resend: true, ..Retry::ONCE };
+        let deleted = self.0.connections.run(Self::ACTION, statement, &[&key.as_str()], retry).await?;
         Ok(deleted.affected == 1 || attempt.maybe_applied || deleted.repeated)
     }
 
-    async fn run_batch(&self, keys: &[&SessionKey]) -> Result<Vec<Option<bool>>, StatementError> {
-        let names: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
-        let statement = self.0.choose(&self.0.sql.delete_many);
-        let deleted = self.0.connections.run(Self::ACTION, statement, &[&names], false).await?;
-        let done = match deleted.repeated {
-            true => vec![true; keys.len()],
-            false => returned(&deleted, keys.iter().copied())?,
+    async fn run_batch(
+        &self,
+        keys: &[&SessionKey],
+        skip_locked: bool,
+    ) -> Result<Vec<Outcome<bool>>, StatementError> {
+        let texts: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+        let statement = self.0.choose(&self.0.sql.delete_many, skip_locked);
+        let retry = Retry { resend: true, ..Retry::BATCH };
+        let deleted = self.0.connections.run(Self::ACTION, statement, &[&texts], retry).await?;
+        if deleted.repeated && !self.0.skips_locked(skip_locked) {
+            return Ok(keys.iter().map(|_| Outcome::Done(true)).collect());
+        }
+        let done = returned(&deleted, keys.iter().copied())?;
+        let left: Vec<&str> =
+            texts.iter().zip(&done).filter(|(_, done)| !**done).map(|(text, _)| *text).collect();
+        // A row that is still there was locked.
+        let locked = match self.0.skips_locked(skip_locked) && !left.is_empty() {
+            true => {
+                let found =
+                    self.0.connections.run(Self::ACTION, &self.0.sql.exist, &[&left], Retry::READ).await?;
+                returned(&found, keys.iter().copied())?
+            }
+            false => vec![false; keys.len()],
         };
-        Ok(done.into_iter().map(Some).collect())
+        let outcome = |(done, locked): (bool, bool)| match locked {
+            true => Outcome::Locked,
+            false => Outcome::Done(done || deleted.repeated),
+        };
+        Ok(done.into_iter().zip(locked).map(outcome).collect())
     }
 }
 

@@ -21,12 +21,12 @@ pub(super) enum Source {
     /// Each runtime opens its own. A connection is driven by the runtime that opened it: used from another
     /// one, it costs two thread switches a statement, and waits while its own runtime is busy.
     Own(Arc<Hosts>),
-    /// The application's pool.
+    /// The application's pool, with permits that all runtimes share.
     #[cfg_attr(
         not(feature = "with-deadpool-postgres-0_14"),
         expect(dead_code, reason = "from_pool makes it")
     )]
-    Shared(Pool),
+    Shared(Pool, Permits),
 }
 
 /// Connections of one runtime.
@@ -39,15 +39,30 @@ pub(super) struct Connections {
     /// Transaction pooling: the server process may change after every statement, so statements are not
     /// prepared.
     pub(super) pgbouncer: bool,
-    /// Permits for requests that may wait for a lock, so that some connections never do.
-    pub(super) solo: Arc<Semaphore>,
+    pub(super) permits: Permits,
+}
+
+/// Permits for requests that use a connection by themselves, so that some are always left for batches.
+#[derive(Clone)]
+pub(super) struct Permits {
+    /// Loads of large sessions.
+    pub(super) reads: Arc<Semaphore>,
+    /// Writes, most of which wait for a locked row.
+    pub(super) writes: Arc<Semaphore>,
+}
+
+impl Permits {
+    pub(super) fn of(connections: usize) -> Self {
+        let quarter = || Arc::new(Semaphore::new((connections / 4).max(1)));
+        Self { reads: quarter(), writes: quarter() }
+    }
 }
 
 impl Connections {
     /// For the runtime on which this is called.
     pub(super) fn new(source: &Source, timeout: Duration, pgbouncer: bool) -> Result<Self, Error> {
-        let (pool, hosts) = match source {
-            Source::Shared(pool) => (pool.clone(), None),
+        let (pool, hosts, permits) = match source {
+            Source::Shared(pool, permits) => (pool.clone(), None, permits.clone()),
             Source::Own(hosts) => {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
                 // A pooler refuses start-up options, or hands the connection to others with them.
@@ -57,15 +72,15 @@ impl Connections {
                     .runtime(Runtime::Tokio1)
                     .build()
                     .map_err(|cause| Error::store_caused_by("cannot make a connection pool", cause))?;
-                (pool, Some(hosts.clone()))
+                (pool, Some(hosts.clone()), Permits::of(CONNECTIONS))
             }
         };
-        let solo = Arc::new(Semaphore::new((pool.status().max_size / 2).max(1)));
-        Ok(Self { pool, hosts, timeout, pgbouncer, solo })
+        Ok(Self { pool, hosts, timeout, pgbouncer, permits })
     }
 
-    /// Whether the planner's settings are ours, so that a statement locks rows in the order of an index.
-    pub(super) fn lock_in_index_order(&self) -> bool {
+    /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of an
+    /// index.
+    pub(super) fn have_settings(&self) -> bool {
         self.hosts.is_some() && !self.pgbouncer
     }
 

@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Id};
 use super::{
     batch::Batcher,
     ops::{Deletes, Gets, Inserts, Replaces},
-    pool::{Connections, Source},
+    pool::{Connections, Permits, Source},
     rows::SessionRows,
     sql::Sql,
 };
@@ -50,12 +50,12 @@ impl PerRuntime {
             sql: settings.sql.clone(),
             max_value_bytes: settings.max_value_bytes,
         };
-        let (timeout, solo) = (settings.timeout, &rows.connections.solo);
+        let (timeout, Permits { reads, writes }) = (settings.timeout, &rows.connections.permits);
         Ok(Self {
-            gets: Batcher::start(Gets(rows.clone()), timeout, solo),
-            inserts: Batcher::start(Inserts(rows.clone()), timeout, solo),
-            replaces: Batcher::start(Replaces(rows.clone()), timeout, solo),
-            deletes: Batcher::start(Deletes(rows.clone()), timeout, solo),
+            gets: Batcher::start(Gets(rows.clone()), timeout, reads),
+            inserts: Batcher::start(Inserts(rows.clone()), timeout, writes),
+            replaces: Batcher::start(Replaces(rows.clone()), timeout, writes),
+            deletes: Batcher::start(Deletes(rows.clone()), timeout, writes),
             rows,
         })
     }

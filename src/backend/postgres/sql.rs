@@ -1,5 +1,7 @@
 //! The statements: plain SQL, one for each operation, made once for a table.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 
 use super::{statement::Statement, table::TableName};
@@ -17,28 +19,57 @@ pub(super) struct Sql {
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
     pub(super) insert_many: Statement,
-    pub(super) update: Statement,
+    pub(super) update: RowStatement,
     pub(super) update_many: BatchStatement,
-    pub(super) rename: Statement,
+    pub(super) rename: RowStatement,
     pub(super) rename_many: BatchStatement,
-    pub(super) delete: Statement,
+    pub(super) delete: RowStatement,
     pub(super) delete_many: BatchStatement,
-    pub(super) exists: Statement,
+    /// Returns those of the keys in $1 that are taken.
+    pub(super) exist: Statement,
     pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
     pub(super) create_table: Statement,
 }
 
-/// A statement that changes many rows. All such statements lock rows in one order, so that they do not
-/// deadlock.
+/// How long a statement waits for a locked row. Batches and most statements need no longer: the lock of
+/// another batch lasts a millisecond.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// How long an attempt waits for a row that is known to be locked.
+pub(super) const LONGER_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A statement that changes one row.
+pub(super) struct RowStatement {
+    /// Waits as the connection's `lock_timeout` says.
+    pub(super) plain: Statement,
+    /// Waits for [`LOCK_TIMEOUT`].
+    pub(super) wait_shortly: Statement,
+    /// Waits for [`LONGER_LOCK_TIMEOUT`].
+    pub(super) wait_longer: Statement,
+}
+
+impl RowStatement {
+    fn new(text: String, types: &'static [Type]) -> Self {
+        let waiting = |time: Duration| {
+            // Evaluated once, before the row is read. It ends with the transaction, which is the statement:
+            // a pooler's next client has the old setting.
+            let setting = format!("(SELECT set_config('lock_timeout', '{}', true))", time.as_millis());
+            Statement::new(format!("{text} AND {setting} IS NOT NULL"), types)
+        };
+        let (wait_shortly, wait_longer) = (waiting(LOCK_TIMEOUT), waiting(LONGER_LOCK_TIMEOUT));
+        Self { plain: Statement::new(text, types), wait_shortly, wait_longer }
+    }
+}
+
+/// A statement that changes many rows.
 pub(super) struct BatchStatement {
-    /// For our own connections, which lock rows in the order of an index on the key. Where a collation sorts
-    /// keys otherwise than by their bytes, that is not the other statement's order. Then `lock_timeout` ends
-    /// the wait, and requests run alone.
+    /// For our own connections, which lock rows in the order of an index on the key, so that two batches do
+    /// not deadlock. Where they do all the same, `lock_timeout` ends the wait.
     pub(super) index_order: Statement,
-    /// For connections that may have any plan: locks the rows in order before it changes them.
-    pub(super) lock_first: Statement,
+    /// Leaves out rows that are locked.
+    pub(super) skip_locked: Statement,
 }
 
 impl Sql {
@@ -53,7 +84,7 @@ impl Sql {
             update_many: replace_many(&t, false),
             rename: replace(&t, true),
             rename_many: replace_many(&t, true),
-            delete: Statement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
+            delete: RowStatement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
             delete_many: batch(
                 &t,
                 "UPDATE",
@@ -62,7 +93,10 @@ impl Sql {
                 "true",
                 &[Type::TEXT_ARRAY],
             ),
-            exists: Statement::new(format!("SELECT 1 FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
+            exist: Statement::new(
+                format!("SELECT session_key FROM {t} WHERE {UNDER_KEYS}"),
+                &[Type::TEXT_ARRAY],
+            ),
             list: list(&t),
             check: check(&t),
             create_table: Statement::script(table.ddl()),
@@ -121,13 +155,13 @@ const REPLACE_MANY: &[Type] = &[
 ];
 
 /// Changes the row under $1 if it still holds $2 and is live at $3. A value of NULL keeps the stored one.
-fn replace(t: &str, rename: bool) -> Statement {
+fn replace(t: &str, rename: bool) -> RowStatement {
     let (key, live) = (if rename { ", session_key = $6" } else { "" }, live_at("$3"));
     let text = format!(
         "UPDATE {t} SET session_data = COALESCE($4, session_data), expire_date = $5{key} \
          WHERE session_key = $1 AND session_data = $2 AND {live}"
     );
-    Statement::new(text, if rename { REPLACE } else { &REPLACE[..5] })
+    RowStatement::new(text, if rename { REPLACE } else { &REPLACE[..5] })
 }
 
 /// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to
@@ -158,14 +192,16 @@ fn batch(
     types: &'static [Type],
 ) -> BatchStatement {
     let index_order = format!("{change} WHERE {rows} AND {unchanged} RETURNING session_key");
-    // The count cannot be known before all rows are locked.
-    let lock_first = format!(
-        "WITH locked AS (SELECT 1 FROM {t} WHERE {rows} ORDER BY session_key COLLATE \"C\" FOR {lock}) \
-         {change} WHERE {rows} AND {unchanged} AND (SELECT count(*) FROM locked) > 0 RETURNING session_key"
+    // The keys cannot be known before all rows are locked.
+    let skip_locked = format!(
+        "WITH locked AS (SELECT session_key::text FROM {t} WHERE {rows} \
+         ORDER BY session_key COLLATE \"C\" FOR {lock} SKIP LOCKED) \
+         {change} WHERE session_key = ANY(ARRAY(SELECT session_key FROM locked)) AND {rows} AND {unchanged} \
+         RETURNING session_key"
     );
     BatchStatement {
         index_order: Statement::new(index_order, types),
-        lock_first: Statement::new(lock_first, types),
+        skip_locked: Statement::new(skip_locked, types),
     }
 }
 

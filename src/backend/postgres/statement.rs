@@ -1,17 +1,23 @@
 //! Runs a statement: within the timeout, and again if its connection was lost.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
     Error as DriverError, Row as PgRow,
     types::{ToSql, Type},
 };
 
 use super::{
-    error::{StatementError, is_locked, is_lost, is_read_only, may_be_applied},
+    error::{StatementError, is_conflict, is_locked, is_lost, is_read_only, may_be_applied},
     pool::Connections,
+    sql::LOCK_TIMEOUT,
 };
 use crate::Error;
 
@@ -19,6 +25,9 @@ pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
 /// Between two attempts at a locked row.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest pause after the first lost conflict.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
 /// SQL with the types of its parameters: behind a pooler nothing is prepared that could return them.
 pub(super) struct Statement {
@@ -52,15 +61,26 @@ impl Statement {
         !self.text.starts_with("SELECT")
     }
 
-    async fn send(&self, on: &Object, params: &Params<'_>, prepare: bool) -> Result<Executed, DriverError> {
+    /// Sets `sent` as soon as the statement may be applied.
+    async fn send(
+        &self,
+        on: &Object,
+        params: &Params<'_>,
+        prepare: bool,
+        sent: &AtomicBool,
+    ) -> Result<Executed, DriverError> {
+        let send = || sent.store(true, Ordering::Relaxed);
         if self.script {
+            send();
             return on.batch_execute(&self.text).await.map(|()| Executed::default());
         }
         let params = params.iter().map(|param| *param as &dyn ToSql);
         let stream = if prepare {
             let prepared = on.prepare_typed_cached(&self.text, self.types).await?;
+            send();
             on.query_raw(&prepared, params).await?
         } else {
+            send();
             on.query_typed_raw(&self.text, params.zip(self.types.iter().cloned())).await?
         };
         let mut stream = pin!(stream);
@@ -69,52 +89,84 @@ impl Statement {
     }
 }
 
+/// What a statement may do after an attempt without a result.
+#[derive(Clone, Copy)]
+pub(super) struct Retry {
+    /// Send it again although the first attempt may have been applied.
+    pub(super) resend: bool,
+    /// Try until the timeout while a lock is held.
+    pub(super) locked: bool,
+    /// How often it may lose against concurrent transactions.
+    pub(super) conflicts: u32,
+}
+
+impl Retry {
+    /// For statements that read, or change nothing that a second time would change again.
+    pub(super) const READ: Self = Self { resend: true, locked: true, conflicts: u32::MAX };
+    /// For a write of one row.
+    pub(super) const ONCE: Self = Self { resend: false, locked: false, conflicts: u32::MAX };
+    /// For a batch, whose requests run alone if it loses too often.
+    pub(super) const BATCH: Self = Self { resend: false, locked: false, conflicts: 3 };
+}
+
 impl Connections {
-    /// Runs a statement within the timeout. If a row stays locked for the server's `lock_timeout`, the
-    /// statement is retried if `wait_for_lock`, and else it fails.
+    /// Runs a statement within the timeout.
     pub(super) async fn run(
         &self,
         action: &str,
         statement: &Statement,
         params: &Params<'_>,
-        wait_for_lock: bool,
+        retry: Retry,
     ) -> Result<Executed, StatementError> {
-        let attempts = async {
-            let (mut reconnected, mut repeated, mut since) = (false, false, None);
-            loop {
-                let checkout = self.checkout(action, since).await?;
-                let error = match statement.send(checkout.connection(), params, !self.pgbouncer).await {
-                    Ok(executed) => {
-                        if statement.writes() {
-                            self.took_a_write(checkout.connection());
-                        }
-                        checkout.give_back();
-                        return Ok(Executed { repeated, ..executed });
+        let deadline = Instant::now() + self.timeout;
+        let (mut reconnected, mut repeated, mut since, mut conflicts) = (false, false, None, 0);
+        loop {
+            let Ok(checkout) = timeout_at(deadline, self.checkout(action, since)).await else {
+                return Err(self.no_reply(action, repeated));
+            };
+            let (checkout, sent) = (checkout?, AtomicBool::new(false));
+            let sending = statement.send(checkout.connection(), params, !self.pgbouncer, &sent);
+            let error = match timeout_at(deadline, sending).await {
+                Ok(Ok(executed)) => {
+                    if statement.writes() {
+                        self.took_a_write(checkout.connection());
                     }
-                    Err(error) => error,
-                };
-                let lost = is_lost(&error);
-                let reopened = is_read_only(&error).then(|| self.refused_a_write());
-                if !lost {
                     checkout.give_back();
+                    return Ok(Executed { repeated, ..executed });
                 }
-                if lost && !reconnected {
-                    reconnected = true;
-                    repeated = may_be_applied(&error);
-                    since = reopened;
-                } else if wait_for_lock && is_locked(&error) {
-                    // lock_timeout may be so short that it does not wait at all.
-                    tokio::time::sleep(LOCK_PAUSE).await;
-                } else {
-                    return Err(StatementError::new(action, error, repeated));
+                Ok(Err(error)) => error,
+                Err(_) => return Err(self.no_reply(action, repeated || sent.into_inner())),
+            };
+            let time_is_left = Instant::now() + LOCK_PAUSE + LOCK_TIMEOUT < deadline;
+            if is_lost(&error) {
+                let maybe_applied = sent.into_inner() && may_be_applied(&error);
+                let reopened = is_read_only(&error).then(|| self.refused_a_write());
+                if reconnected || (maybe_applied && !retry.resend) {
+                    return Err(StatementError::new(action, error, repeated || maybe_applied));
                 }
+                (reconnected, repeated, since) = (true, maybe_applied, reopened);
+                continue;
             }
-        };
-        tokio::time::timeout(self.timeout, attempts).await.unwrap_or_else(|_| {
-            self.discard_idle();
-            let timeout = self.timeout;
-            let text = format!("cannot {action}: the database did not answer within {timeout:?}");
-            Err(Error::store(text).into())
-        })
+            checkout.give_back();
+            if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
+                conflicts += 1;
+                let pause =
+                    rand::random_range(0..=CONFLICT_PAUSE.as_micros() as u64 * u64::from(conflicts.min(10)));
+                tokio::time::sleep(Duration::from_micros(pause)).await;
+            } else if is_locked(&error) && retry.locked && time_is_left {
+                // lock_timeout may be so short that it does not wait at all.
+                tokio::time::sleep(LOCK_PAUSE).await;
+            } else {
+                return Err(StatementError::new(action, error, repeated));
+            }
+        }
+    }
+
+    /// The server does not answer: every pooled connection would cost another timeout.
+    fn no_reply(&self, action: &str, maybe_applied: bool) -> StatementError {
+        self.discard_idle();
+        let timeout = self.timeout;
+        let text = format!("cannot {action}: the database did not answer within {timeout:?}");
+        StatementError { maybe_applied, ..Error::store(text).into() }
     }
 }

@@ -258,16 +258,48 @@ async fn a_missing_session_is_none_and_an_unreadable_one_an_error() {
 }
 
 #[actix_web::test]
-async fn a_lost_reply_that_proves_nothing_is_a_store_error() {
+async fn an_update_whose_reply_was_lost_is_in_doubt_until_the_session_is_loaded_again() {
     let scripted = Scripted::memory();
     let store = scripted.store();
     let (session, key) = saved(&store).await;
     scripted.then("update", Step::Answer(Replaced::Unknown));
     session.update("n", more).unwrap();
-    let error = session.save().await.unwrap_err();
-    assert!(error.is_store() && error.to_string().contains("may or may not have been made"), "{error}");
+    for _ in 0..3 {
+        let error = session.save().await.unwrap_err();
+        assert!(error.is_in_doubt() && error.is_store(), "{error}");
+    }
+    session.insert("other", "too").unwrap();
+    assert!(session.save().await.unwrap_err().is_in_doubt());
     assert_eq!(scripted.count("update"), 1, "no second attempt, which could count twice");
     assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":1}"#);
+    let session = open(&store, &key).await;
+    session.update("n", more).unwrap();
+    session.save().await.unwrap();
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":2}"#);
+}
+
+/// A value that does not depend on the earlier one may be stored twice.
+#[actix_web::test]
+async fn a_value_whose_reply_was_lost_is_stored_again() {
+    let scripted = Scripted::memory();
+    let store = scripted.store();
+    let (session, key) = saved(&store).await;
+    scripted.then("update", Step::Answer(Replaced::Unknown));
+    session.insert("n", &7).unwrap();
+    session.save().await.unwrap();
+    assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":7}"#);
+    // What is set or removed after an update in doubt ends the doubt.
+    for ends in
+        [|session: &Session| session.insert("n", &8).unwrap(), |session: &Session| session.flush().unwrap()]
+    {
+        scripted.then("update", Step::Answer(Replaced::Unknown));
+        let session = open(&store, &key).await;
+        session.update("n", more).unwrap();
+        assert!(session.save().await.unwrap_err().is_in_doubt());
+        ends(&session);
+        session.save().await.unwrap();
+    }
+    assert!(!store.exists(&key).await.unwrap());
 }
 
 #[actix_web::test]

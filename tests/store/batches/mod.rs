@@ -1,5 +1,6 @@
 //! Concurrent requests to PostgreSQL are sent in batches, and each gets its own reply.
 
+mod contention;
 mod limits;
 mod locks;
 mod outcomes;

@@ -243,10 +243,10 @@ async fn a_change_whose_reply_was_lost_is_not_applied_twice() {
     assert_eq!(update(&slow, &keys[0], 2, 3).await.unwrap(), Replaced::Done);
 }
 
-/// The same of a touch, whose expiry alone tells that it was made.
+/// A touch may be made twice, so it is repeated.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-async fn a_touch_whose_reply_was_lost_is_known_to_be_done() {
+async fn a_touch_whose_reply_was_lost_is_repeated() {
     let server = PrivateServer::start(&[]);
     let direct = postgres(&server.url()).await;
     let proxy = Proxy::start(server.port());

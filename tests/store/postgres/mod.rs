@@ -1,6 +1,7 @@
 //! Sessions in PostgreSQL, with a real server.
 
 mod errors;
+mod isolation;
 mod outages;
 mod references;
 mod semantics;
