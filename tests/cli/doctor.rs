@@ -293,6 +293,10 @@ fn a_partitioned_table_gets_no_advice_that_cannot_be_followed() {
         finds(&report, "ok", "table", "public.django_session, partitioned");
         finds(&report, "ok", "index", key);
         finds(&report, "warning", "index", "expire_date has no index");
+        // The figures are those of the partitions.
+        let size = about(&report, "size").remove(0).1;
+        assert!(size.starts_with("11 rows, 54.5 % of them expired; ") && !size.contains(" 0 B"), "{size}");
+        finds(&report, "ok", "vacuum", "dead rows; last vacuum never");
         follow(&database, &report, "index");
         finds(&doctor("django_session").code(0), "ok", "index", "expire_date has an index");
         // A partition by itself: its indexes belong to the whole.

@@ -89,7 +89,7 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
         }
         SqlState::INVALID_CATALOG_NAME => "there is no such database",
         SqlState::QUERY_CANCELED => "the statement took longer than the statement_timeout, or was cancelled",
-        SqlState::LOCK_NOT_AVAILABLE => "another transaction holds a lock for longer than the lock_timeout",
+        SqlState::LOCK_NOT_AVAILABLE => "another transaction has locked the row or the table for too long",
         SqlState::DISK_FULL => "the disk of the database is full",
         _ => "the database refused the statement",
     };
