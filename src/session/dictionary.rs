@@ -122,7 +122,7 @@ impl Session {
     {
         let run = runner(key, f);
         // Mostly the last run is the one whose value is stored.
-        let runs: Arc<Mutex<Vec<(Arc<str>, V)>>> = Arc::default();
+        let runs: Arc<Mutex<Runs<V>>> = Arc::default();
         let updater = {
             let (run, runs) = (run.clone(), runs.clone());
             move |old: Option<&str>| {
@@ -289,6 +289,9 @@ impl Session {
         self.state().change(Change::Clear)
     }
 }
+
+/// What the runs of an updater returned, each with its JSON text.
+type Runs<V> = Vec<(Arc<str>, V)>;
 
 /// From a value's JSON text to the new value and its text.
 fn runner<T, V, F>(

@@ -142,7 +142,7 @@ fn a_server_without_free_connections() {
     outage.ends("without a connection");
 }
 
-/// Now this one, now that one: each time the statement under way is sent again on another.
+/// Now this one, now that one: each time the increment under way is in doubt, and no other request fails.
 #[test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 fn connections_that_are_cut_one_by_one() {
@@ -150,7 +150,8 @@ fn connections_that_are_cut_one_by_one() {
     let outage = Outage::of(url(&server));
     let one = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'site' \
                ORDER BY random() LIMIT 1";
-    for _ in 0..40 * rounds() {
+    let cuts = 40 * rounds() as u64;
+    for _ in 0..cuts {
         server.query(one);
         thread::sleep(Duration::from_millis(25));
     }
@@ -158,7 +159,7 @@ fn connections_that_are_cut_one_by_one() {
     no_connection_is_left_behind(&server);
     let seen = outage.ends("cut one by one");
     let failed: u64 = seen.failed.values().sum();
-    assert!(failed * 100 <= seen.confirmed, "hardly one was noticed: {seen:?}");
+    assert!(failed <= cuts && cuts < seen.confirmed, "more than those under way: {seen:?}");
 }
 
 #[test]

@@ -92,8 +92,9 @@ impl Postgres {
     ///
     /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the
     /// table's indexes, `statement_timeout` (a little more than the timeout), a short `lock_timeout`, so that
-    /// a locked row delays no other, `TimeZone` (UTC) and `default_transaction_isolation` (read committed).
-    /// For a pool of the application's, set the last four for its role.
+    /// a lock delays no other row, `TimeZone` (UTC) and `default_transaction_isolation` (read committed). For
+    /// a pool of the application's, set the last four for its role. A locked row delays no other there either
+    /// without them, but a locked table keeps its connections.
     ///
     /// Makes one connection, so that what is wrong is known now and not at the first request. More are made
     /// when they are needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be

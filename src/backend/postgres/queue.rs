@@ -194,6 +194,12 @@ impl<O: BatchOp> Keys<O> {
         None
     }
 
+    /// The key's request will not be served, and neither will those behind it.
+    pub(super) fn abandon(&self, key: &SessionKey) {
+        let behind = self.state().in_flight.remove(key);
+        drop(behind); // not under the lock: it wakes the callers
+    }
+
     pub(super) fn quarantine(&self, key: &SessionKey) {
         let (mut state, now) = (self.state(), Instant::now());
         if state.quarantined.len() > MANY_QUARANTINES {

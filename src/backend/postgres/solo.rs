@@ -14,7 +14,7 @@ use super::{
     queue::Single,
     sql::LONGER_LOCK_TIMEOUT,
 };
-use crate::Error;
+use crate::{Error, SessionKey};
 
 /// Why a request for a locked row fails.
 pub(super) const LOCKED: &str = "another transaction keeps the row locked";
@@ -23,7 +23,7 @@ pub(super) const LOCKED: &str = "another transaction keeps the row locked";
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// An attempt is made only if it surely ends before its caller leaves: then nothing is in doubt.
-const MARGIN: Duration = Duration::from_millis(60);
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// Runs a request that a batch cannot do, and those of its key that come meanwhile.
 pub(super) fn spawn<O: BatchOp>(shared: &Arc<Shared<O>>, single: Single<O>, maybe_applied: bool) {
@@ -43,6 +43,7 @@ async fn serve<O: BatchOp>(
     mut locked: bool,
 ) {
     let (key, mut was_locked) = (single.key().clone(), locked);
+    let mut guard = KeyGuard { shared: &shared, key: &key, served: false };
     loop {
         locked = run(&shared, single, attempt, locked).await;
         was_locked |= locked;
@@ -51,7 +52,25 @@ async fn serve<O: BatchOp>(
         }
         match shared.keys.next(&key) {
             Some(next) => (single, attempt) = (next, Attempt::default()),
-            None => return,
+            None => {
+                guard.served = true;
+                return;
+            }
+        }
+    }
+}
+
+/// Frees the key if its task ends before all its requests are served: the next request must not wait for it.
+struct KeyGuard<'a, O: BatchOp> {
+    shared: &'a Shared<O>,
+    key: &'a SessionKey,
+    served: bool,
+}
+
+impl<O: BatchOp> Drop for KeyGuard<'_, O> {
+    fn drop(&mut self) {
+        if !self.served {
+            self.shared.keys.abandon(self.key);
         }
     }
 }

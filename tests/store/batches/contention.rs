@@ -93,11 +93,15 @@ async fn others_are_served(name: &str, url: &str, postgres: Postgres) {
             let measured = load(&postgres, &keys, &mut numbers, time).await;
             (busy.saves, busy.loads) = (busy.saves + measured.saves, busy.loads + measured.loads);
             stop.store(true, SeqCst);
-            // A locked row is known to be unchanged: nothing about it is in doubt.
-            for outcome in requests.await.unwrap() {
-                let error = outcome.unwrap_err().to_string();
-                assert!(error.contains("locked"), "{name}: {error}");
-            }
+            // A locked row is known to be unchanged: nothing about it is in doubt, unless a busy machine lets
+            // the time run out in the middle of an attempt.
+            let outcomes = requests.await.unwrap();
+            let refused = |outcome: &&Result<Replaced, Error>| {
+                outcome.as_ref().is_err_and(|error| error.to_string().contains("locked"))
+            };
+            let others: Vec<_> = outcomes.iter().filter(|outcome| !refused(outcome)).collect();
+            assert!(others.len() * 5 < outcomes.len(), "{name}: {others:?}");
+            assert!(others.iter().all(|other| !matches!(other, Ok(Replaced::Done))), "{name}: {others:?}");
             drop(holder);
         }
         let (saves, loads) = (busy.saves / free.saves, busy.loads / free.loads);
