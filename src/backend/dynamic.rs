@@ -16,6 +16,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn list(&self, after: Option<Cursor>) -> Boxed<'_, Page>;
     fn exists<'a>(&'a self, key: &'a SessionKey) -> Boxed<'a, bool>;
     fn clear_expired(&self, limit: u32) -> Boxed<'_, u64>;
+    fn uncleared(&self) -> Option<Error>;
     fn check(&self) -> Boxed<'_, ()>;
     fn create_table(&self) -> Boxed<'_, ()>;
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
@@ -50,6 +51,10 @@ impl<B: Backend> DynBackend for B {
 
     fn clear_expired(&self, limit: u32) -> Boxed<'_, u64> {
         Box::pin(Backend::clear_expired(self, limit))
+    }
+
+    fn uncleared(&self) -> Option<Error> {
+        Backend::uncleared(self)
     }
 
     fn check(&self) -> Boxed<'_, ()> {

@@ -78,8 +78,8 @@ pub trait Backend: Send + Sync + 'static {
         async { Ok(self.get(key).await?.is_some()) }
     }
 
-    /// Deletes up to `limit` expired rows and returns how many. Fewer than `limit` means that none is left.
-    /// Default: lists all rows and deletes the expired ones.
+    /// Deletes up to `limit` expired rows and returns how many. Fewer than `limit` means that no
+    /// other can be deleted. Default: lists all rows and deletes the expired ones.
     fn clear_expired(&self, limit: u32) -> impl Future<Output = Result<u64, Error>> + Send {
         async move {
             let (mut cleared, mut after) = (0, None);
@@ -96,6 +96,13 @@ pub trait Backend: Send + Sync + 'static {
                 }
             }
         }
+    }
+
+    /// Returns why the last calls of [`clear_expired`](Self::clear_expired) left expired rows, if they did.
+    /// For the program `django-session`.
+    #[doc(hidden)]
+    fn uncleared(&self) -> Option<Error> {
+        None
     }
 
     /// Checks that the backend is usable: server reachable, table and privileges present. Call it at startup.

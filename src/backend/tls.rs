@@ -7,9 +7,11 @@ use tokio_rustls::rustls::{
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 
 use crate::Error;
@@ -66,12 +68,13 @@ fn verifier(
     if check == Check::Nothing {
         return Ok(Arc::new(Anybody(provider)));
     }
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut given) = (RootCertStore::empty(), Vec::new());
     match files.roots {
         Some(file) => {
-            for certificate in certificates(file)? {
+            given = certificates(file)?;
+            for certificate in &given {
                 roots
-                    .add(certificate)
+                    .add(certificate.clone())
                     .map_err(|error| refused(file, "certificates to trust", error.to_string()))?;
             }
         }
@@ -84,9 +87,8 @@ fn verifier(
             }
         }
     }
-    let by_name = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    let by_name = by_name.map_err(unusable)?;
-    Ok(if check == Check::Name { by_name } else { Arc::new(AnyName(by_name)) })
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(Arc::new(Trusted { chain: chain.map_err(unusable)?, given, any_name: check == Check::Authority }))
 }
 
 fn unusable(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -154,11 +156,26 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Accepts a certificate for any name.
+/// Accepts what a trusted authority signed and, as OpenSSL does, a given certificate itself.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Trusted {
+    chain: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+    /// Whether to accept a certificate for any name.
+    any_name: bool,
+}
 
-impl ServerCertVerifier for AnyName {
+impl Trusted {
+    /// Whether the server's certificate is a given one that signed itself. `openssl req -x509`, as in
+    /// PostgreSQL's manual, marks it as an authority's, which rustls refuses for a server. That check follows
+    /// the one of the dates. The error's type is not public, and its text is the name of the variant.
+    fn is_given(&self, end_entity: &CertificateDer<'_>, error: &CertificateError) -> bool {
+        matches!(error, CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity")
+            && self.given.iter().any(|given| given == end_entity)
+    }
+}
+
+impl ServerCertVerifier for Trusted {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -167,11 +184,19 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let verified =
+            self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
             // rustls verifies the name last.
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if self.any_name => Ok(ServerCertVerified::assertion()),
+            Err(TlsError::InvalidCertificate(error)) if self.is_given(end_entity, &error) => {
+                if !self.any_name {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             other => other,
         }
     }
@@ -182,7 +207,7 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls12_signature(message, cert, dss)
+        self.chain.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -191,10 +216,10 @@ impl ServerCertVerifier for AnyName {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.0.verify_tls13_signature(message, cert, dss)
+        self.chain.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chain.supported_verify_schemes()
     }
 }

@@ -232,8 +232,8 @@ impl Store {
         }
     }
 
-    /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that none is
-    /// left.
+    /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that no other
+    /// can be deleted. PostgreSQL refuses some to which other tables refer: these are left, and logged.
     pub async fn clear_batch(&self, limit: u32) -> Result<u64, Error> {
         self.note(match &self.0.engine {
             Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
@@ -241,6 +241,17 @@ impl Store {
             Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await,
             Engine::SignedCookies(_) => Ok(0),
         })
+    }
+
+    /// Returns why the last calls of [`clear_batch`](Self::clear_batch) left expired sessions, if they did.
+    /// For the program `django-session`.
+    #[doc(hidden)]
+    pub fn uncleared(&self) -> Option<Error> {
+        match &self.0.engine {
+            Engine::Backend(encoded) => encoded.backend.uncleared(),
+            Engine::Cached(cached) => cached.database.backend.uncleared(),
+            Engine::SignedCookies(_) => None,
+        }
     }
 
     /// Returns an error that says what to do if sessions cannot be kept here: an empty secret key, a server

@@ -22,7 +22,7 @@ impl Store {
     ///
     /// | URL | Django's engine |
     /// |---|---|
-    /// | `postgres://user:password@host:port/database` | `db` (feature `postgres`) |
+    /// | `postgres://user:password@host:port/database`, `psql:…`, `pgsql:…` | `db` (feature `postgres`) |
     /// | `sqlite:///db.sqlite3`, `sqlite:////var/db` | `db` (feature `sqlite`), relative and absolute |
     /// | `redis://host:port/0`, `rediss://…`, `unix:///path` | `cache` (feature `redis`) |
     /// | `redis+cluster://…`, `redis+sentinel://…` | the same in a cluster, behind sentinels |
@@ -110,7 +110,7 @@ impl UrlTarget {
         }
         match scheme(url) {
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => Postgres::connect_lazy(url).map(Self::Postgres),
+            scheme if Postgres::has_scheme(scheme) => Postgres::connect_lazy(url).map(Self::Postgres),
             #[cfg(feature = "sqlite")]
             "sqlite" => sqlite(url).map(Self::Sqlite),
             #[cfg(feature = "redis")]
@@ -172,7 +172,7 @@ impl UrlTarget {
                 "a cached: URL contains two, of a cache and of a database: \"cached:redis://… postgres://…\"",
             ));
         };
-        if !is_redis(scheme(cache)) || !matches!(scheme(database), "postgres" | "postgresql" | "sqlite") {
+        if !is_redis(scheme(cache)) || !(is_postgres(scheme(database)) || scheme(database) == "sqlite") {
             return Err(Error::configuration(
                 "in a cached: URL the first one is a redis one, the second one postgres or sqlite",
             ));
@@ -285,6 +285,14 @@ fn with_age(settings: SessionSettings, age: Option<std::time::Duration>) -> Sess
         Some(age) => settings.cookie_age(age),
         None => settings,
     }
+}
+
+#[cfg(feature = "redis")]
+fn is_postgres(scheme: &str) -> bool {
+    #[cfg(feature = "postgres")]
+    return Postgres::has_scheme(scheme);
+    #[cfg(not(feature = "postgres"))]
+    return scheme.starts_with("postgres");
 }
 
 #[cfg(feature = "redis")]

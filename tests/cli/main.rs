@@ -5,6 +5,7 @@
 mod clear;
 mod doctor;
 mod fill;
+mod passwords;
 mod sessions;
 mod stores;
 #[path = "../support/mod.rs"]

@@ -79,6 +79,11 @@ find_chromium() {
         chromedriver=$(command -v chromedriver)
 }
 
+# What a German locale is made of. PostgreSQL's German messages are in the package of its server.
+find_locale_sources() {
+    command -v localedef >/dev/null && compgen -G "/usr/share/i18n/locales/de_DE*" >/dev/null
+}
+
 # For a cluster that fails over by itself.
 find_patroni() {
     patroni=$(command -v patroni) && etcd=$(command -v etcd)
@@ -100,6 +105,7 @@ find_programs() {
     redis_server=$(find_server redis-server) || lacking "redis-server, 7.0 or newer" redis-server
     pgbouncer=$(find_server pgbouncer) || lacking "pgbouncer" pgbouncer
     find_faketime || lacking "libfaketime (libfaketimeMT.so.1)" libfaketime
+    find_locale_sources || lacking "localedef and the sources of the locale de_DE" locales
     find_chromium || lacking "Chromium and chromedriver" chromium chromium-driver
     if [ -n "$long" ]; then
         find_patroni || lacking "Patroni and etcd, for --long" patroni etcd-server python3-etcd

@@ -1,9 +1,9 @@
 //! `sslmode` against a server with a certificate, as libpq has it.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use super::{backend, refused, works};
-use crate::support::{certificates::Certificates, postgres::PrivateServer};
+use crate::support::{certificates::Certificates, postgres::PrivateServer, required};
 
 fn url(server: &PrivateServer, host: &str, parameters: &str) -> String {
     format!("postgres://postgres@{host}:{}/postgres?{parameters}", server.port())
@@ -77,6 +77,44 @@ async fn a_certificate_that_has_expired_is_refused() {
         let parameters = format!("sslmode={mode}&sslrootcert={}", certificates.ca().display());
         let error = refused(&url(&server, "127.0.0.1", &parameters)).await;
         assert!(error.contains("TLS failed") && error.contains("expired"), "{mode}: {error}");
+    }
+}
+
+/// Whether psql connects.
+fn psql_connects(url: &str) -> bool {
+    let psql = Path::new(&required("TEST_PG_BIN")).join("psql");
+    let output = Command::new(psql).args([url, "-c", "SELECT 1"]).output().unwrap();
+    output.status.success()
+}
+
+/// Made as in PostgreSQL's manual, or with CA:FALSE.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_certificate_that_signed_itself_is_trusted_if_it_is_given() {
+    for (authority, expired) in [(true, false), (false, false), (true, true), (false, true)] {
+        let made = || Certificates::self_signed(&["127.0.0.1"], authority, expired);
+        let (certificates, other) = (made(), made());
+        let server = PrivateServer::start_tls(&certificates, &[]);
+        for (host, mode, given, trusted) in [
+            ("127.0.0.1", "require", &certificates, true),
+            ("127.0.0.1", "verify-ca", &certificates, true),
+            ("localhost", "verify-ca", &certificates, true),
+            ("127.0.0.1", "verify-full", &certificates, true),
+            ("localhost", "verify-full", &certificates, false),
+            ("127.0.0.1", "require", &other, false),
+            ("127.0.0.1", "verify-ca", &other, false),
+            ("127.0.0.1", "verify-full", &other, false),
+        ] {
+            let what = format!("{host} {mode}, CA:{authority}, expired: {expired}");
+            let url = url(&server, host, &format!("sslmode={mode}&sslrootcert={}", given.ca().display()));
+            assert_eq!(psql_connects(&url), trusted && !expired, "psql, {what}");
+            if trusted && !expired {
+                works(&backend(&url).await).await;
+            } else {
+                let error = refused(&url).await;
+                assert!(error.contains("certificate"), "{what}: {error}");
+            }
+        }
     }
 }
 

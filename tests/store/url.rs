@@ -73,6 +73,20 @@ async fn postgres_with_its_options() {
     assert_eq!(store.save_timeout(), std::time::Duration::from_millis(2500));
 }
 
+/// The schemes that django-environ and dj-database-url read.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn postgres_by_the_schemes_of_django_url_parsers() {
+    let database = Database::fresh();
+    let rest = database.url().strip_prefix("postgres").unwrap();
+    open(database.url()).await.unwrap().create_table().await.unwrap();
+    for scheme in ["postgresql", "psql", "pgsql", "postgis", "timescale", "timescalegis"] {
+        works(&open(&format!("{scheme}{rest}?deadline=3")).await.unwrap()).await;
+        Store::connect_lazy(&format!("cached:redis://localhost {scheme}{rest}"), SecretKey::new("x"))
+            .unwrap();
+    }
+}
+
 #[actix_web::test]
 async fn impossible_urls_are_errors_that_name_the_part() {
     for (url, wants) in [
@@ -92,6 +106,8 @@ async fn impossible_urls_are_errors_that_name_the_part() {
         ("sqlite:db.sqlite3", "sqlite:///db.sqlite3"),
         ("sqlite://db.sqlite3?mode=ro", "\"mode\""),
         ("postgres://localhost/db?dead_line=3", "dead_line"),
+        ("postgis://app:p@ss@localhost/db", "write @ as %40"),
+        ("redshift://localhost/db", "no store has this kind of URL"),
         ("postgres://localhost/db?deadline=soon", "deadline"),
         ("cached:redis://localhost", "contains two"),
         ("cached:postgres://localhost/a redis://localhost", "the first one is a redis one"),
@@ -113,6 +129,8 @@ async fn no_error_contains_a_password() {
         "postgres://user:hunter2@127.0.0.1:1/db",
         "redis://user:hunter2@localhost:notaport",
         "redis://:hunter2@127.0.0.1:1/0?deadline=0.5",
+        "postgres://user:60@hunter2@localhost/db",
+        "psql://user:60/hunter2@@localhost/db",
         "cached:redis://:hunter2@localhost",
         "mysql://user:hunter2@localhost",
         "redis://user:60?hunter2@localhost/0",

@@ -27,6 +27,28 @@ impl Certificates {
         Self::with(names, true)
     }
 
+    /// A server's certificate that signed itself, which is also the one for clients to trust. PostgreSQL's
+    /// manual makes one that is marked as an authority's.
+    pub fn self_signed(names: &[&str], authority: bool, expired: bool) -> Self {
+        let dir = TempDir::new("certificates");
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = match authority {
+            true => IsCa::Ca(BasicConstraints::Unconstrained),
+            false => IsCa::ExplicitNoCa,
+        };
+        if expired {
+            (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2024, 12, 31));
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        for name in ["ca.pem", "server.pem"] {
+            fs::write(dir.path().join(name), &certificate).unwrap();
+        }
+        fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+        Self(dir)
+    }
+
     fn with(names: &[&str], expired: bool) -> Self {
         let dir = TempDir::new("certificates");
         let mut authority = CertificateParams::new(Vec::new()).unwrap();

@@ -107,9 +107,24 @@ pub struct PrivateServer {
     bin: PathBuf,
     port: u16,
     dir: TempDir,
+    /// Locales that the machine itself need not have.
+    locales: Option<TempDir>,
 }
 
 impl PrivateServer {
+    /// As `start`; its messages are German.
+    pub fn start_german(settings: &[(&str, &str)]) -> Self {
+        let (bin, dir) = Self::initialized();
+        let locales = directory_of_server("locales");
+        let locale = locales.path().join("de_DE.UTF-8");
+        let mut localedef = as_server_user("localedef".as_ref(), dir.path());
+        localedef.args(["-i", "de_DE", "-f", "UTF-8"]).arg(locale);
+        proc::run("localedef", &mut localedef, b"");
+        let mut all = vec![("lc_messages", "de_DE.UTF-8")];
+        all.extend(settings);
+        Self::serve(bin, dir, &all, Some(locales))
+    }
+
     /// Starts with such settings as `("log_statement", "all")`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         Self::start_with(settings, |_| ())
@@ -124,13 +139,19 @@ impl PrivateServer {
 
     /// As `start`; `prepare` does something with the files before it starts.
     pub fn start_with(settings: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
+        let (bin, dir) = Self::initialized();
+        prepare(&dir.path().join("data"));
+        Self::serve(bin, dir, settings, None)
+    }
+
+    /// The files of a server that was never started.
+    fn initialized() -> (PathBuf, TempDir) {
         let (bin, dir) = Self::place();
         let mut initdb = as_server_user(&bin.join("initdb"), dir.path());
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8"]);
         initdb.args(["--no-locale", "--no-sync", "--pgdata=data"]);
         proc::run("initdb", &mut initdb, b"");
-        prepare(&dir.path().join("data"));
-        Self::serve(bin, dir, settings)
+        (bin, dir)
     }
 
     /// With TLS, and no other way in for anybody but this machine's own tests by name `postgres`.
@@ -161,7 +182,7 @@ impl PrivateServer {
         proc::run("pg_basebackup", &mut backup, b"");
         let mut all = vec![("hot_standby", "on")];
         all.extend(settings);
-        Self::serve(bin, dir, &all)
+        Self::serve(bin, dir, &all, None)
     }
 
     /// Lets nobody in but by these lines of `pg_hba.conf`, until the answer is dropped.
@@ -183,9 +204,9 @@ impl PrivateServer {
         (PathBuf::from(required("TEST_PG_BIN")), directory_of_server("postgres"))
     }
 
-    fn serve(bin: PathBuf, dir: TempDir, settings: &[(&str, &str)]) -> Self {
+    fn serve(bin: PathBuf, dir: TempDir, settings: &[(&str, &str)], locales: Option<TempDir>) -> Self {
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut server = Self { group: None, settings, bin, port: proc::free_port(), dir };
+        let mut server = Self { group: None, settings, bin, port: proc::free_port(), dir, locales };
         server.start_again();
         server
     }
@@ -231,6 +252,7 @@ impl PrivateServer {
         let mut command = as_server_user(&self.bin.join("postgres"), self.dir.path());
         command.args(["-D", "data", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         command.args(["-c", &format!("unix_socket_directories={}", self.dir.path().display())]);
+        command.envs(self.locales.as_ref().map(|locales| ("LOCPATH", locales.path())));
         for setting in &self.settings {
             command.args(["-c", setting]);
         }

@@ -25,6 +25,11 @@ use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 
+/// What Django's statements have too, whatever the database's defaults. Times in a column without a zone are
+/// in UTC. Above READ COMMITTED, concurrent saves would fail with serialization errors. A backslash keeps a
+/// blank inside an option.
+const SEMANTICS: &str = "-c TimeZone=UTC -c default_transaction_isolation=read\\ committed";
+
 pub(super) type Connected = (Client, JoinHandle<()>);
 
 /// Makes the connections of one pool.
@@ -46,7 +51,7 @@ impl Connector {
         if own_settings {
             for config in &mut configs {
                 let given = config.get_options().unwrap_or_default();
-                let options = format!("{} {given} {PLANS}", timeouts(timeout));
+                let options = format!("{} {given} {PLANS} {SEMANTICS}", timeouts(timeout));
                 config.options(&options);
             }
         }

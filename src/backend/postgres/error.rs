@@ -1,9 +1,16 @@
-//! Errors of the driver and the database: what they mean for a statement, and what to do about them.
+//! Errors of the driver and the database: what they mean for a statement.
+//!
+//! Errors are told apart by SQLSTATE and by the routine that raised them. Messages are in the language of
+//! the server's `lc_messages`.
 
-use std::error::Error as StdError;
+use std::error::Error as _;
 
-use tokio_postgres::{Error as DriverError, error::SqlState};
+use tokio_postgres::{
+    Error as DriverError,
+    error::{DbError, Severity, SqlState},
+};
 
+pub(super) use super::advice::explain;
 use crate::Error;
 
 /// Why a statement has no result.
@@ -17,6 +24,15 @@ pub(super) struct StatementError {
     pub(super) unique: bool,
     /// The statement was sent twice because the first reply was lost: the first one may have been applied.
     pub(super) maybe_applied: bool,
+    /// A constraint or a trigger refused one of the rows.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// The refusal of a row by a constraint, a trigger or its data.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// Schema, table and name of the foreign key that is violated.
+    pub(super) foreign_key: Option<[String; 3]>,
 }
 
 impl StatementError {
@@ -26,6 +42,7 @@ impl StatementError {
             row_specific: is_row_specific(&error),
             unique: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
             maybe_applied,
+            refused: refusal(&error),
             error: explain(action, error),
         }
     }
@@ -33,7 +50,7 @@ impl StatementError {
 
 impl From<Error> for StatementError {
     fn from(error: Error) -> Self {
-        Self { error, locked: false, row_specific: false, unique: false, maybe_applied: false }
+        Self { error, locked: false, row_specific: false, unique: false, maybe_applied: false, refused: None }
     }
 }
 
@@ -50,8 +67,12 @@ pub(super) fn is_lost(error: &DriverError) -> bool {
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::IDLE_SESSION_TIMEOUT,
+        SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN,
     ];
+    // The server ends the connection, whatever the code is: in a commit, the change may be applied.
+    let severe = [Some(Severity::Fatal), Some(Severity::Panic)];
     error.is_closed()
+        || error.as_db_error().is_some_and(|db| severe.contains(&db.parsed_severity()))
         || error.code().is_some_and(|code| gone.contains(code) || code.code().starts_with("08"))
         || is_read_only(error)
         || is_outdated(error)
@@ -65,7 +86,8 @@ pub(super) fn is_read_only(error: &DriverError) -> bool {
 
 /// Whether the statement was prepared when the table had other columns.
 fn is_outdated(error: &DriverError) -> bool {
-    error.as_db_error().is_some_and(|db| db.message().starts_with("cached plan must not change"))
+    let raised_by = |db: &DbError| db.routine() == Some("RevalidateCachedQuery");
+    error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) && error.as_db_error().is_some_and(raised_by)
 }
 
 /// Whether another transaction holds a row for longer than a statement waits.
@@ -88,78 +110,27 @@ fn is_row_specific(error: &DriverError) -> bool {
     })
 }
 
+/// Whether a foreign key forbids the change. PostgreSQL 18 has a code of its own for ON DELETE RESTRICT.
+pub(super) fn is_foreign_key(code: &SqlState) -> bool {
+    [SqlState::FOREIGN_KEY_VIOLATION, SqlState::RESTRICT_VIOLATION].contains(code)
+}
+
+fn refusal(error: &DriverError) -> Option<Refusal> {
+    let db = error.as_db_error()?;
+    let code = db.code();
+    // Data exceptions, constraints, limits, and exceptions of triggers.
+    if !["22", "23", "54", "P0"].iter().any(|class| code.code().starts_with(class)) {
+        return None;
+    }
+    let name = || Some([db.schema()?.to_owned(), db.table()?.to_owned(), db.constraint()?.to_owned()]);
+    Some(Refusal { foreign_key: Some(code).filter(|code| is_foreign_key(code)).and_then(|_| name()) })
+}
+
 /// Whether a statement may have been applied although its connection was lost. Not if the server refused it.
 pub(super) fn may_be_applied(error: &DriverError) -> bool {
     !is_read_only(error) && !is_outdated(error)
 }
 
-/// Returns the error in words that say what to do.
-pub(super) fn explain(action: &str, error: DriverError) -> Error {
-    let text = format!("cannot {action}: {}", advice(action, &error));
-    match error.as_db_error() {
-        // Only message and code: the detail quotes the row, with the visitor's data.
-        Some(db) => Error::store_caused_by(text, format!("{} (SQLSTATE {})", db.message(), db.code().code())),
-        None => Error::store_caused_by(text, error),
-    }
-}
-
 pub(super) fn unexpected_columns(error: DriverError) -> Error {
     Error::store_caused_by("the table of sessions has other columns than Django's", error)
-}
-
-const POOLER: &str = "a pooler (PgBouncer?) in transaction mode stands before the database: add \
-     pgbouncer=true to the URL, or call Postgres::pgbouncer(true)";
-
-fn advice(action: &str, error: &DriverError) -> &'static str {
-    let Some(code) = error.code() else {
-        return match error.to_string().starts_with("error performing TLS handshake") {
-            true => tls_advice(error),
-            false => "the database is away",
-        };
-    };
-    let message = error.as_db_error().map_or("", |db| db.message());
-    match *code {
-        _ if message.starts_with("unsupported startup parameter") => POOLER,
-        SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => POOLER,
-        SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "the database is read-only, as a standby is: name the primary in the URL, or all hosts with \
-             target_session_attrs=read-write"
-        }
-        SqlState::NOT_NULL_VIOLATION => {
-            "the table of sessions has a further column that is NOT NULL: give it a default"
-        }
-        SqlState::UNIQUE_VIOLATION => {
-            "the table of sessions has a unique constraint besides that of the key: drop it"
-        }
-        SqlState::UNDEFINED_TABLE => {
-            "the table of sessions does not exist (or is not on the search_path): run Django's \
-             `manage.py migrate`, or call create_table()"
-        }
-        SqlState::INSUFFICIENT_PRIVILEGE if action.starts_with("create the table") => {
-            "the role may not create tables here: GRANT CREATE ON SCHEMA to it, or let another role create it"
-        }
-        SqlState::INSUFFICIENT_PRIVILEGE => {
-            "the role lacks a right: GRANT SELECT, INSERT, UPDATE, DELETE on the table of sessions to it"
-        }
-        SqlState::UNDEFINED_COLUMN => {
-            "the table of sessions has other columns than Django's session_key, session_data, expire_date"
-        }
-        SqlState::TOO_MANY_CONNECTIONS => {
-            "the database has no connection left: raise max_connections, or run fewer workers"
-        }
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "the database refuses this user or password"
-        }
-        SqlState::INVALID_CATALOG_NAME => "there is no such database",
-        _ => "the database refused the statement",
-    }
-}
-
-fn tls_advice(error: &DriverError) -> &'static str {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    if cause.contains("server does not support TLS") {
-        "the database has no TLS: turn it on there, or do without by sslmode=prefer or disable"
-    } else {
-        "TLS failed, or the server's certificate was refused"
-    }
 }

@@ -1,10 +1,14 @@
 //! The `django_session` table in PostgreSQL: Django's `db` engine.
 
+mod advice;
 mod batch;
+mod check;
+mod clear;
 mod connect;
 mod error;
 mod hosts;
 mod ops;
+mod password;
 mod pool;
 mod queue;
 mod rows;
@@ -18,7 +22,7 @@ mod url;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -58,14 +62,17 @@ use crate::{
 #[derive(Clone)]
 pub struct Postgres {
     runtimes: Arc<Runtimes>,
-    /// The latest expiry of the last full batch of [`clear_expired`](Backend::clear_expired).
-    cleared_until: Arc<Mutex<Option<SystemTime>>>,
+    clearing: Arc<clear::Progress>,
 }
 
 impl Postgres {
     /// Connects to `postgres://user:password@host:port/database`. Besides those of the driver
     /// (`tokio-postgres`), a URL may have these parameters; a text of the form `host=… user=…` has only the
     /// driver's:
+    ///
+    /// The scheme may also be `postgresql`, or one of those that Django's URL parsers know: `psql`, `pgsql`,
+    /// `postgis`, `timescale`, `timescalegis`. Without a password, `PGPASSWORD` and `~/.pgpass` (or
+    /// `PGPASSFILE`) are read as libpq does; libpq's other variables and its service file are not.
     ///
     /// | parameter | default | |
     /// |---|---|---|
@@ -84,9 +91,10 @@ impl Postgres {
     /// Without it a standby is accepted too, and every write fails.
     ///
     /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the
-    /// table's indexes, `statement_timeout` (a little more than the timeout) and a short `lock_timeout`, so
-    /// that a lock delays no other row. For a pool of the application's, set these two for its role: a locked
-    /// row delays no other there either, but a locked table keeps its connections.
+    /// table's indexes, `statement_timeout` (a little more than the timeout), a short `lock_timeout`, so that
+    /// a lock delays no other row, `TimeZone` (UTC) and `default_transaction_isolation` (read committed). For
+    /// a pool of the application's, set the last four for its role. A locked row delays no other there either
+    /// without them, but a locked table keeps its connections.
     ///
     /// Makes one connection, so that what is wrong is known now and not at the first request. More are made
     /// when they are needed: at most eight for each worker of actix, usually two. Errors if the URL cannot be
@@ -153,6 +161,12 @@ impl Postgres {
         }
     }
 
+    /// Whether a URL with this scheme is for [`connect`](Self::connect). For the program `django-session`.
+    #[doc(hidden)]
+    pub fn has_scheme(scheme: &str) -> bool {
+        url::is_postgres(scheme)
+    }
+
     fn with_source(source: Source, table: &TableName) -> Self {
         let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&SiteSettings::default()));
         Self::new(PostgresSettings {
@@ -166,7 +180,7 @@ impl Postgres {
     }
 
     fn new(settings: PostgresSettings) -> Self {
-        Self { runtimes: Arc::new(Runtimes::new(settings)), cleared_until: Arc::default() }
+        Self { runtimes: Arc::new(Runtimes::new(settings)), clearing: Arc::default() }
     }
 
     /// Changes a setting, and so has connections of its own.
@@ -278,24 +292,23 @@ impl Backend for Postgres {
         Ok(self.runtimes.current()?.rows.exists(key).await?)
     }
 
-    /// Leaves out rows that are locked, so that several hosts may clear at the same time.
+    /// Leaves out rows that are locked, so that several hosts may clear at the same time, and rows that
+    /// cannot be deleted.
     async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
-        let since = *self.cleared_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let params: &Params<'_> = &[&SystemTime::now(), &i64::from(limit), &since];
-        let executed = self.run("clear expired sessions", &self.sql().clear_expired, params).await?;
-        let Some(row) = executed.rows.first() else { return Ok(0) };
-        let cleared = row.try_get::<_, i64>(0).map_err(unexpected_columns)?.unsigned_abs();
-        let until: Option<SystemTime> = row.try_get(1).map_err(unexpected_columns)?;
-        let full = cleared >= u64::from(limit);
-        *self.cleared_until.lock().unwrap_or_else(PoisonError::into_inner) = until.filter(|_| full);
-        Ok(cleared)
+        let (rows, progress) = (&self.runtimes.current()?.rows, &self.clearing);
+        let clear = clear::Clear { connections: &rows.connections, table: &rows.sql.table, progress };
+        clear.batch(limit).await
+    }
+
+    fn uncleared(&self) -> Option<Error> {
+        self.clearing.left()
     }
 
     async fn check(&self) -> Result<(), Error> {
         for statement in &self.sql().check {
-            self.run("check the table of sessions", statement, &[&"", &""]).await?;
+            self.run(check::ACTION, statement, &[&"", &""]).await?;
         }
-        Ok(())
+        check::columns(&self.runtimes.current()?.rows).await
     }
 
     async fn create_table(&self) -> Result<(), Error> {

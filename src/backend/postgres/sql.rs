@@ -13,6 +13,8 @@ pub(super) const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) struct Sql {
+    /// The table's name, quoted.
+    pub(super) table: String,
     pub(super) get: Statement,
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
@@ -25,7 +27,6 @@ pub(super) struct Sql {
     pub(super) delete_many: BatchStatement,
     /// Returns those of the keys in $1 that are taken.
     pub(super) exist: Statement,
-    pub(super) clear_expired: Statement,
     pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
@@ -96,10 +97,10 @@ impl Sql {
                 format!("SELECT session_key FROM {t} WHERE {UNDER_KEYS}"),
                 &[Type::TEXT_ARRAY],
             ),
-            clear_expired: clear_expired(&t),
             list: list(&t),
             check: check(&t),
             create_table: Statement::script(table.ddl()),
+            table: t,
         }
     }
 }
@@ -202,23 +203,6 @@ fn batch(
         index_order: Statement::new(index_order, types),
         skip_locked: Statement::new(skip_locked, types),
     }
-}
-
-/// The lower bound $3 spares the dead index entries of earlier calls. Rows are found again by their date, in
-/// pages that were just read, and not by their keys, which are anywhere in the index: `IS TRUE` has the keys
-/// looked up in a hash. The outer conditions hold for a row that was renewed in between.
-fn clear_expired(t: &str) -> Statement {
-    let text = format!(
-        "WITH expired AS (SELECT session_key, expire_date FROM {t} \
-         WHERE expire_date < $1 AND expire_date >= COALESCE($3, '-infinity'::timestamptz) \
-         ORDER BY expire_date LIMIT $2 FOR UPDATE SKIP LOCKED), \
-         cleared AS (DELETE FROM {t} WHERE expire_date < $1 \
-         AND expire_date >= (SELECT min(expire_date) FROM expired) \
-         AND expire_date <= (SELECT max(expire_date) FROM expired) \
-         AND (session_key IN (SELECT session_key FROM expired)) IS TRUE RETURNING expire_date) \
-         SELECT count(*), max(expire_date) FROM cleared"
-    );
-    Statement::new(text, &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ])
 }
 
 /// A page in the order of the keys that follow $1. Values longer than $2 bytes are not read. The last column

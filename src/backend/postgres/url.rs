@@ -1,6 +1,6 @@
 //! The URL of a database: the driver's parameters, and this crate's.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use tokio_postgres::{
     Config,
@@ -9,6 +9,7 @@ use tokio_postgres::{
 
 use super::{
     hosts::{Hosts, Primary},
+    password,
     table::{TABLE, TableName},
     tls::Transport,
 };
@@ -24,6 +25,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: [&str; 8] =
     ["table", "schema", "deadline", "pgbouncer", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 
+const SCHEMES: [&str; 7] =
+    ["postgres", "postgresql", "psql", "pgsql", "postgis", "timescale", "timescalegis"];
+
 /// A parsed URL.
 pub(super) struct Url {
     pub(super) hosts: Hosts,
@@ -35,7 +39,8 @@ pub(super) struct Url {
 impl Url {
     pub(super) fn parse(url: &str) -> Result<Self, Error> {
         check_at_sign(url)?;
-        let (address, mut ours) = split(url);
+        let (address, mut ours) = split(&with_driver_scheme(url));
+        check_password(&address)?;
         let mut config: Config = address.parse().map_err(|cause| {
             Error::configuration(format!(
                 "the database URL is not of the form postgres://user:password@host:port/database{}",
@@ -51,11 +56,37 @@ impl Url {
         if config.get_application_name().is_none() {
             config.application_name("actix-django-session");
         }
+        let configs = one_by_one(&config)?;
+        let configs = configs.into_iter().map(password::complete).collect();
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
-        let hosts =
-            Hosts { configs: one_by_one(&config)?, any_first, transport, primary: Primary::default() };
+        let hosts = Hosts { configs, any_first, transport, primary: Primary::default() };
         Ok(Self { hosts, table, timeout, pgbouncer })
     }
+}
+
+/// Returns whether a URL with this scheme names a PostgreSQL: libpq's, and those that Django's URL parsers
+/// (django-environ, dj-database-url) have besides.
+pub(super) fn is_postgres(scheme: &str) -> bool {
+    SCHEMES.contains(&scheme)
+}
+
+/// The driver knows libpq's schemes alone.
+fn with_driver_scheme(url: &str) -> Cow<'_, str> {
+    match url.split_once("://") {
+        Some((scheme, rest)) if is_postgres(scheme) => format!("postgres://{rest}").into(),
+        _ => url.into(),
+    }
+}
+
+/// Errors if a password seems to have an `@` in it, which would be taken for the end of the password.
+fn check_password(address: &str) -> Result<(), Error> {
+    let address = address.split('?').next().unwrap_or_default();
+    if address.contains("://") && address.matches('@').count() > 1 {
+        return Err(Error::configuration(
+            "the database URL has more than one @: in a user name or password write @ as %40",
+        ));
+    }
+    Ok(())
 }
 
 /// Splits this crate's parameters off. A text of the form `host=… user=…` has none.

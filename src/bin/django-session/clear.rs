@@ -91,6 +91,9 @@ async fn clear(
     let took = span(progress.finish());
     out.line(format_args!("cleared {} in {took}", counted(cleared, "expired session")))?;
     out.flush()?;
+    if let (Ok(_), Some(left)) = (&result, store.uncleared()) {
+        return Err(left.into());
+    }
     match result {
         Ok(Status::Success) if args.limit == Some(cleared) => {
             info("stopped at --limit; there may be more");

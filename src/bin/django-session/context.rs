@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_django_session::{
     SecretKey, Store,
+    backend::Postgres,
     codec::{Codec, Serializer},
 };
 
@@ -82,8 +83,8 @@ impl Context {
     }
 
     pub(crate) fn has_table(&self) -> Result<bool> {
-        self.url()?;
-        Ok(self.has_scheme(&["postgres:", "postgresql:", "sqlite:"]))
+        let url = self.url()?;
+        Ok(self.has_scheme(&["sqlite:"]) || (!self.has_cache() && postgres_part(&url).is_some()))
     }
 
     /// Whether a cache in front of the database has copies.
@@ -186,5 +187,6 @@ fn postgres_part(url: &str) -> Option<&str> {
         Some(both) => both.split_whitespace().last().unwrap_or_default(),
         None => url,
     };
-    (database.starts_with("postgres://") || database.starts_with("postgresql://")).then_some(database)
+    let (scheme, _) = database.split_once("://")?;
+    Postgres::has_scheme(scheme).then_some(database)
 }

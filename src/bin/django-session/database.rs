@@ -38,6 +38,8 @@ impl Database {
         let Some((client, table)) = Postgres::client(url).await? else { return Ok(None) };
         let database = Self { client, deadline, table };
         database.set_timeout(deadline).await?;
+        // As sessions are read: times without a zone are in UTC.
+        database.within_deadline(database.client.batch_execute("SET TimeZone = 'UTC'")).await?;
         Ok(Some(database))
     }
 

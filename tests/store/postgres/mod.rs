@@ -1,7 +1,10 @@
 //! Sessions in PostgreSQL, with a real server.
 
+mod errors;
 mod isolation;
 mod outages;
+mod references;
+mod semantics;
 mod table;
 
 use actix_django_session::{SecretKey, SessionSettings, Store};

@@ -59,6 +59,16 @@ async fn tls() {
         assert!(error.to_string().contains("certificates in PEM form"), "{error}");
     }
 
+    // A certificate that signed itself, as its file is often made.
+    let itself = Certificates::self_signed(&["127.0.0.1"], true, false);
+    let redis = Redis::start_tls(&itself, &[]);
+    let port = redis.tls_port();
+    let address = |ca: &Certificates| format!("rediss://127.0.0.1:{port}?ca={}", ca.ca().display());
+    let cache = connect(&address(&itself)).await;
+    assert!(cache.add("b", b"v", in_seconds(100)).await.unwrap());
+    let another = Certificates::self_signed(&["127.0.0.1"], true, false);
+    assert!(refused(&address(&another)).await.contains("certificate"));
+
     let cluster = RedisCluster::start_tls(&right);
     let first = cluster.masters[0].tls_port();
     let cache = connect(&format!("rediss+cluster://127.0.0.1:{first}?ca={}", right.ca().display())).await;

@@ -1,5 +1,7 @@
 //! `doctor`: checks everything that sessions depend on, and says what to do.
 
+mod indexes;
+mod references;
 mod report;
 mod schema;
 mod secrets;

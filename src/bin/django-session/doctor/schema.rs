@@ -1,13 +1,7 @@
-//! The table: its columns, indexes, triggers, and foreign keys to it.
+//! The table: its kind, columns and triggers.
 
-use indicatif::{DecimalBytes, HumanCount};
-use tokio_postgres::Row;
-
-use super::report::{Report, Severity};
+use super::{indexes, references, report::Report};
 use crate::{database::Database, error::Result};
-
-/// Rows from which on a missing index is a problem.
-const LARGE: f64 = 100_000.0;
 
 /// The columns of Django's table, and the types that serve it.
 const COLUMNS: [(&str, &[&str]); 3] = [
@@ -21,7 +15,9 @@ pub(super) struct SessionTable {
     /// With its schema, quoted for SQL.
     pub(super) qualified: String,
     /// The rows that PostgreSQL last counted; below zero if it never did.
-    rows: f64,
+    pub(super) rows: f64,
+    /// Whether the rows are in partitions.
+    pub(super) partitioned: bool,
 }
 
 /// Finds the table; reports what kind it is, or where there is another one.
@@ -34,15 +30,22 @@ pub(super) async fn find(database: &Database, report: &mut Report) -> Result<Opt
         report_missing(database, report).await?;
         return Ok(None);
     };
-    let table = SessionTable { oid: row.try_get(0)?, qualified: row.try_get(1)?, rows: row.try_get(2)? };
-    let (kind, persistence, name) = (row.try_get(3)?, row.try_get(4)?, &table.qualified);
+    let (kind, persistence) = (row.try_get(3)?, row.try_get(4)?);
+    let table = SessionTable {
+        oid: row.try_get(0)?,
+        qualified: row.try_get(1)?,
+        rows: row.try_get(2)?,
+        partitioned: kind == "p",
+    };
+    let name = &table.qualified;
     match (kind, persistence) {
         ("r" | "p", "u") => report.warning(
             "table",
             format!("{name} is UNLOGGED: a crash of the server empties it, and replicas do not have it"),
             format!("unless that is intended: ALTER TABLE {name} SET LOGGED"),
         ),
-        ("r" | "p", _) => report.ok("table", name),
+        ("p", _) => report.ok("table", format!("{name}, partitioned")),
+        ("r", _) => report.ok("table", name),
         _ => report.warning(
             "table",
             format!("{name} is not an ordinary table"),
@@ -80,15 +83,18 @@ async fn report_missing(database: &Database, report: &mut Report) -> Result<()> 
 
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     check_columns(database, table, report).await?;
-    check_indexes(database, table, report).await?;
+    indexes::check(database, table, report).await?;
     check_triggers(database, table, report).await?;
-    check_references(database, table, report).await
+    references::check(database, table, report).await
 }
 
 async fn check_columns(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), \
-               attnotnull AND NOT (atthasdef OR attidentity <> '') \
-               FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+               attnotnull AND NOT (atthasdef OR attidentity <> '' OR typdefault IS NOT NULL) \
+               AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = attrelid AND NOT tgisinternal \
+               AND tgtype & 6 = 6) \
+               FROM pg_attribute JOIN pg_type t ON t.oid = atttypid \
+               WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
     let rows = database.rows(sql, &[&table.oid]).await?;
     let columns = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)));
     let columns = columns.collect::<Result<Vec<(&str, &str, bool)>, tokio_postgres::Error>>()?;
@@ -96,6 +102,14 @@ async fn check_columns(database: &Database, table: &SessionTable, report: &mut R
     for (name, types) in COLUMNS {
         match columns.iter().find(|(column, ..)| *column == name) {
             Some((_, kind, _)) if types.contains(kind) => continue,
+            Some((_, kind @ "timestamp without time zone", _)) => {
+                let advice = format!(
+                    "its times are UTC, if Django wrote them: ALTER TABLE {} ALTER COLUMN {name} \
+                     TYPE timestamp with time zone USING {name} AT TIME ZONE 'UTC'",
+                    table.qualified
+                );
+                report.problem("columns", format!("{name} is {kind}"), advice);
+            }
             Some((_, kind, _)) => {
                 let django = "session_key varchar(40), session_data text, expire_date timestamptz";
                 report.problem("columns", format!("{name} is {kind}"), format!("Django creates {django}"));
@@ -113,7 +127,10 @@ async fn check_columns(database: &Database, table: &SessionTable, report: &mut R
             true => report.problem(
                 "columns",
                 format!("a column {name:?} is NOT NULL without a default: sessions cannot be created"),
-                format!("give it a default, or ALTER COLUMN {name:?} DROP NOT NULL"),
+                format!(
+                    "give it a default, or ALTER TABLE {} ALTER COLUMN {name:?} DROP NOT NULL",
+                    table.qualified
+                ),
             ),
             false => {
                 report.ok("columns", format!("a column {name:?} of the site's own, which is left alone"))
@@ -126,67 +143,6 @@ async fn check_columns(database: &Database, table: &SessionTable, report: &mut R
     Ok(())
 }
 
-async fn check_indexes(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    let sql = "SELECT c.oid::regclass::text, coalesce(s.idx_scan, 0), pg_relation_size(c.oid), \
-               CASE WHEN NOT (i.indisvalid AND i.indisready) THEN 'invalid' \
-               WHEN a.attname = 'session_key' AND i.indisunique AND i.indpred IS NULL AND i.indnkeyatts = 1 \
-               THEN 'key' \
-               WHEN a.attname = 'session_key' AND o.opcname::text LIKE '%pattern_ops' THEN 'like' \
-               WHEN a.attname = 'expire_date' AND i.indpred IS NULL THEN 'date' ELSE 'other' END \
-               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
-               LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
-               LEFT JOIN pg_opclass o ON o.oid = i.indclass[0] \
-               LEFT JOIN pg_stat_all_indexes s ON s.indexrelid = i.indexrelid WHERE i.indrelid = $1 ORDER \
-               BY 1";
-    let (mut on_key, mut on_date) = (false, false);
-    for row in database.rows(sql, &[&table.oid]).await? {
-        match row.try_get(3)? {
-            "key" => on_key = true,
-            "date" if !on_date => on_date = true,
-            kind => report_index(&row, kind, report)?,
-        }
-    }
-    let name = &table.qualified;
-    if on_key {
-        report.ok("index", "session_key is unique");
-    } else {
-        let found = "session_key is not unique: every load reads the whole table, and keys can be duplicated";
-        report.problem("index", found, format!("ALTER TABLE {name} ADD PRIMARY KEY (session_key)"));
-    }
-    if on_date {
-        report.ok("index", "expire_date has an index");
-    } else {
-        let severity = if table.rows > LARGE { Severity::Problem } else { Severity::Warning };
-        let found = "expire_date has no index: each batch of clearsessions reads the whole table";
-        report.add(severity, "index", found, format!("CREATE INDEX CONCURRENTLY ON {name} (expire_date)"));
-    }
-    Ok(())
-}
-
-/// An index that sessions do not need.
-fn report_index(row: &Row, kind: &str, report: &mut Report) -> Result<()> {
-    let (name, scans, size): (&str, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    let (scans, size) = (HumanCount(scans.cast_unsigned()), DecimalBytes(size.cast_unsigned()));
-    match kind {
-        "invalid" => report.problem(
-            "index",
-            format!("{name} ({size}) is invalid: every write updates it, and no query uses it"),
-            format!("DROP INDEX CONCURRENTLY {name}, and create it again if it is needed"),
-        ),
-        "like" => report.note(
-            "index",
-            format!("{name} ({size}, {scans} scans) is Django's for LIKE, which sessions do not need"),
-            format!("it costs every new session a write: DROP INDEX CONCURRENTLY {name}"),
-        ),
-        _ => report.note(
-            "index",
-            format!("{name} ({size}, {scans} scans) is not one of Django's"),
-            format!("if the site does not use it: DROP INDEX CONCURRENTLY {name}"),
-        ),
-    }
-    Ok(())
-}
-
 async fn check_triggers(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let sql = "SELECT tgname::text FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> \
          'D' \
@@ -194,24 +150,6 @@ async fn check_triggers(database: &Database, table: &SessionTable, report: &mut 
     for row in database.rows(sql, &[&table.oid]).await? {
         let advice = "it runs on every save: check that it is fast, and does not change sessions";
         report.warning("triggers", format!("there is a trigger {:?}", row.try_get::<_, &str>(0)?), advice);
-    }
-    Ok(())
-}
-
-/// Foreign keys of other tables.
-async fn check_references(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    let sql = "SELECT conrelid::regclass::text, confdeltype IN ('c', 'n', 'd') FROM pg_constraint \
-               WHERE confrelid = $1 AND contype = 'f' ORDER BY 1";
-    for row in database.rows(sql, &[&table.oid]).await? {
-        let found = format!("{} has a foreign key to the sessions", row.try_get::<_, &str>(0)?);
-        match row.try_get(1)? {
-            true => report.note("references", found, "deleting a session also changes or deletes rows there"),
-            false => report.problem(
-                "references",
-                format!("{found}, which forbids deleting them"),
-                "logout and clearsessions fail for these sessions: make it ON DELETE CASCADE or SET NULL",
-            ),
-        }
     }
     Ok(())
 }

@@ -14,6 +14,10 @@ use crate::{
 /// How long to count; after that the planner's estimate is shown, as "about".
 const COUNTING: Duration = Duration::from_secs(5);
 
+/// The table, and the partitions that have its rows.
+const PARTS: &str =
+    "SELECT $1::oid::regclass UNION SELECT relid FROM pg_partition_tree($1::oid::regclass) WHERE isleaf";
+
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
     let rows = check_size(database, table, report).await?;
     check_vacuum(database, table, rows, report).await
@@ -21,8 +25,10 @@ pub(super) async fn check(database: &Database, table: &SessionTable, report: &mu
 
 /// Returns the number of rows.
 async fn check_size(database: &Database, table: &SessionTable, report: &mut Report) -> Result<u64> {
-    let sql = "SELECT pg_table_size($1::oid::regclass), pg_indexes_size($1::oid::regclass)";
-    let row = database.row(sql, &[&table.oid]).await?;
+    let sql = format!(
+        "SELECT sum(pg_table_size(part))::int8, sum(pg_indexes_size(part))::int8 FROM ({PARTS}) AS parts (part)"
+    );
+    let row = database.row(&sql, &[&table.oid]).await?;
     let (size, indexes): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let (size, indexes) = (DecimalBytes(size.cast_unsigned()), DecimalBytes(indexes.cast_unsigned()));
     let condition = Database::expired();
@@ -52,16 +58,18 @@ async fn check_vacuum(
     report: &mut Report,
 ) -> Result<()> {
     let name = &table.qualified;
-    let sql = "SELECT coalesce(s.n_dead_tup, 0), coalesce(s.n_mod_since_analyze, 0), \
-         pg_relation_size(c.oid), \
-               greatest(s.last_autovacuum, s.last_vacuum), greatest(s.last_autoanalyze, s.last_analyze), \
-               current_setting('autovacuum') = 'on' AND coalesce((SELECT option_value::bool \
-               FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'), true), \
-               (SELECT coalesce(sum(avg_width), 0)::float8 FROM pg_stats p \
-               JOIN pg_namespace n ON n.nspname = p.schemaname \
-               WHERE n.oid = c.relnamespace AND p.tablename = c.relname) \
-               FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid = $1";
-    let row = database.row(sql, &[&table.oid]).await?;
+    let sql = format!(
+        "SELECT coalesce(sum(s.n_dead_tup), 0)::int8, coalesce(sum(s.n_mod_since_analyze), 0)::int8, \
+         sum(pg_relation_size(c.oid))::int8, \
+         max(greatest(s.last_autovacuum, s.last_vacuum)), max(greatest(s.last_autoanalyze, s.last_analyze)), \
+         bool_and(current_setting('autovacuum') = 'on' AND coalesce((SELECT option_value::bool \
+         FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'), true)), \
+         (SELECT coalesce(sum(avg_width), 0)::float8 FROM pg_stats p \
+         JOIN pg_namespace n ON n.nspname = p.schemaname \
+         JOIN pg_class t ON t.relnamespace = n.oid AND t.relname = p.tablename WHERE t.oid = $1) \
+         FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid IN ({PARTS})"
+    );
+    let row = database.row(&sql, &[&table.oid]).await?;
     let number = |index: usize| row.try_get::<_, i64>(index).map(i64::cast_unsigned);
     let last = |index: usize| {
         let time: Result<Option<SystemTime>, _> = row.try_get(index);
