@@ -5,6 +5,7 @@
 mod clear;
 mod doctor;
 mod fill;
+mod memory;
 mod sessions;
 mod stores;
 #[path = "../support/mod.rs"]
