@@ -185,11 +185,11 @@ async fn rotate_until_deleted(session: Session, stop: Arc<AtomicBool>) -> usize 
 async fn no_session_escapes_by_changing_its_key() {
     for kind in stores::every().await {
         let store = &kind.store;
-        let others = join_all((0..3000).map(async |n| {
-            let user = if n % 2 == 0 { Some("77") } else { None };
-            session_of(store, user).await
-        }));
-        let others = others.await;
+        let mut others = Vec::new();
+        for _ in 0..60 {
+            let some = (0..50).map(|n| session_of(store, (n % 2 == 0).then_some("77")));
+            others.extend(join_all(some).await);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let mut rotating = Vec::new();
         for _ in 0..20 {
