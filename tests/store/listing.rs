@@ -205,6 +205,12 @@ async fn no_session_escapes_by_changing_its_key() {
         stop.store(true, Ordering::Relaxed);
         let rotations: usize = join_all(rotating).await.into_iter().map(Result::unwrap).sum();
         println!("{kind:?}: {ended:?} ended in {took:?} during {rotations} rotations, {} left", left.len());
+        // The file engine reads the names of thousands of files at once; such keys are stale when their turn
+        // comes. It may give up, and says so.
+        if let (Err(error), "file") = (&ended, kind.name) {
+            assert!(error.to_string().contains("not all sessions of the user are ended"), "{error}");
+            continue;
+        }
         assert_eq!((ended.unwrap(), left), (20, Vec::new()), "{kind:?}");
         assert!(store.sessions_of_user("7").await.unwrap().is_empty(), "{kind:?}");
         for key in others.iter().step_by(100) {

@@ -9,9 +9,8 @@ use super::{
 };
 use crate::{Error, SessionKey, backend::Row};
 
-/// A page ends with the first of these. Few files, since reading them takes time: a session that is to be
-/// ended may get another key meanwhile.
-const PAGE_ROWS: usize = 50;
+/// A page ends with the first of these.
+const PAGE_ROWS: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Keys that one pass over the directory collects: about a megabyte.
