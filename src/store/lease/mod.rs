@@ -124,7 +124,7 @@ impl LeasedCache {
         matches!((encoded, codec.encode(data)), (Ok(cached), Ok(stored)) if cached == stored)
     }
 
-    /// Before a read of the database after a miss, or before a session is stored under a new key. `None` where
+    /// Before a read of the database after a miss, or before a session is stored under a new key. `None` if
     /// the cache is not to be filled.
     pub(super) async fn fill_lease<'a>(&self, key: &'a SessionKey) -> Option<FillLease<'a>> {
         let value = self.attempt_read(self.leases.add_fill(key)).await.ok().flatten()?;
