@@ -2,13 +2,14 @@
 //!
 //! The database has the last word: a save is compared with its row, never with the cache alone.
 
-use std::time::SystemTime;
+use std::{future::Future, time::SystemTime};
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 
 use super::{
     encoded::EncodedBackend,
-    lease::{Lease, LeasedCache, Lookup},
+    lease::{LeasedCache, Lookup},
     record::{Loaded, Record, Saved, Update, Version},
 };
 use crate::{Error, SessionKey, SessionSettings, codec::SessionData};
@@ -21,7 +22,8 @@ pub(super) struct Cached {
 
 impl Cached {
     pub(super) fn new(cache: EncodedBackend, database: EncodedBackend) -> Self {
-        Self { cache: LeasedCache::new(cache), database }
+        let cache = LeasedCache::new(cache, database.backend.save_timeout());
+        Self { cache, database }
     }
 
     pub(super) fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
@@ -34,8 +36,8 @@ impl Cached {
     pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
         let lease = match self.cache.get(key).await {
             Lookup::Hit(record) => return Ok(Loaded::Found(from_cache(record))),
-            Lookup::Miss => Some(self.cache.lease(key).await),
-            Lookup::Unreadable(value) => Some(self.cache.invalidate(key, Some(&value)).await),
+            Lookup::Miss => self.cache.fill_lease(key).await,
+            Lookup::Unreadable(value) => self.cache.fill_lease_instead(key, value).await,
             Lookup::Leased | Lookup::Unavailable => None,
         };
         let loaded = self.database.load(key).await?;
@@ -47,37 +49,71 @@ impl Cached {
         Ok(loaded)
     }
 
+    /// The lease comes first: a listing shows the row at once, and somebody may delete it before it is
+    /// cached.
     pub(super) async fn insert(
         &self,
         key: &SessionKey,
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Saved, Error> {
+        let lease = self.cache.fill_lease(key).await;
         let saved = self.database.insert(key, data, expires).await?;
-        if let Saved::Done(..) = saved {
-            self.cache.add(key, data, expires).await;
+        match (lease, &saved) {
+            (Some(lease), Saved::Done(..)) => self.cache.fill(lease, data, expires).await,
+            (Some(lease), _) => self.cache.release(lease).await,
+            (None, _) => {}
         }
         Ok(saved)
     }
 
     pub(super) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
-        let Update { key, new_key, data, expires, .. } = update;
-        let lease = self.cache.invalidate(key, cached(update.version)).await;
-        let saved = match self.version_in_database(key, update.version).await {
-            Ok(Ok(version)) => self.database.update(Update { version: &version, ..update }).await,
-            Ok(Err(refused)) => Ok(refused),
-            Err(error) => Err(error),
-        };
-        match (&saved, new_key) {
-            (Ok(Saved::Done(..)), Some(new_key)) => {
-                self.cache.remove(key).await;
-                self.cache.add(new_key, data, expires).await;
-            }
-            (Ok(Saved::Done(..)), None) => self.cache.publish(lease, data, expires).await,
-            (Ok(Saved::Conflict(now)), _) => self.cache.publish(lease, &now.data, now.expires).await,
-            _ => self.cache.remove(key).await,
+        let Some(new_key) = update.new_key else { return self.save(update).await };
+        let (this, key, new_key) = (self.clone(), update.key.clone(), new_key.clone());
+        let (version, data, expires) = (update.version.clone(), update.data.clone(), update.expires);
+        to_the_end(async move {
+            let update =
+                Update { key: &key, version: &version, new_key: Some(&new_key), data: &data, expires };
+            this.rename(update, &new_key).await
+        })
+        .await
+    }
+
+    async fn save(&self, update: Update<'_>) -> Result<Saved, Error> {
+        let lease = self.cache.change_lease(update.key, cached(update.version)).await;
+        let saved = self.compare_and_save(update).await;
+        match &saved {
+            Ok(Saved::Done(..)) => lease.publish(update.data, update.expires).await,
+            Ok(Saved::Conflict(now)) => lease.publish(&now.data, now.expires).await,
+            Ok(Saved::KeyTaken | Saved::Unreadable(_) | Saved::Gone) => lease.leave().await,
+            Ok(Saved::Unknown) | Err(_) => drop(lease), // it may be applied later
         }
         saved
+    }
+
+    async fn rename(&self, update: Update<'_>, new_key: &SessionKey) -> Result<Saved, Error> {
+        let lease = self.cache.change_lease(update.key, cached(update.version)).await;
+        let new_lease = self.cache.fill_lease(new_key).await;
+        let saved = self.compare_and_save(update).await;
+        match &saved {
+            Ok(Saved::Unknown) | Err(_) => drop(lease), // it may be applied later
+            Ok(_) => lease.leave().await,
+        }
+        match (new_lease, &saved) {
+            (Some(new_lease), Ok(Saved::Done(..))) => {
+                self.cache.fill(new_lease, update.data, update.expires).await;
+            }
+            (Some(new_lease), Ok(_)) => self.cache.release(new_lease).await,
+            (Some(_), Err(_)) | (None, _) => {}
+        }
+        saved
+    }
+
+    async fn compare_and_save(&self, update: Update<'_>) -> Result<Saved, Error> {
+        match self.version_in_database(update.key, update.version).await? {
+            Ok(version) => self.database.update(Update { version: &version, ..update }).await,
+            Err(refused) => Ok(refused),
+        }
     }
 
     /// The next reader fills the cache.
@@ -87,30 +123,29 @@ impl Cached {
         version: &Version,
         expires: SystemTime,
     ) -> Result<Saved, Error> {
-        let lease = self.cache.invalidate(key, cached(version)).await;
-        let saved = match self.version_in_database(key, version).await {
+        let lease = self.cache.change_lease(key, cached(version)).await;
+        let touched = match self.version_in_database(key, version).await {
             Ok(Ok(version)) => self.database.touch(key, &version, expires).await,
             Ok(Err(refused)) => Ok(refused),
             Err(error) => Err(error),
         };
-        self.end_touch(lease, key).await;
-        saved
-    }
-
-    async fn end_touch(&self, lease: Lease, key: &SessionKey) {
-        match lease.is_held() {
-            true => self.cache.release(lease).await,
-            false => self.cache.remove(key).await,
+        match &touched {
+            Ok(Saved::Unknown) | Err(_) => drop(lease), // it may be applied later
+            Ok(_) => lease.leave().await,
         }
+        touched
     }
 
-    /// First puts a lease into the cache, so that nobody fills it and a process that dies in between leaves
-    /// nothing there.
     pub(super) async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        let _lease = self.cache.invalidate(key, None).await;
-        let deleted = self.database.backend.delete(key).await?;
-        self.cache.remove(key).await;
-        Ok(deleted)
+        let (this, key) = (self.clone(), key.clone());
+        to_the_end(async move {
+            let lease = this.cache.change_lease(&key, None).await;
+            // After an error the lease is dropped: the row may be deleted later.
+            let deleted = this.database.backend.delete(&key).await?;
+            lease.leave().await;
+            Ok(deleted)
+        })
+        .await
     }
 
     /// As in Django, the cache is looked at first.
@@ -147,6 +182,21 @@ impl Cached {
             Loaded::Found(row) if self.cache.is_same(value, &row.data) => Ok(row.version),
             other => Err(other.not_saved()),
         })
+    }
+}
+
+/// Carries the work out although the caller may be dropped: a logout, or a new key, must not stop half-way.
+///
+/// If the runtime stops too, the lease protects the cache until it expires.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(done) => done,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::store("the runtime stopped during a change of a session: retry it")),
+        },
     }
 }
 

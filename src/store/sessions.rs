@@ -1,18 +1,32 @@
 //! Lists all sessions of a store, and deletes those of one user.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashSet, VecDeque, hash_map::RandomState},
     fmt,
+    hash::BuildHasher as _,
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{SessionEntry, Store};
 use crate::{
     Error, SessionKey,
-    backend::{Cursor, Page},
+    backend::{Cursor, Page, Row},
 };
 
-/// Passes over all sessions, for a user who gets new ones all the time.
-const PASSES: usize = 10;
+/// Passes over all sessions, for a user whose sessions change their keys, or who gets new ones, all the time.
+const MAX_PASSES: usize = 100;
+
+/// Passes that must find none, one after the other.
+///
+/// A pass may miss a session that gets another key before each page, with a probability of 1/e if there are
+/// many pages. So many passes in a row miss it with a probability of one in ten million.
+const CLEAN_PASSES: usize = 16;
+
+/// Enough passes that found none if they have taken this long, and no session has changed its key.
+const ENOUGH: (usize, Duration) = (3, Duration::from_secs(2));
+
+/// Rows remembered between two passes: 8 to 16 bytes each.
+const MAX_OTHERS: usize = 500_000;
 
 /// All sessions of a store, one after the other, with one page of them in memory. Made by
 /// [`Store::sessions`].
@@ -100,9 +114,15 @@ impl Store {
 
     /// Deletes all sessions of a user but the one to keep, and returns how many: "log out everywhere".
     ///
-    /// Reads all sessions, repeatedly until no session of the user is left: one may get another key
-    /// meanwhile. A table without a column for the user has no quicker way. A session that cannot be read
-    /// belongs to nobody. If one cannot be deleted, the others are, and the result is the error.
+    /// Reads all sessions, repeatedly until the user has none: one may get another key meanwhile, and then
+    /// the listing may miss it. So it reads a small table 16 times. On a large one it stops after two seconds
+    /// and three readings without a session of the user, unless one was seen to change its key. A table
+    /// without a column for the user has no quicker way. A session that cannot be read belongs to nobody. A
+    /// login that begins after the call may be ended or not.
+    ///
+    /// Errors if a session cannot be deleted; the others are. Errors also if after 100 readings the user
+    /// still has sessions, which then are created, or change their keys, all the time: deactivate the user
+    /// first. Both errors say how many sessions were ended.
     ///
     /// ```
     /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -116,25 +136,107 @@ impl Store {
     /// # Ok(()) }
     /// ```
     pub async fn end_sessions_of_user(&self, user_id: &str, keep: Option<&SessionKey>) -> Result<u64, Error> {
-        let (mut deleted, mut failure) = (0, None);
-        for _ in 0..PASSES {
-            let mut keys = self.sessions_of_user(user_id).await?;
-            keys.retain(|key| Some(key) != keep);
-            if keys.is_empty() {
-                break;
+        let (mut ended, mut clean, mut clean_since) = (0, 0, Instant::now());
+        let (mut has_rotated, mut others) = (false, Others::default());
+        for pass in 0..MAX_PASSES {
+            let Pass { found, deleted, failure } =
+                self.end_listed_sessions(user_id, keep, &mut others).await?;
+            ended += deleted;
+            if let Some(error) = failure {
+                let text = not_all_ended(ended, "the store failed; retry");
+                return Err(if error.is_store() { Error::store_caused_by(text, error) } else { error });
             }
-            for key in keys {
-                match self.delete(&key).await {
-                    Ok(existed) => deleted += u64::from(existed),
-                    Err(error) => failure = Some(error),
-                }
+            if found > 0 {
+                // After the first pass, those that it missed, too.
+                has_rotated |= pass > 0 || deleted < found;
+                (clean, clean_since) = (0, Instant::now());
+                continue;
             }
-            if failure.is_some() {
-                break;
+            clean += 1;
+            let enough = !has_rotated && clean >= ENOUGH.0 && clean_since.elapsed() >= ENOUGH.1;
+            if clean == CLEAN_PASSES || enough {
+                return Ok(ended);
             }
         }
-        failure.map_or(Ok(deleted), Err)
+        let text = format!(
+            "after {MAX_PASSES} readings of all sessions some are still created, or change their keys: \
+             deactivate the user or stop the user's requests, then retry"
+        );
+        Err(Error::store(not_all_ended(ended, &text)))
     }
+
+    /// One pass. Deletes at once: a session that changes its key soon has another one.
+    async fn end_listed_sessions(
+        &self,
+        user_id: &str,
+        keep: Option<&SessionKey>,
+        others: &mut Others,
+    ) -> Result<Pass, Error> {
+        let Some(place) = self.place() else { return Err(no_listing()) };
+        let (mut pass, mut after, age) = (Pass::default(), None, self.settings().cookie_age);
+        loop {
+            let page = match place.backend.list(after).await {
+                Ok(page) => page,
+                Err(error) => {
+                    pass.failure = Some(error);
+                    return Ok(pass);
+                }
+            };
+            for (key, row) in page.entries {
+                let Ok(row) = row else { continue };
+                let hash = others.hash(&key, &row);
+                if Some(&key) == keep || row.expires <= SystemTime::now() || others.rows.contains(&hash) {
+                    continue;
+                }
+                let session = place.entry(key, Ok(row), age).await;
+                if session.user_id().as_deref() != Some(user_id) {
+                    others.add(hash);
+                    continue;
+                }
+                pass.found += 1;
+                match self.delete(&session.key).await {
+                    Ok(existed) => pass.deleted += u64::from(existed),
+                    Err(error) => pass.failure = Some(error),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(pass);
+            }
+        }
+    }
+}
+
+/// Rows that are known not to be the user's. They need not be decoded again, and so a session that changes
+/// its key has little time until it is deleted.
+#[derive(Default)]
+struct Others {
+    hasher: RandomState,
+    rows: HashSet<u64>,
+}
+
+impl Others {
+    fn hash(&self, key: &SessionKey, row: &Row) -> u64 {
+        self.hasher.hash_one((key.as_str(), &row.value))
+    }
+
+    fn add(&mut self, hash: u64) {
+        if self.rows.len() < MAX_OTHERS {
+            self.rows.insert(hash);
+        }
+    }
+}
+
+/// One reading of all sessions.
+#[derive(Default)]
+struct Pass {
+    found: u64,
+    deleted: u64,
+    failure: Option<Error>,
+}
+
+fn not_all_ended(ended: u64, why: &str) -> String {
+    format!("not all sessions of the user are ended, only {ended}: {why}")
 }
 
 fn no_listing() -> Error {

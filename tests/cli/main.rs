@@ -5,6 +5,7 @@
 mod clear;
 mod doctor;
 mod fill;
+mod memory;
 mod passwords;
 mod sessions;
 mod stores;

@@ -95,12 +95,9 @@ async fn by_key(context: &Context, store: &Store, keys: &[String], out: &mut Out
     Ok(status)
 }
 
-/// Deletes, and then looks again: a session that changes its key all the time can escape.
+/// The library looks until none is left. What it cannot read may be the user's too.
 async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result {
-    let deleted = store.end_sessions_of_user(user, None).await.map_err(|error| {
-        let text = "some sessions of the user may have been deleted before: run it again";
-        CliError::new(format!("{}; {text}", error.with_causes()))
-    })?;
+    let deleted = store.end_sessions_of_user(user, None).await?;
     revoked(deleted, out)?;
     let (mut sessions, mut left, mut unreadable) = (store.sessions(), 0, 0);
     while let Some(session) = sessions.next().await? {
@@ -112,9 +109,7 @@ async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result {
     if left > 0 {
         let left = counted(left, "live session");
         error(&format!(
-            "the user still has {left}, which change their keys or are created all the time: run it again, \
-             or stop \
-             the requests of the user first"
+            "the user has {left} again: deactivate the user or stop the user's requests, then run it again"
         ));
     }
     if unreadable > 0 {

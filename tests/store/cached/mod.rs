@@ -1,5 +1,6 @@
 //! A cache in front of a database.
 
+mod interleavings;
 mod outages;
 mod races;
 
@@ -7,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use actix_django_session::{
     SecretKey, Session, SessionKey, Store,
-    backend::{self, Backend as _, Postgres},
-    codec::{Codec, PickleSerializer},
+    backend::{self, Backend as _, Memory, Postgres},
+    codec::{Codec, JsonSerializer, PickleSerializer},
 };
 use futures_util::future::join_all;
 
@@ -190,4 +191,21 @@ async fn a_session_in_the_cache_costs_the_database_nothing() {
     assert_eq!(n(&site.other, &key).await, Some(2), "written through");
     let ttl = site.redis.command(&["TTL", &name(&key)]).int();
     assert!((1_209_500..=1_209_600).contains(&ttl), "{ttl}");
+}
+
+/// As Django's `exists`, and as a load, which answers from the cache too.
+#[actix_web::test]
+async fn a_session_that_only_the_cache_has_exists() {
+    let database = Memory::new();
+    let cache = Store::new(Memory::new(), Codec::unsigned(JsonSerializer));
+    let store = Store::cached(cache, stored(database.clone())).unwrap();
+    let session = Session::new(&store);
+    session.insert("n", &1).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    assert!(database.delete(&key).await.unwrap());
+    assert!(store.exists(&key).await.unwrap());
+    assert!(Session::open(&store, &key).await.unwrap().is_some());
+    assert!(!store.delete(&key).await.unwrap(), "there is no row");
+    assert!(!store.exists(&key).await.unwrap());
 }
