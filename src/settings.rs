@@ -232,7 +232,7 @@ impl SessionSettings {
         Ok(())
     }
 
-    /// What browsers demand of a cookie because of the beginning of its name, in any case.
+    /// The attributes that browsers demand because of a name's prefix, in any letter case.
     pub(crate) fn name_prefix(&self) -> NamePrefix {
         let name = &self.cookie_name;
         let begins =

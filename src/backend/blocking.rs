@@ -2,7 +2,7 @@
 //! becomes of work whose caller has left.
 //!
 //! The threads are those of tokio's blocking pool, which the application uses too: each kind of work has a
-//! small number of them. What waits for its turn holds no thread.
+//! small number of them. A call that waits for its turn holds no thread.
 
 use std::{
     sync::{
@@ -16,11 +16,11 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
 
 use crate::Error;
 
-/// What may wait at once. A single call may be larger.
+/// Bounds of the calls that wait. A single call may be larger.
 const MAX_CALLS: usize = 4096;
 const MAX_BYTES: usize = 64 << 20;
 
-/// After its deadline no call begins. One that runs has so much longer to end.
+/// After its deadline no call begins. A running call has so much longer to end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a call failed.
@@ -174,7 +174,7 @@ mod tests {
         let work = |ran: Arc<AtomicBool>| move || ran.store(true, Ordering::SeqCst);
         let stopped = turns.run(soon(), work(ran.clone())).await;
         assert!(matches!(stopped, Err(Stopped::NotBegun)));
-        // One that leaves by itself.
+        // A caller that leaves by itself.
         let left = turns.run(Instant::now() + Duration::from_secs(60), work(ran.clone()));
         assert!(tokio::time::timeout(Duration::from_millis(50), left).await.is_err());
         drop(release);

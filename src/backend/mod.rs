@@ -43,8 +43,8 @@ use crate::{Error, SessionKey};
 ///
 /// Every method is atomic, whoever else uses the same key. [`insert`](Self::insert) never overwrites, and
 /// [`replace`](Self::replace) never inserts. Expected outcomes (a taken key, a conflict, a missing row) are
-/// `Ok` values. An error of [`replace`](Self::replace) means that nothing changed; what may have been applied is
-/// [`Replaced::Unknown`]. After an error of another write, the write may or may not have been applied. An
+/// `Ok` values. An error of [`replace`](Self::replace) means that nothing changed; what may have been applied
+/// is [`Replaced::Unknown`]. After an error of another write, the write may or may not have been applied. An
 /// expiry is compared with the clock of the application.
 ///
 /// `backend::conformance::check` (feature `test-suite`) tests an implementation against this contract. The

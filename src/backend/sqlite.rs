@@ -375,7 +375,8 @@ impl SqliteFile {
             false => "see that its directory exists",
         };
         let text = format!(
-            "cannot {what}: there is no file {}: {advice}, or correct the path; in a URL it is relative after \
+            "cannot {what}: there is no file {}: {advice}, or correct the path; in a URL it is relative \
+             after \
              three slashes (sqlite:///db.sqlite3) and absolute after four (sqlite:////var/db.sqlite3)",
             self.path.display()
         );

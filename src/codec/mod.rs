@@ -45,8 +45,8 @@ const COOKIE_CLASS: &str = "backends.signed_cookies";
 /// Below this, compression costs more time than the saved bytes are worth. Django reads both.
 const COMPRESS_FROM: usize = 1024;
 
-/// A session may have as many values as a sixteenth of its limit in bytes: a value of one byte takes a hundred
-/// in memory while it is decoded.
+/// A session may have as many values as a sixteenth of its limit in bytes: a value of one byte takes a
+/// hundred in memory while it is decoded.
 fn max_values(max_bytes: usize) -> usize {
     (max_bytes / 16).max(10_000)
 }

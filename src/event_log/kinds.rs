@@ -29,7 +29,7 @@ pub(super) enum Level {
 pub(super) struct Event {
     pub(super) level: Level,
     pub(super) text: String,
-    /// Whether it ends with the next success.
+    /// Whether the next success is its recovery.
     pub(super) is_failure: bool,
 }
 

@@ -334,7 +334,7 @@ impl Session {
     }
 }
 
-/// What the runs of an updater returned, each with its JSON text.
+/// The values that an updater returned, each with its JSON text.
 type Runs<V> = Vec<(Arc<str>, V)>;
 
 /// From a value's JSON text to the new value and its text.
@@ -363,7 +363,8 @@ fn parse<T: DeserializeOwned>(key: &str, text: &str) -> Result<Option<T>, Error>
         Err(error) => {
             let (wanted, column) = (std::any::type_name::<T>(), error.column());
             Err(Error::value(format!(
-                "the session's value under {key:?} is not a {wanted} (from its character {column} on); get_json \
+                "the session's value under {key:?} is not a {wanted} (from its character {column} on); \
+                 get_json \
                  returns it as text"
             )))
         }

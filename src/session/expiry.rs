@@ -39,8 +39,8 @@ pub enum Expiry {
     /// The browser drops the cookie when it closes, and the row expires after the cookie age.
     /// `set_expiry(0)`.
     BrowserClose,
-    /// Django's number, `set_expiry(seconds)`: this many seconds after each save. Expired at once if negative,
-    /// [`BrowserClose`](Self::BrowserClose) if zero.
+    /// Django's number, `set_expiry(seconds)`: this many seconds after each save. Expired at once if
+    /// negative, [`BrowserClose`](Self::BrowserClose) if zero.
     Seconds(i64),
     /// This long after each save (not after each read). `set_expiry(seconds)`; but zero expires at once here,
     /// since it is what remains of a deadline that has passed.

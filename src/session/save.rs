@@ -116,7 +116,8 @@ impl Session {
         state.in_flight = Arc::default();
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
-            // Unless a clone flushed or cycled it meanwhile, this is its key. The visitor must learn a new one.
+            // Unless a clone flushed or cycled it meanwhile, this is its key. The visitor must learn a new
+            // one.
             let key = stored.key().cloned();
             state.modified |= state.key != key || self.shared.store.is_in_cookies();
             state.ended &= key.is_none();

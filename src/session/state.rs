@@ -150,7 +150,7 @@ impl State {
         unchanged && self.data.is_empty()
     }
 
-    /// `flush` was called, and neither a row nor data nor a new key has come since.
+    /// `flush` was called, and the session has had neither row nor data nor a new key since.
     pub(super) fn stays_ended(&self) -> bool {
         self.ended && self.is_empty() && matches!(self.stored, Stored::Nothing)
     }

@@ -37,7 +37,7 @@ use crate::{
 /// Expired rows deleted by one call of the backend, so that other requests get their turn in between.
 const CLEAR_BATCH: u32 = 1000;
 
-/// What fails and works again in the log.
+/// Failures and recoveries, for the log.
 const SUBJECT: &str = "the session store";
 
 /// Where sessions are stored, and how: Django's `SESSION_ENGINE`. Cheap to clone.

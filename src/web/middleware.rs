@@ -117,8 +117,10 @@ impl SessionMiddleware {
             if lazy.has_ambiguous_cookie() && !is_logout {
                 let name = &settings.cookie_name;
                 self.store.log().warn(format!(
-                    "a request has several cookies named {name}; the last one counts, and no session has its key. \
-                     No cookie is deleted, since the deletion could hit the cookie of a live session: find out \
+                    "a request has several cookies named {name}; the last one counts, and no session has \
+                     its key. \
+                     No cookie is deleted, since the deletion could hit the cookie of a live session: find \
+                     out \
                      what else sets {name} on this domain, a parent domain or another path"
                 ));
                 return Ok(());

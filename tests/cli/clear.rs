@@ -158,7 +158,7 @@ fn a_batch_that_fails_is_an_error_that_says_what_was_done() {
     let database = made(50, 0);
     let cli = Cli::on(database.url());
     let locked = Locked::new(database.url());
-    // The lock is told at the last attempt, or time runs out in it.
+    // The error is the lock's, or the timeout's if time runs out in the last attempt.
     let is_told = |output: Output| {
         let told = ["another transaction has locked", "did not answer within"];
         assert!(told.iter().any(|text| output.err.contains(text)), "{output:?}");

@@ -79,7 +79,7 @@ find_chromium() {
         chromedriver=$(command -v chromedriver)
 }
 
-# What a German locale is made of. PostgreSQL's German messages are in the package of its server.
+# The sources of a German locale. PostgreSQL's German messages are in the package of its server.
 find_locale_sources() {
     command -v localedef >/dev/null && compgen -G "/usr/share/i18n/locales/de_DE*" >/dev/null
 }

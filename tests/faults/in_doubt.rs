@@ -10,7 +10,7 @@ use crate::support::{
     proxy::{Proxy, Side},
 };
 
-/// What another writer does after the loss.
+/// Another writer's action after the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Other {
     Nothing,

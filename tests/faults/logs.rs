@@ -1,4 +1,4 @@
-//! What the log has of an outage: its beginning, its end, and sums instead of a line for each request.
+//! The log of an outage: its beginning, its end, and sums instead of a line for each request.
 
 use std::{thread, time::Duration};
 

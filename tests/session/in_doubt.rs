@@ -22,7 +22,7 @@ use tokio_postgres::NoTls;
 
 use crate::support::{at_length, postgres::Database, proc::TempDir, redis};
 
-/// What happens to a compare-and-set.
+/// The fate of a compare-and-set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     Nothing,
@@ -56,7 +56,7 @@ impl Loss {
     }
 }
 
-/// What another writer does, without losses.
+/// Another writer's action, without losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     Nothing,
@@ -71,7 +71,7 @@ enum Other {
 const OTHERS: [Other; 5] =
     [Other::Nothing, Other::Increments, Other::Decrements, Other::Deletes, Other::Renames];
 
-/// What the application saves.
+/// The changes that the application saves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Increments,
@@ -92,7 +92,7 @@ const WORKS: [Work; 6] = [
     Work::TwoIncrement,
 ];
 
-/// What the application does after an error.
+/// The application's action after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Nothing,
@@ -132,7 +132,7 @@ struct Lossy<B> {
     plan: Arc<Mutex<VecDeque<(Loss, Other)>>>,
     late: Arc<Mutex<Option<Pending>>>,
     very_late: Arc<Mutex<Vec<Pending>>>,
-    /// What the other writer has confirmed.
+    /// Increments of the other writer, all confirmed.
     confirmed: Arc<Mutex<i64>>,
     dropped: Arc<Notify>,
 }
@@ -232,7 +232,8 @@ struct Place<B> {
 }
 
 impl<B: Backend + Clone> Place<B> {
-    /// Tries every combination, and returns how many. `losses` is the number of calls in a row that may be lost.
+    /// Tries every combination, and returns how many. `losses` is the number of calls in a row that may be
+    /// lost.
     async fn try_all(&self, losses: usize) -> usize {
         let second: &[Loss] = if losses > 1 { &LOSSES } else { &[Loss::Nothing] };
         let mut tried = 0;
@@ -306,7 +307,7 @@ impl<B: Backend + Clone> Place<B> {
             }
             // A save in a task of its own may have ended before it could be dropped.
             let _ = lossy.dropped.notified().now_or_never();
-            // What the application does next on this session object, whose changes are kept.
+            // The next action on this session object, whose changes are kept.
             let in_doubt = outcome.is_err_and(|error| error.is_none_or(|error| error.is_in_doubt()));
             let increments = i64::from(case.work.increments());
             match case.next {

@@ -205,8 +205,8 @@ async fn no_session_escapes_by_changing_its_key() {
         stop.store(true, Ordering::Relaxed);
         let rotations: usize = join_all(rotating).await.into_iter().map(Result::unwrap).sum();
         println!("{kind:?}: {ended:?} ended in {took:?} during {rotations} rotations, {} left", left.len());
-        // Files and Redis list many names at once; such keys are stale when their turn comes. These engines may
-        // give up, and say so.
+        // Files and Redis list many names at once; such keys are stale when their turn comes. These engines
+        // may stop, and say so.
         if let (Err(error), "file" | "redis") = (&ended, kind.name) {
             assert!(error.to_string().contains("not all sessions of the user are ended"), "{error}");
             continue;

@@ -92,7 +92,7 @@ impl Visitors {
         first.unwrap()
     }
 
-    /// What they have seen in the end.
+    /// Their observations at the end.
     pub fn leave_and_see(self) -> Seen {
         let shared = self.shared.clone();
         self.leave();

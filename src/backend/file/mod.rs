@@ -91,7 +91,7 @@ struct FilesShared {
     clearing: Mutex<Option<ClearingPass>>,
 }
 
-/// Who waits for a directory. A locked file holds up only those who want to lock it.
+/// The calls that wait for a directory. A locked file holds up only those who want to lock it.
 #[derive(Debug)]
 struct Threads {
     reads: Turns,

@@ -70,7 +70,7 @@ pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Vec<Outcome<Self::Reply>>, StatementError>> + Send;
 }
 
-/// What became of a request in a batch.
+/// The outcome of a request in a batch.
 pub(super) enum Outcome<R> {
     Done(R),
     Failed(Error),
@@ -89,7 +89,7 @@ pub(super) struct Attempt {
     pub(super) wait_longer: bool,
 }
 
-/// What the tasks of a batcher share.
+/// State that the tasks of a batcher share.
 pub(super) struct Shared<O: BatchOp> {
     pub(super) op: O,
     pub(super) keys: Keys<O>,
@@ -245,7 +245,7 @@ async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: 
     }
 }
 
-/// What becomes of the requests of a batch that failed as a whole.
+/// The outcomes of the requests of a batch that failed as a whole.
 fn failed_outcomes<O: BatchOp>(requests: &[&O::Request], failed: &StatementError) -> Vec<Outcome<O::Reply>> {
     // A batch with a request that must not be repeated was not sent again: the others of it may be.
     let sent_once = requests.iter().any(|request| O::in_doubt(request).is_some());

@@ -25,9 +25,9 @@ use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 
-/// What Django's statements have too, whatever the database's defaults. Times in a column without a zone are
-/// in UTC. Above READ COMMITTED, concurrent saves would fail with serialization errors. A backslash keeps a
-/// blank inside an option.
+/// Settings as Django's connections have them, whatever the database's defaults. Times in a column without a
+/// zone are in UTC. Above READ COMMITTED, concurrent saves would fail with serialization errors. A backslash
+/// keeps a blank inside an option.
 const SEMANTICS: &str = "-c TimeZone=UTC -c default_transaction_isolation=read\\ committed";
 
 pub(super) type Connected = (Client, JoinHandle<()>);

@@ -1,6 +1,6 @@
 //! Errors of the driver and the database: what they mean for a statement.
 //!
-//! Errors are told apart by SQLSTATE and by the routine that raised them. Messages are in the language of
+//! SQLSTATE and the routine that raised an error identify it. Messages are in the language of
 //! the server's `lc_messages`.
 
 use std::error::Error as _;

@@ -27,7 +27,7 @@ const QUARANTINE: Duration = Duration::from_secs(2);
 /// Unexpired quarantines are counted rarely: only when there are more than so many.
 const MANY_QUARANTINES: usize = 1024;
 
-/// What all requests of an operation weigh.
+/// The number and the bytes of all requests of an operation.
 #[derive(Default)]
 pub(super) struct Load {
     requests: AtomicUsize,

@@ -23,7 +23,7 @@ pub(super) struct PostgresSettings {
     pub(super) source: Source,
     pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
-    /// What all runtimes share if a pooler has the connections.
+    /// Shared by all runtimes if a pooler has the connections.
     pub(super) pooler_permits: Permits,
     pub(super) sql: Arc<Sql>,
     /// PostgreSQL has no longer values.

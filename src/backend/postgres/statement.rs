@@ -89,7 +89,7 @@ impl Statement {
     }
 }
 
-/// What a statement may do after an attempt without a result.
+/// How a statement may be retried.
 #[derive(Clone, Copy)]
 pub(super) struct Retry {
     /// Send it again although the first attempt may have been applied.

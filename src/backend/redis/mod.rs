@@ -78,10 +78,10 @@ impl Redis {
     ///
     /// Parameters: `prefix` and `version`, Django's `KEY_PREFIX` and `VERSION`;
     /// [`key_template`](Self::key_template); `db`, the number of the database; `deadline`, the
-    /// [`timeout`](Self::timeout) in seconds; `ca` (or `ssl_ca_certs`), a file of certificates to trust with TLS
-    /// instead of those of this machine; `ssl_cert_reqs=none`, with which any certificate is trusted, so that
-    /// the connection is encrypted but the server not authenticated. Characters of user and password other than letters, digits
-    /// and `-._~` are written as `%XX`.
+    /// [`timeout`](Self::timeout) in seconds; `ca` (or `ssl_ca_certs`), a file of certificates to trust with
+    /// TLS instead of those of this machine; `ssl_cert_reqs=none`, with which any certificate is trusted, so
+    /// that the connection is encrypted but the server not authenticated. Characters of user and password
+    /// other than letters, digits and `-._~` are written as `%XX`.
     ///
     /// Errors if the URL cannot be right, if Redis does not answer, or if the user lacks a right.
     pub async fn connect(url: &str) -> Result<Self, Error> {
@@ -121,7 +121,8 @@ impl Redis {
     }
 
     /// For a site with a `KEY_FUNCTION` of its own: what it returns, with `{prefix}` (`KEY_PREFIX`),
-    /// `{version}` and `{key}` in the place of its arguments. Default: `{prefix}:{version}:{key}`, as in Django.
+    /// `{version}` and `{key}` in the place of its arguments. Default: `{prefix}:{version}:{key}`, as in
+    /// Django.
     ///
     /// Errors unless `{key}` is the end of it.
     ///

@@ -30,7 +30,7 @@ pub(super) fn head(template: &str) -> Result<Arc<str>, Error> {
 pub(super) struct KeyNames {
     pub(super) key_prefix: Arc<str>,
     pub(super) version: u32,
-    /// What comes before the key in the site's `KEY_FUNCTION`, with `{prefix}` and `{version}`.
+    /// The text before the key in the site's `KEY_FUNCTION`, with `{prefix}` and `{version}`.
     pub(super) head: Arc<str>,
     /// Whether the engine is `cached_db` and not `cache`.
     pub(super) in_front: bool,

@@ -132,7 +132,7 @@ impl AsyncRead for BoundedStream {
 
 impl AsyncWrite for BoundedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // What is written now would be lost, and nobody could tell whether the server has read it.
+        // A command written now would be lost, and nobody could tell whether the server has read it.
         if self.is_closed() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }

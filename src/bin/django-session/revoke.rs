@@ -95,7 +95,7 @@ async fn by_key(context: &Context, store: &Store, keys: &[String], out: &mut Out
     Ok(status)
 }
 
-/// The library looks until none is left. What it cannot read may be the user's too.
+/// The library looks until none is left. A session that it cannot read may be the user's too.
 async fn of_user(store: &Store, user: &str, out: &mut Output) -> Result {
     let deleted = store.end_sessions_of_user(user, None).await?;
     revoked(deleted, out)?;

@@ -25,7 +25,7 @@ pub(super) struct Leases {
     pub(super) duration: Duration,
 }
 
-/// What to do with what the cache holds.
+/// A change of the cached value.
 enum Step {
     Keep,
     Remove,

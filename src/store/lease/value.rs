@@ -18,7 +18,7 @@ const SHARED: u8 = b'S';
 /// More holders than any session has. A lease of more is nobody's, and expires by itself.
 const MAX_HOLDERS: usize = 32;
 
-/// What the cache holds under a key.
+/// The meaning of a cached value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// A session, or something else that may be overwritten.

@@ -58,7 +58,7 @@ async fn a_look_with_two_cookies_deletes_neither() {
     let found = request(&store, settings(), "/look", &format!("{stale}; {good}")).await;
     assert_eq!(body(found).await, "Some(1)", "the last one counts");
 
-    // One that is stale, twice the same or not, is deleted; and a logout always is.
+    // A stale one, twice the same or not, is deleted; and a logout always is.
     for header in [stale.to_owned(), format!("{stale}; {stale}")] {
         let response = request(&store, settings(), "/look", &header).await;
         assert_eq!(cookies(&response).len(), 1, "{header}");

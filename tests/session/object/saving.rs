@@ -288,7 +288,7 @@ async fn a_value_whose_reply_was_lost_is_stored_again() {
     session.insert("n", &7).unwrap();
     session.save().await.unwrap();
     assert_eq!(stored(&store, &key).await.unwrap(), r#"{"n":7}"#);
-    // What is set or removed after an update in doubt ends the doubt.
+    // A later set or remove ends the doubt of an update.
     for ends in
         [|session: &Session| session.insert("n", &8).unwrap(), |session: &Session| session.flush().unwrap()]
     {
@@ -336,7 +336,7 @@ async fn a_save_after_a_flush_creates_nothing() {
     session.save().await.unwrap();
     assert_eq!(stores::len(&memory), 0);
 
-    // What is stored afterwards, is stored; and an empty session is an ordinary one from then on.
+    // Later values are stored; and an empty session is an ordinary one from then on.
     session.insert("n", &2).unwrap();
     session.save().await.unwrap();
     let key = session.session_key().unwrap();
@@ -346,7 +346,7 @@ async fn a_save_after_a_flush_creates_nothing() {
     session.flush().unwrap();
     session.cycle_key().unwrap();
     session.save().await.unwrap();
-    assert_eq!(stores::len(&memory), 1, "a new key is asked for, as in Django");
+    assert_eq!(stores::len(&memory), 1, "it has a new key, as in Django");
     let new = Session::new(&store);
     new.save().await.unwrap();
     assert_eq!(stores::len(&memory), 2, "Django's create()");

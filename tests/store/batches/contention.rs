@@ -106,7 +106,8 @@ async fn others_are_served(name: &str, url: &str, postgres: Postgres) {
         }
         let (saves, loads) = (busy.saves / free.saves, busy.loads / free.loads);
         println!(
-            "{name}, {rows} locked rows: {:.0} saves a second are {saves:.2} of {:.0}, {:.0} loads {loads:.2} of {:.0}",
+            "{name}, {rows} locked rows: {:.0} saves a second are {saves:.2} of {:.0}, \
+             {:.0} loads {loads:.2} of {:.0}",
             busy.saves / f64::from(ROUNDS),
             free.saves / f64::from(ROUNDS),
             busy.loads / f64::from(ROUNDS),
@@ -140,7 +141,7 @@ async fn locked_rows_delay_no_other_behind_pgbouncer() {
     others_are_served("PgBouncer", &server.url(), postgres).await;
 }
 
-/// Who waits for a locked row until the timeout costs nobody a connection, and leaves none to the server.
+/// A request that waits for a locked row until the timeout costs no connection, and leaves none behind.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_lock_beyond_the_timeout_keeps_the_connections() {

@@ -1,4 +1,4 @@
-//! Who waits for whom at a directory: a locked file holds up only those who want to lock it.
+//! Waiting for a directory: a locked file holds up only those who want to lock it.
 
 use std::{
     fs::File,

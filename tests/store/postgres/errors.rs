@@ -195,7 +195,7 @@ fn refusing(fields: &'static [(u8, &'static str)]) -> u16 {
             let mut stream = stream.unwrap();
             loop {
                 let length = u32::from_be_bytes(read(&mut stream, 4).try_into().unwrap());
-                // Eight bytes ask for TLS.
+                // Eight bytes request TLS.
                 if read(&mut stream, length as usize - 4).len() > 4 {
                     break;
                 }

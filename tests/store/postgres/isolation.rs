@@ -119,7 +119,8 @@ async fn a_foreign_table_serves() {
         "CREATE EXTENSION postgres_fdw; \
          CREATE SERVER remote FOREIGN DATA WRAPPER postgres_fdw \
          OPTIONS (host '127.0.0.1', port '{}', dbname 'postgres'); \
-         CREATE USER MAPPING FOR postgres SERVER remote OPTIONS (user 'postgres', password_required 'false'); \
+         CREATE USER MAPPING FOR postgres SERVER remote OPTIONS (user 'postgres', password_required \
+         'false'); \
          IMPORT FOREIGN SCHEMA public LIMIT TO (django_session) FROM SERVER remote INTO public",
         remote.port()
     ));

@@ -147,7 +147,7 @@ async fn clearing_goes_round_sessions_that_anything_refuses() {
     }
 }
 
-/// More than the state of one call: each begins where the last one ended.
+/// More than the state of one call: each begins where the last one stopped.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn small_batches_go_round_them_too() {

@@ -16,7 +16,7 @@ use actix_django_session::{
 use super::{Cache, connect, in_seconds, key, stored, text, value};
 use crate::support::{certificates::Certificates, redis::Redis};
 
-/// What happens to the next command that contains a word.
+/// The fate of the next command that contains a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// The connection breaks before the server gets it.
@@ -31,7 +31,7 @@ enum Fault {
 
 const FAULTS: [Fault; 4] = [Fault::RequestLost, Fault::CutBetween, Fault::ReplyLost, Fault::Silence];
 
-/// What another client does after the fault, before this one learns of it.
+/// Another client's action after the fault, before this one learns of it.
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
 type Armed = Arc<Mutex<Option<(&'static str, Fault, Meanwhile)>>>;
@@ -102,7 +102,7 @@ fn serve(mut client: TcpStream, mut server: TcpStream, armed: &Armed) {
     }
 }
 
-/// What another client does in the gap: sets the value, or deletes it.
+/// Another client's action in the gap: sets the value, or deletes it.
 const OTHERS: [(&str, Option<Option<&str>>); 5] = [
     ("nobody", None),
     ("one that stores the same bytes", Some(Some("new"))),
@@ -144,7 +144,7 @@ async fn a_change_in_doubt_is_unknown_and_never_made_twice() {
                 assert!(interceptor.has_happened(), "{what}");
                 assert_eq!(replaced, Replaced::Unknown, "{what}");
 
-                // What the fault left, and what the other one did after it. Nothing came later.
+                // The row as the fault and the other client left it. Nothing came later.
                 let applied = matches!(fault, Fault::ReplyLost | Fault::Silence);
                 let (mut a, b) = match (applied, renames) {
                     (false, _) => (text("old"), None),

@@ -1,4 +1,4 @@
-//! Who waits for whom at an SQLite file, and what a change in doubt says.
+//! Waiting for an SQLite file, and changes in doubt.
 
 use std::{
     env,

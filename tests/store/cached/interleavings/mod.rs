@@ -1,8 +1,9 @@
 //! Every interleaving of a writer, a reader and a logout, each of which may fail or be dropped at each await.
 //!
-//! The cache and the database are fakes. Each of their calls waits at a gate, and the search tries every order
-//! in which the gates can open: a search in depth over decisions, from the beginning for each of them. States
-//! that do not differ have the same future, which is searched once; the executions are counted all the same.
+//! The cache and the database are fakes. Each of their calls waits at a gate, and the search tries every
+//! order in which the gates can open: a search in depth over decisions, from the beginning for each of them.
+//! States that do not differ have the same future, which is searched once; the executions are counted all the
+//! same.
 //!
 //! Between two calls of one task nothing happens that others could see. So there is one gate for a call:
 //! what comes after its effect comes before the gate of the next one.

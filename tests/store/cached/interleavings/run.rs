@@ -384,7 +384,7 @@ impl Run {
             && !state.pending.iter().any(|call| call.reply.is_some())
     }
 
-    /// What the rest depends on: equal summaries have equal futures.
+    /// The state on which the rest depends: equal summaries have equal futures.
     pub(super) fn summary(&self) -> String {
         let actors = self.actors.iter().map(|actor| {
             let started = actor.handle.is_some();
@@ -400,7 +400,7 @@ impl Run {
         });
         let faults: Vec<String> = faults.collect();
         let failed = &self.cache_failed;
-        // What a finished action has seen makes no difference, unless it has left something to be done.
+        // The reads of a finished action make no difference, unless it has left something to be done.
         let is_relevant = |state: &State, task: &str| {
             let actor = task.split('.').next().and_then(|number| number.parse::<usize>().ok());
             let is_running = actor.is_some_and(|actor| self.actors[actor].is_running());
@@ -479,7 +479,7 @@ impl Run {
         Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
     }
 
-    /// What no lease can do: two faults, of which the second hits what protects from the first one.
+    /// Beyond what a lease can do: two faults, of which the second hits what protects from the first one.
     fn has_lost_its_protection(&self) -> bool {
         let is_evicted = self.faults.contains(&Choice::Evict) && self.faults.len() > 1;
         let crashed = self.faults.iter().filter_map(|fault| match fault {

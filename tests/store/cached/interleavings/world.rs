@@ -28,7 +28,7 @@ pub(super) enum Defect {
     NoCompare,
     /// Leases of writers are not stored.
     NoLeasesOfWriters,
-    /// Whoever replaces a lease of another removes it.
+    /// A caller that replaces another's lease removes it.
     LeasesAreTaken,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Call {
     Delete,
 }
 
-/// What a task has done, or learned.
+/// The deeds and findings of a task.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Call(Place, SessionKey, Call),
