@@ -265,7 +265,7 @@ impl Session {
     /// Saves under a new key (`cycle_key`), or stores the data that followed a flush.
     async fn save_new_key(
         &self,
-        old: SessionKey,
+        mut old: SessionKey,
         mut version: Version,
         mut key: SessionKey,
         mut data: SessionData,
@@ -298,21 +298,25 @@ impl Session {
                     return Err(Error::in_doubt());
                 }
                 Saved::Unknown => (in_doubt, version) = (true, Version::Unknown),
-                // A row under the new key, which nobody else knows, proves that it was renamed: by an attempt
-                // of this save, or of an earlier one that failed.
+                // A row under the new key, which nobody else knows, proves that it was renamed.
                 Saved::Gone => {
                     let renamed = match new_key {
                         Some(key) => store.load(key).await.map_err(certain)?,
                         None => Loaded::Missing,
                     };
-                    return match renamed {
-                        Loaded::Found(Record { data, version, expires }) => {
+                    match renamed {
+                        Loaded::Found(Record { data, version, expires }) if in_doubt => {
                             let stored = Stored::Row { key, version, expires };
-                            Ok(Outcome { stored, data, of_earlier_run: true })
+                            return Ok(Outcome { stored, data, of_earlier_run: true });
                         }
-                        _ if flushed => self.insert_row(Some(key), data).await, // it is deleted already
-                        _ => Err(Error::interrupted()),
-                    };
+                        // By an earlier save that failed, whose changes may be fewer.
+                        Loaded::Found(record) => {
+                            (old, version, data) = (key.clone(), record.version, record.data);
+                            journal.iter().try_for_each(|change| change.apply(&mut data))?;
+                        }
+                        _ if flushed => return self.insert_row(Some(key), data).await, // deleted already
+                        _ => return Err(Error::interrupted()),
+                    }
                 }
                 Saved::Unreadable(error) => {
                     let saved = self.insert_instead(&error, (key != old).then_some(key), data).await?;

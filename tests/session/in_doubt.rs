@@ -34,18 +34,24 @@ enum Loss {
     Late,
     /// It is applied when all is over.
     VeryLate,
+    /// It never arrives, and the next call fails too.
+    RequestThenAway,
+    /// It is applied, nobody hears of it, and the next call fails.
+    ReplyThenAway,
     /// Its caller is dropped before it is applied.
     Dropped,
     /// Its caller is dropped after it is applied.
     DroppedLater,
 }
 
-const LOSSES: [Loss; 7] = [
+const LOSSES: [Loss; 9] = [
     Loss::Nothing,
     Loss::Request,
     Loss::Reply,
     Loss::Late,
     Loss::VeryLate,
+    Loss::RequestThenAway,
+    Loss::ReplyThenAway,
     Loss::Dropped,
     Loss::DroppedLater,
 ];
@@ -132,6 +138,8 @@ struct Lossy<B> {
     plan: Arc<Mutex<VecDeque<(Loss, Other)>>>,
     late: Arc<Mutex<Option<Pending>>>,
     very_late: Arc<Mutex<Vec<Pending>>>,
+    /// The next call fails.
+    away: Arc<Mutex<bool>>,
     /// Increments of the other writer, all confirmed.
     confirmed: Arc<Mutex<i64>>,
     dropped: Arc<Notify>,
@@ -149,11 +157,21 @@ impl<B: Backend> Lossy<B> {
         self.backend.replace(change).await
     }
 
-    async fn before_call(&self) {
+    async fn before_call(&self) -> Result<(), Error> {
         let pending = self.late.lock().unwrap().take();
         if let Some(pending) = pending {
             self.apply(&pending).await.unwrap();
         }
+        match std::mem::take(&mut *self.away.lock().unwrap()) {
+            true => Err(Error::store("the database is away")),
+            false => Ok(()),
+        }
+    }
+
+    /// From now on nothing is lost.
+    fn ends(&self) {
+        self.plan.lock().unwrap().clear();
+        *self.away.lock().unwrap() = false;
     }
 
     async fn other_acts(&self, other: Other, key: &SessionKey) {
@@ -175,18 +193,18 @@ impl<B: Backend> Lossy<B> {
 
 impl<B: Backend> Backend for Lossy<B> {
     async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
-        self.before_call().await;
+        self.before_call().await?;
         self.backend.get(key).await
     }
 
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
-        self.before_call().await;
+        self.before_call().await?;
         self.backend.insert(new).await
     }
 
     async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
         tokio::task::yield_now().await; // so that concurrent saves meet
-        self.before_call().await;
+        self.before_call().await?;
         let (loss, other) = self.plan.lock().unwrap().pop_front().unwrap_or((Loss::Nothing, Other::Nothing));
         let pending = Pending {
             key: change.key.clone(),
@@ -195,7 +213,7 @@ impl<B: Backend> Backend for Lossy<B> {
             value: change.value.clone(),
             expires: change.expires,
         };
-        if matches!(loss, Loss::Reply | Loss::DroppedLater) {
+        if matches!(loss, Loss::Reply | Loss::ReplyThenAway | Loss::DroppedLater) {
             self.apply(&pending).await.unwrap();
         }
         self.other_acts(other, &pending.key).await;
@@ -209,13 +227,14 @@ impl<B: Backend> Backend for Lossy<B> {
                 tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
             }
+            Loss::RequestThenAway | Loss::ReplyThenAway => *self.away.lock().unwrap() = true,
             Loss::Request | Loss::Reply => {}
         }
         Ok(Replaced::Unknown)
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.before_call().await;
+        self.before_call().await?;
         self.backend.delete(key).await
     }
 
@@ -284,6 +303,7 @@ impl<B: Backend + Clone> Place<B> {
             plan: Arc::new(Mutex::new([0, 1].map(|n| (case.losses[n], case.others[n])).into())),
             late: Arc::default(),
             very_late: Arc::default(),
+            away: Arc::default(),
             confirmed: Arc::default(),
             dropped: Arc::default(),
         };
@@ -317,7 +337,7 @@ impl<B: Backend + Clone> Place<B> {
                     if more == 1 {
                         session.update("n", |n: Option<i64>| n.unwrap_or(0) + 1).unwrap();
                     }
-                    lossy.plan.lock().unwrap().clear();
+                    lossy.ends();
                     let again = save(session, &lossy).await;
                     if in_doubt && increments == 1 {
                         let error = again.as_ref().unwrap_err().as_ref().unwrap();
@@ -329,7 +349,7 @@ impl<B: Backend + Clone> Place<B> {
                     }
                 }
                 Next::OpensAgainAndIncrements => {
-                    lossy.plan.lock().unwrap().clear();
+                    lossy.ends();
                     if let Some(session) = Session::open(&store, &key).await.unwrap() {
                         session.update("n", |n: Option<i64>| n.unwrap_or(0) + 1).unwrap();
                         tally.count(&save(&session, &lossy).await, 1);
@@ -337,7 +357,8 @@ impl<B: Backend + Clone> Place<B> {
                 }
             }
         }
-        lossy.before_call().await;
+        *lossy.away.lock().unwrap() = false;
+        lossy.before_call().await.unwrap();
         let very_late: Vec<Pending> = lossy.very_late.lock().unwrap().drain(..).collect();
         for pending in very_late {
             lossy.apply(&pending).await.unwrap();

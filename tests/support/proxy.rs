@@ -39,7 +39,8 @@ struct State {
 enum Losing {
     #[default]
     Nothing,
-    Next(Side),
+    /// After so many pieces of this side.
+    Next(Side, usize),
     /// It is lost, and the connections are still open.
     Lost,
 }
@@ -105,7 +106,12 @@ impl Proxy {
 
     /// Loses the next thing that this side says: a request, or a reply.
     pub fn lose(&self, side: Side) {
-        *self.state.lose.lock().unwrap() = Losing::Next(side);
+        self.lose_after(0, side);
+    }
+
+    /// The same for a later one.
+    pub fn lose_after(&self, passed: usize, side: Side) {
+        *self.state.lose.lock().unwrap() = Losing::Next(side, passed);
     }
 
     /// Waits until that has happened. The connections stay open until they are cut.
@@ -144,11 +150,15 @@ impl State {
     fn loses(&self, of_the_server: bool) -> bool {
         let side = if of_the_server { Side::Server } else { Side::Client };
         let mut lose = self.lose.lock().unwrap();
-        let loses = *lose == Losing::Next(side);
-        if loses {
-            *lose = Losing::Lost;
+        match *lose {
+            Losing::Next(of, 0) if of == side => *lose = Losing::Lost,
+            Losing::Next(of, passed) if of == side => {
+                *lose = Losing::Next(of, passed - 1);
+                return false;
+            }
+            _ => return false,
         }
-        loses
+        true
     }
 
     fn take(self: &Arc<Self>, client: TcpStream) {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::{all_are_updated, insert, inserted, n, pooled, postgres, rename, touch, update, updates, value};
 use crate::support::{
     postgres::{Database, PrivateServer},
-    proxy::Proxy,
+    proxy::{Proxy, Side},
 };
 
 /// The contents of a batch decide which statement runs it.
@@ -241,6 +241,42 @@ async fn a_change_whose_reply_was_lost_is_not_applied_twice() {
     assert_eq!(n(&direct, &keys[0]).await.as_deref(), Some("2"));
     // It does not last.
     assert_eq!(update(&slow, &keys[0], 2, 3).await.unwrap(), Replaced::Done);
+}
+
+/// A batch was applied but for one row, and the database goes away before that row is looked at: the others are
+/// saved, and are told so.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_look_that_fails_after_a_batch_fails_no_row_that_was_saved() {
+    let server = PrivateServer::start(&[]);
+    let direct = postgres(&server.url()).await;
+    let proxy = Proxy::start(server.port());
+    let through = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let keys = inserted(&direct, 20).await;
+    let through = postgres(&through).await;
+    let save = |was: usize, from: usize| {
+        let through = &through;
+        join_all(keys.iter().enumerate().map(move |(n, key)| {
+            let was = if n == 7 { 900 } else { was + n }; // another writer was faster
+            update(through, key, was, from + n)
+        }))
+    };
+    save(0, 100).await; // the statements are prepared
+    proxy.lose_after(1, Side::Client);
+    let away = async {
+        proxy.lost().await;
+        proxy.refuse(true);
+        proxy.cut();
+    };
+    let (outcomes, ()) = futures_util::future::join(save(100, 200), away).await;
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        match n {
+            7 => assert!(outcome.unwrap_err().is_store()),
+            _ => assert_eq!(outcome.unwrap(), Replaced::Done),
+        }
+    }
+    let found = join_all(keys.iter().map(|key| super::n(&direct, key))).await;
+    assert_eq!((found[6].as_deref(), found[7].as_deref()), (Some("206"), Some("7")));
 }
 
 /// A touch may be made twice, so it is repeated.
