@@ -96,7 +96,7 @@ fn large_sessions_in_postgres() {
 fn large_sessions_in_sqlite() {
     let dir = TempDir::new("memory");
     let path = dir.path().join("db.sqlite3");
-    let url = format!("sqlite://{}", path.display());
+    let url = format!("sqlite:///{}", path.display());
     actix_web::rt::System::new().block_on(async {
         Store::connect(&url, SecretKey::new(SECRET)).await.unwrap().create_table().await.unwrap();
         fill(&url, Sqlite::open(&path).await.unwrap()).await;

@@ -275,7 +275,7 @@ async fn a_look_that_fails_after_a_batch_fails_no_row_that_was_saved() {
             _ => assert_eq!(outcome.unwrap(), Replaced::Done),
         }
     }
-    let found = join_all(keys.iter().map(|key| super::n(&direct, key))).await;
+    let found = join_all(keys.iter().map(|key| n(&direct, key))).await;
     assert_eq!((found[6].as_deref(), found[7].as_deref()), (Some("206"), Some("7")));
 }
 
