@@ -1,40 +1,29 @@
 //! The `django_session` table in Django's own `db.sqlite3`.
 
+mod file;
+
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use rusqlite::{
     Connection,
-    ErrorCode::{ConstraintViolation, DatabaseBusy, SystemIoFailure},
-    OpenFlags, OptionalExtension as _, Row as TableRow, ToSql, Transaction, TransactionBehavior, params,
+    ErrorCode::ConstraintViolation,
+    OptionalExtension as _, Row as TableRow, ToSql, Transaction, TransactionBehavior, params,
     types::{ToSqlOutput, ValueRef},
 };
 
+use self::file::{BUSY_TIMEOUT, Call, SqliteFile, explain};
 use super::{
-    Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings,
-    blocking::{Failed, Stopped, Turns},
+    Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings, blocking::Failed,
 };
 use crate::{
     Error, SessionKey,
     datetime::{fromisoformat, naive_isoformat},
 };
-
-/// Connections that read at once. One more writes: SQLite locks the whole file for a writer, so more would
-/// only wait for each other.
-const READERS: usize = 4;
-
-/// How long a call waits for its turn and for locks on the file, as in Django.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long one attempt waits for locks on the file, with its thread. Then another call has its turn.
-const ATTEMPT: Duration = Duration::from_millis(50);
-
-/// The pause before the next attempt if the file was locked and SQLite did not wait.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A page ends with the first of these.
 const PAGE_ROWS: usize = 500;
@@ -61,36 +50,6 @@ pub struct Sqlite {
     max_value_bytes: i64,
 }
 
-#[derive(Debug)]
-struct SqliteFile {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    reads: Turns,
-    writes: Turns,
-}
-
-/// A call: what it does, for errors, and until when it waits.
-#[derive(Clone, Copy)]
-struct Call {
-    what: &'static str,
-    /// Whether it needs the lock of a writer, and for how many bytes.
-    writes: Option<usize>,
-    /// Whether it may create the file.
-    creates: bool,
-    until: Instant,
-}
-
-impl Call {
-    fn read(what: &'static str) -> Self {
-        Self { what, writes: None, creates: false, until: Instant::now() + BUSY_TIMEOUT }
-    }
-
-    /// Keeps so many bytes while it waits.
-    fn write(what: &'static str, bytes: usize) -> Self {
-        Self { writes: Some(bytes), ..Self::read(what) }
-    }
-}
-
 impl Sqlite {
     /// Opens the file. Errors if it is no SQLite database, or cannot be opened.
     ///
@@ -112,9 +71,7 @@ impl Sqlite {
         }
         // The same one, even if the program changes its working directory.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (reads, writes) = (Turns::new(READERS), Turns::new(1));
-        let file = Arc::new(SqliteFile { path, idle: Mutex::default(), reads, writes });
-        Ok(Self::new(file, &SiteSettings::default()))
+        Ok(Self::new(Arc::new(SqliteFile::new(path)), &SiteSettings::default()))
     }
 
     fn new(file: Arc<SqliteFile>, site: &SiteSettings) -> Self {
@@ -124,7 +81,7 @@ impl Sqlite {
     /// Errors if the file is no SQLite database or cannot be opened.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let sql = "SELECT count(*) FROM sqlite_master";
-        let opened = self.run(Call::read("open the file"), |db| db.query_row(sql, [], |_| Ok(()))).await;
+        let opened = self.file.run(Call::read("open the file"), |db| db.query_row(sql, [], |_| Ok(()))).await;
         match opened {
             // As a table that is missing: the first use is the error, unless create_table() comes first.
             Err(_) if self.file.can_be_created() => Ok(()),
@@ -135,7 +92,7 @@ impl Sqlite {
     async fn get_until(&self, key: &SessionKey, until: Instant) -> Result<Option<Row>, Error> {
         let (key, limit) = (key.clone(), self.max_value_bytes);
         let call = Call { until, ..Call::read("load a session") };
-        let row = self.run(call, move |db| {
+        let row = self.file.run(call, move |db| {
             db.prepare_cached(
                 "SELECT session_key, iif(octet_length(session_data) > ?3, NULL, session_data), expire_date \
                  FROM django_session WHERE session_key = ?1 AND expire_date > ?2",
@@ -147,82 +104,6 @@ impl Sqlite {
         });
         Ok(row.await?)
     }
-
-    /// Runs `work` on a connection, on a thread that may block. Repeats it while the file is locked: SQLite
-    /// has changed nothing then.
-    async fn run<T: Send + 'static>(
-        &self,
-        call: Call,
-        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + Sync + 'static,
-    ) -> Result<T, Failed> {
-        let Call { what, writes, until, .. } = call;
-        let turns = if writes.is_some() { &self.file.writes } else { &self.file.reads };
-        let Some(_place) = turns.enter(writes.unwrap_or(0)) else {
-            let text = format!("cannot {what}: too many others wait for the file; retry later");
-            return Err(Failed::unchanged(Error::store(text)));
-        };
-        let work = Arc::new(work);
-        loop {
-            let (file, work) = (self.file.clone(), work.clone());
-            let begun = Instant::now();
-            match turns.run(until, move || file.attempt(call, &*work)).await {
-                Ok(Attempt::Locked(failed)) if Instant::now() >= until => return Err(failed),
-                Ok(Attempt::Locked(_)) if begun.elapsed() < PAUSE => tokio::time::sleep(PAUSE).await,
-                Ok(Attempt::Locked(_)) => {}
-                Ok(Attempt::Done(result)) => return result,
-                Err(stopped) => return Err(not_done(what, stopped)),
-            }
-        }
-    }
-}
-
-/// The result of one attempt.
-enum Attempt<T> {
-    Done(Result<T, Failed>),
-    /// Another connection has the file locked.
-    Locked(Failed),
-}
-
-impl SqliteFile {
-    fn attempt<T>(&self, call: Call, work: &dyn Fn(&Connection) -> rusqlite::Result<T>) -> Attempt<T> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let what = call.what;
-        let flags = if call.creates { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
-        let db = match idle.map_or_else(|| connect(&self.path, flags), Ok) {
-            Ok(db) => db,
-            Err(error) => return Attempt::Done(Err(Failed::unchanged(self.explain(what, error)))),
-        };
-        let attempt = match work(&db) {
-            Ok(result) => Attempt::Done(Ok(result)),
-            Err(error) => {
-                let code = error.sqlite_error_code();
-                // A transaction that could not be synchronized may be there after a crash.
-                let in_doubt = code == Some(SystemIoFailure);
-                let failed = Failed { error: explain(what, Some(&db), error), in_doubt };
-                if code == Some(DatabaseBusy) { Attempt::Locked(failed) } else { Attempt::Done(Err(failed)) }
-            }
-        };
-        // A connection in a transaction would make the next user's writes part of it.
-        if db.is_autocommit() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
-        }
-        attempt
-    }
-}
-
-fn not_done(what: &str, stopped: Stopped) -> Failed {
-    match stopped {
-        Stopped::NotBegun => Failed::unchanged(Error::store(format!(
-            "cannot {what}: the file was busy for {BUSY_TIMEOUT:?} with the work of others"
-        ))),
-        Stopped::Running => Failed {
-            error: Error::store(format!("cannot {what}: SQLite did not end it within {BUSY_TIMEOUT:?}")),
-            in_doubt: true,
-        },
-        Stopped::Panicked(panicked) => {
-            Failed { error: Error::store_caused_by(format!("cannot {what}"), panicked), in_doubt: true }
-        }
-    }
 }
 
 impl Backend for Sqlite {
@@ -233,7 +114,7 @@ impl Backend for Sqlite {
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
         let (key, value, expires) = (new.key.clone(), SqlText::new(new.value)?, to_text(new.expires));
         let call = Call::write("create a session", value.0.len());
-        let inserted = self.run(call, move |db| {
+        let inserted = self.file.run(call, move |db| {
             db.prepare_cached(
                 "INSERT INTO django_session (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) \
                  ON CONFLICT DO NOTHING",
@@ -249,7 +130,7 @@ impl Backend for Sqlite {
         let new_key = change.new_key.unwrap_or(change.key).clone();
         let bytes = expected.0.len() + value.as_ref().map_or(0, |value| value.0.len());
         let call = Call::write("save a session", bytes);
-        let changed = self.run(call, move |db| {
+        let changed = self.file.run(call, move |db| {
             let now = to_text(SystemTime::now());
             let changed = db
                 .prepare_cached(
@@ -279,7 +160,7 @@ impl Backend for Sqlite {
 
     async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         let key = key.clone();
-        let deleted = self.run(Call::write("delete a session", 0), move |db| {
+        let deleted = self.file.run(Call::write("delete a session", 0), move |db| {
             db.prepare_cached("DELETE FROM django_session WHERE session_key = ?1")?.execute([key.as_str()])
         });
         Ok(deleted.await? == 1)
@@ -289,7 +170,7 @@ impl Backend for Sqlite {
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
         let after = after.map_or_else(String::new, |cursor| cursor.as_str().to_owned());
         let limit = self.max_value_bytes;
-        let page = self.run(Call::read("list sessions"), move |db| {
+        let page = self.file.run(Call::read("list sessions"), move |db| {
             let mut select = db.prepare_cached(
                 "SELECT session_key, iif(octet_length(session_data) > ?2, NULL, session_data), expire_date \
                  FROM django_session WHERE session_key > ?1 ORDER BY session_key",
@@ -316,7 +197,7 @@ impl Backend for Sqlite {
 
     async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
         let key = key.clone();
-        let exists = self.run(Call::read("look for a session"), move |db| {
+        let exists = self.file.run(Call::read("look for a session"), move |db| {
             db.prepare_cached("SELECT 1 FROM django_session WHERE session_key = ?1")?.exists([key.as_str()])
         });
         Ok(exists.await?)
@@ -324,7 +205,7 @@ impl Backend for Sqlite {
 
     async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
         let now = to_text(SystemTime::now());
-        let cleared = self.run(Call::write("clear expired sessions", 0), move |db| {
+        let cleared = self.file.run(Call::write("clear expired sessions", 0), move |db| {
             db.prepare_cached(
                 "DELETE FROM django_session WHERE session_key IN \
                  (SELECT session_key FROM django_session WHERE expire_date < ?1 LIMIT ?2)",
@@ -337,7 +218,7 @@ impl Backend for Sqlite {
     async fn check(&self) -> Result<(), Error> {
         let sql = "DELETE FROM django_session WHERE 0 AND session_key = session_data AND expire_date = 0";
         let call = Call::write("check the table of sessions", 0);
-        Ok(self.run(call, move |db| db.execute(sql, []).map(drop)).await?)
+        Ok(self.file.run(call, move |db| db.execute(sql, []).map(drop)).await?)
     }
 
     async fn create_table(&self) -> Result<(), Error> {
@@ -352,45 +233,12 @@ impl Backend for Sqlite {
             transaction.commit()
         };
         let call = Call { creates: true, ..Call::write("create the table of sessions", 0) };
-        Ok(self.run(call, create).await?)
+        Ok(self.file.run(call, create).await?)
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         Ok(Some(Self::new(self.file.clone(), site)))
     }
-}
-
-impl SqliteFile {
-    fn can_be_created(&self) -> bool {
-        !self.path.exists() && self.path.parent().is_some_and(Path::is_dir)
-    }
-
-    /// Why it cannot be opened. A wrong path is a file that is missing.
-    fn explain(&self, what: &str, error: rusqlite::Error) -> Error {
-        if self.path.exists() {
-            return explain(what, None, error);
-        }
-        let advice = match self.can_be_created() {
-            true => "create it with Django's `manage.py migrate` or create_table()",
-            false => "see that its directory exists",
-        };
-        let text = format!(
-            "cannot {what}: there is no file {}: {advice}, or correct the path; in a URL it is relative \
-             after \
-             three slashes (sqlite:///db.sqlite3) and absolute after four (sqlite:////var/db.sqlite3)",
-            self.path.display()
-        );
-        Error::store_caused_by(text, error)
-    }
-}
-
-/// Never creates the file without a flag that says so: a wrong path would become an empty database.
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    // No URI: it could name a database that each connection has to itself.
-    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(ATTEMPT)?;
-    Ok(db)
 }
 
 /// Bytes as a value of type TEXT: a BLOB equals no text.
@@ -421,22 +269,4 @@ fn read(row: &TableRow<'_>, assumed: impl Fn() -> SystemTime) -> rusqlite::Resul
 /// Django's text for a time, which compares as text.
 fn to_text(time: SystemTime) -> String {
     naive_isoformat(time, ' ')
-}
-
-fn explain(what: &str, db: Option<&Connection>, error: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DiskFull, NotADatabase, ReadOnly, Unknown};
-    // A missing table has no error code of its own.
-    let has_table = |db: &Connection| db.table_exists(None, "django_session").unwrap_or(true);
-    let advice = match error.sqlite_error_code() {
-        Some(CannotOpen) => "see that its directory exists and that this user may write in it",
-        Some(DatabaseBusy) => "another process has kept the file locked for too long",
-        Some(NotADatabase) => "the file is not an SQLite database",
-        Some(ReadOnly) => "this user may not write to the file or its directory",
-        Some(DiskFull) => "the disk is full",
-        Some(Unknown) if !db.is_none_or(has_table) => {
-            "the table of sessions does not exist: run Django's `manage.py migrate`, or call create_table()"
-        }
-        _ => "SQLite refused",
-    };
-    Error::store_caused_by(format!("cannot {what}: {advice}"), error)
 }
