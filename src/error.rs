@@ -233,7 +233,7 @@ impl Error {
         }
         match self.inner.kind {
             Kind::Interrupted => log.warn(self.to_string()),
-            Kind::Store => log.failure(self.with_causes()),
+            Kind::Store | Kind::InDoubt => log.failure(self.with_causes()),
             _ => log.error(self.with_causes()),
         }
     }
