@@ -6,13 +6,17 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout_at,
+};
 
 use crate::Error;
 
@@ -25,15 +29,15 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: Error,
+pub(crate) struct Failed {
+    pub(crate) error: Error,
     /// Whether it may have been carried out, or may still be.
-    pub(super) in_doubt: bool,
+    pub(crate) in_doubt: bool,
 }
 
 impl Failed {
     /// Nothing was changed.
-    pub(super) fn unchanged(error: Error) -> Self {
+    pub(crate) fn unchanged(error: Error) -> Self {
         Self { error, in_doubt: false }
     }
 }
@@ -45,7 +49,7 @@ impl From<Failed> for Error {
 }
 
 /// Why work has no result.
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// It was not begun in time, and never will be.
     NotBegun,
     /// It was begun and has not ended in time.
@@ -55,7 +59,7 @@ pub(super) enum Stopped {
 
 /// Threads for one kind of work.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     permits: Arc<Semaphore>,
     calls: AtomicUsize,
     bytes: AtomicUsize,
@@ -63,13 +67,13 @@ pub(super) struct Turns {
 
 impl Turns {
     /// Work that runs on at most so many threads at once.
-    pub(super) fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         let permits = Arc::new(Semaphore::new(threads));
         Self { permits, calls: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
     /// Takes a place for a call that keeps so many bytes while it waits. `None` if too much waits already.
-    pub(super) fn enter(&self, bytes: usize) -> Option<Place<'_>> {
+    pub(crate) fn enter(&self, bytes: usize) -> Option<Place<'_>> {
         let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let place = Place { turns: self, bytes };
@@ -83,7 +87,7 @@ impl Turns {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         until: Instant,
         work: impl FnOnce() -> T + Send + 'static,
@@ -91,18 +95,18 @@ impl Turns {
         let Ok(Ok(permit)) = timeout_at(until.into(), self.permits.clone().acquire_owned()).await else {
             return Err(Stopped::NotBegun);
         };
-        let caller = Claim::default();
+        let caller = Claim(Arc::new(Mutex::new(Some(permit))));
         let thread = Claim(caller.0.clone());
         let task = spawn_blocking(move || {
-            let _permit = permit;
-            thread.take().then(work)
+            let _permit = thread.take()?;
+            Some(work())
         });
         match timeout_at((until + GRACE).into(), task).await {
             Ok(Ok(Some(result))) => Ok(result),
             Ok(Err(error)) if error.is_panic() => Err(Stopped::Panicked(error)),
             // The runtime is stopping.
             Ok(Ok(None) | Err(_)) => Err(Stopped::NotBegun),
-            Err(_) if caller.take() => Err(Stopped::NotBegun),
+            Err(_) if caller.take().is_some() => Err(Stopped::NotBegun),
             Err(_) => Err(Stopped::Running),
         }
     }
@@ -110,7 +114,7 @@ impl Turns {
 
 /// The place of a call that waits or runs.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     turns: &'a Turns,
     bytes: usize,
 }
@@ -122,14 +126,14 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Taken by the thread that begins the work, or by the caller that leaves before.
-#[derive(Default)]
-struct Claim(Arc<AtomicBool>);
+/// The permit, taken by the thread that begins the work, or by the caller that leaves before: work that waits
+/// for a thread of a full pool must not keep others from their turn.
+struct Claim(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
 impl Claim {
-    /// Whether the other one has not taken it.
-    fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+    /// `None` if the other one has taken it.
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -142,7 +146,10 @@ impl Drop for Claim {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{sync::mpsc, thread::sleep};
+    use std::{
+        sync::{atomic::AtomicBool, mpsc},
+        thread::sleep,
+    };
 
     use super::*;
 
@@ -207,6 +214,7 @@ mod tests {
             let turns = Turns::new(1);
             let stopped = turns.run(soon(), move || shared.store(true, Ordering::SeqCst)).await;
             assert!(matches!(stopped, Err(Stopped::NotBegun)));
+            assert_eq!(turns.permits.available_permits(), 1, "others have their turn");
             drop(release);
             application.await.unwrap().unwrap_err();
             let next = turns.run(Instant::now() + Duration::from_secs(60), || 1).await;

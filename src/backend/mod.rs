@@ -3,7 +3,7 @@
 //! A [`Backend`] knows no HTTP, no dictionary and no secret: a [`Store`](crate::Store) encodes sessions for
 //! it.
 
-mod blocking;
+pub(crate) mod blocking;
 #[cfg(feature = "test-suite")]
 pub mod conformance;
 mod dynamic;

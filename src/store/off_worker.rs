@@ -1,17 +1,28 @@
 //! Long computations, away from the worker that serves other requests meanwhile.
 
-use std::panic::resume_unwind;
+use std::{
+    panic::resume_unwind,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
-use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use tokio::runtime::Handle;
 
-use crate::Error;
+use crate::{
+    Error,
+    backend::blocking::{Stopped, Turns},
+};
 
 /// Computations at once: each takes a multiple of its session's size in memory, and a processor.
-static TURNS: Semaphore = Semaphore::const_new(4);
+static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns::new(4));
+
+/// How long a computation waits for its turn.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the work on a thread that may block. Without a runtime it runs here.
 ///
-/// Errors if the runtime is stopping.
+/// Errors if too much waits already, or the runtime is stopping. The work of a caller that leaves before its
+/// turn never runs.
 ///
 /// # Panics
 ///
@@ -22,13 +33,13 @@ pub(super) async fn off_worker<T: Send + 'static>(
     if Handle::try_current().is_err() {
         return Ok(work());
     }
-    let turn = TURNS.acquire().await;
-    let task = spawn_blocking(move || {
-        let _turn = turn;
-        work()
-    });
-    task.await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => resume_unwind(panic),
-        Err(_) => Error::store("cannot read or save a large session: the runtime is stopping"),
+    let busy = || Error::store("cannot read or save a large session: too many others are read or saved");
+    let _place = TURNS.enter(0).ok_or_else(busy)?;
+    TURNS.run(Instant::now() + TIMEOUT, work).await.map_err(|stopped| match stopped {
+        Stopped::Panicked(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => busy(),
+        },
+        Stopped::NotBegun | Stopped::Running => busy(),
     })
 }

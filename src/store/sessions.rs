@@ -183,12 +183,25 @@ impl Store {
                 }
             };
             for (key, row) in page.entries {
-                let Ok(row) = row else { continue };
+                let row = match row {
+                    Ok(row) => row,
+                    // It may be the user's.
+                    Err(error) => {
+                        pass.failure = Some(error);
+                        continue;
+                    }
+                };
                 let hash = others.hash(&key, &row);
                 if Some(&key) == keep || row.expires <= SystemTime::now() || others.rows.contains(&hash) {
                     continue;
                 }
                 let session = place.entry(key, Ok(row), age).await;
+                if let Err(error) = &session.data
+                    && error.is_store()
+                {
+                    pass.failure = Some(error.clone());
+                    continue;
+                }
                 if session.user_id().as_deref() != Some(user_id) {
                     others.add(hash);
                     continue;

@@ -173,7 +173,8 @@ impl Backend for Sqlite {
         let page = self.file.run(Call::read("list sessions"), move |db| {
             let mut select = db.prepare_cached(
                 "SELECT session_key, iif(octet_length(session_data) > ?2, NULL, session_data), expire_date \
-                 FROM django_session WHERE session_key > ?1 ORDER BY session_key",
+                 FROM django_session WHERE session_key > ?1 AND typeof(session_key) = 'text' \
+                 ORDER BY session_key",
             )?;
             let mut rows = select.query(params![after, limit])?;
             let (mut entries, mut bytes, mut last) = (Vec::new(), 0, None);

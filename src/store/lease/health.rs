@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     mem,
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use rand::RngExt as _;
 use tokio::{runtime::Handle, time::Instant};
 
@@ -122,6 +123,10 @@ fn round(leases: &Leases) -> Duration {
 ///
 /// A lease that expires by itself takes the place of each value: a change in doubt may be applied later.
 async fn remove_outdated(leases: Leases, guard: Removing) {
+    let first = |some: &mut dyn Iterator<Item = (&SessionKey, &u64)>| -> Vec<(SessionKey, u64)> {
+        some.take(BATCH).map(|(key, change)| (key.clone(), *change)).collect()
+    };
+    let mut after: Option<SessionKey> = None;
     loop {
         let some: Vec<(SessionKey, u64)> = {
             let Some(health) = guard.health.upgrade() else { return };
@@ -136,22 +141,31 @@ async fn remove_outdated(leases: Leases, guard: Removing) {
                 }
                 _ => return, // this one was taken for dead
             }
-            state.outdated.iter().take(BATCH).map(|(key, change)| (key.clone(), *change)).collect()
+            // A key that always fails keeps no other from its turn.
+            let from = after.take().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut some = state.outdated.range((from, Bound::Unbounded)).peekable();
+            match some.peek() {
+                Some(_) => first(&mut some),
+                None => first(&mut state.outdated.iter()),
+            }
         };
         let invalidate = some.iter().map(|(key, _)| leases.join(key, rand::rng().random(), None));
         let timeout = leases.backend.save_timeout();
-        match tokio::time::timeout(timeout, try_join_all(invalidate)).await {
-            Ok(Ok(_)) => {
-                let Some(health) = guard.health.upgrade() else { return };
-                let mut state = health.state();
-                for (key, change) in &some {
-                    // Unless the session was changed once more.
-                    if state.outdated.get(key) == Some(change) {
-                        state.outdated.remove(key);
-                    }
+        let done = tokio::time::timeout(timeout, join_all(invalidate)).await.unwrap_or_default();
+        let failed = done.len() < some.len() || done.iter().any(Result::is_err);
+        {
+            let Some(health) = guard.health.upgrade() else { return };
+            let mut state = health.state();
+            for ((key, change), _) in some.iter().zip(done).filter(|(_, done)| done.is_ok()) {
+                // Unless the session was changed once more.
+                if state.outdated.get(key) == Some(change) {
+                    state.outdated.remove(key);
                 }
             }
-            _ => tokio::time::sleep(PAUSE).await,
+        }
+        if failed {
+            after = some.last().map(|(key, _)| key.clone());
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
