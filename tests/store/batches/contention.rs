@@ -82,26 +82,28 @@ async fn others_are_served(name: &str, url: &str, postgres: Postgres) {
     load(&postgres, &keys, &mut numbers, time).await;
     for rows in [1, 3, 8] {
         let (mut free, mut busy) = (Phase::default(), Phase::default());
-        for _ in 0..ROUNDS {
-            let measured = load(&postgres, &keys, &mut numbers, time).await;
-            (free.saves, free.loads) = (free.saves + measured.saves, free.loads + measured.loads);
+        for round in 0..ROUNDS {
             let stuck = inserted(&postgres, rows).await;
+            // In both phases: an open transaction costs everybody something, since dead rows stay.
             let holder = locked(url, &stuck.iter().collect::<Vec<_>>()).await;
-            let stop = Arc::new(AtomicBool::new(false));
-            let requests = actix_web::rt::spawn(request(postgres.clone(), stuck, stop.clone()));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let measured = load(&postgres, &keys, &mut numbers, time).await;
-            (busy.saves, busy.loads) = (busy.saves + measured.saves, busy.loads + measured.loads);
-            stop.store(true, SeqCst);
-            // A locked row is known to be unchanged: nothing about it is in doubt, unless a busy machine lets
-            // the time run out in the middle of an attempt.
-            let outcomes = requests.await.unwrap();
-            let refused = |outcome: &&Result<Replaced, Error>| {
-                outcome.as_ref().is_err_and(|error| error.to_string().contains("locked"))
-            };
-            let others: Vec<_> = outcomes.iter().filter(|outcome| !refused(outcome)).collect();
-            assert!(others.len() * 5 < outcomes.len(), "{name}: {others:?}");
-            assert!(others.iter().all(|other| !matches!(other, Ok(Replaced::Done))), "{name}: {others:?}");
+            for is_busy in [round % 2 == 0, round % 2 == 1] {
+                let phase = if is_busy { &mut busy } else { &mut free };
+                let stop = Arc::new(AtomicBool::new(!is_busy));
+                let requests = actix_web::rt::spawn(request(postgres.clone(), stuck.clone(), stop.clone()));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let measured = load(&postgres, &keys, &mut numbers, time).await;
+                (phase.saves, phase.loads) = (phase.saves + measured.saves, phase.loads + measured.loads);
+                stop.store(true, SeqCst);
+                let outcomes = requests.await.unwrap();
+                // A locked row is known to be unchanged: nothing about it is in doubt, unless a busy machine
+                // lets the time run out in the middle of an attempt.
+                let refused = |outcome: &&Result<Replaced, Error>| {
+                    outcome.as_ref().is_err_and(|error| error.to_string().contains("locked"))
+                };
+                let others: Vec<_> = outcomes.iter().filter(|outcome| !refused(outcome)).collect();
+                assert!(others.len() * 5 <= outcomes.len(), "{name}: {others:?}");
+                assert!(others.iter().all(|other| !matches!(other, Ok(Replaced::Done))), "{others:?}");
+            }
             drop(holder);
         }
         let (saves, loads) = (busy.saves / free.saves, busy.loads / free.loads);
