@@ -9,6 +9,8 @@ use std::{
 /// A session of the default 16 MiB, in base64 and signed.
 const MAX_VALUE_BYTES: usize = (16 << 20) * 4 / 3 + 256;
 
+type Text = dyn Fn(&[u8], &str) -> Option<String> + Send + Sync;
+
 type Expiry = dyn Fn(&[u8], SystemTime) -> Option<SystemTime> + Send + Sync;
 
 /// The site's settings as far as they concern a backend. See
@@ -27,6 +29,7 @@ pub struct SiteSettings {
     /// (`cache`).
     pub in_front: bool,
     expiry: Arc<Expiry>,
+    text: Arc<Text>,
 }
 
 impl SiteSettings {
@@ -37,7 +40,22 @@ impl SiteSettings {
         expiry: impl Fn(&[u8], SystemTime) -> Option<SystemTime> + Send + Sync + 'static,
     ) -> Self {
         let expiry: Arc<Expiry> = Arc::new(expiry);
-        Self { cookie_name: cookie_name.into(), cookie_age, max_value_bytes, in_front: false, expiry }
+        let (cookie_name, text): (_, Arc<Text>) = (cookie_name.into(), Arc::new(|_, _| None));
+        Self { cookie_name, cookie_age, max_value_bytes, in_front: false, expiry, text }
+    }
+
+    pub(crate) fn with_text(
+        self,
+        text: impl Fn(&[u8], &str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { text: Arc::new(text), ..self }
+    }
+
+    /// Returns the value under a key of the session that is stored as `value`: a string as it is, anything
+    /// else as JSON. `None` if there is none, it is `null`, or `value` cannot be read. For backends that keep
+    /// some values beside the session too.
+    pub fn text(&self, value: &[u8], key: &str) -> Option<String> {
+        (self.text)(value, key)
     }
 
     /// Returns when a session expires that was stored as `value` at `saved`; `None` if the value cannot be

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, SessionKey, SessionSettings,
     backend::{Backend, DynBackend, Insert, Inserted, Replace, Replaced, Row, SiteSettings},
-    codec::{Codec, SessionData, expiry},
+    codec::{Codec, SessionData, expiry, json},
 };
 
 /// Sessions of up to so many bytes are encoded and decoded on the worker, which takes a millisecond at most.
@@ -40,6 +40,12 @@ impl EncodedBackend {
         };
         let mut site = SiteSettings::new(&settings.cookie_name, age, self.codec.max_value_bytes(), expiry);
         site.in_front = in_front;
+        let codec = self.codec.clone();
+        let site = site.with_text(move |value, key| {
+            let data = decode(&codec, value, usize::MAX).ok()?;
+            let text = data.get_json(key).filter(|text| *text != "null")?;
+            Some(json::from_json(text).unwrap_or_else(|_| text.to_owned()))
+        });
         let adapted = self.backend.with_settings(&site)?;
         Ok(Self { backend: adapted.unwrap_or_else(|| self.backend.clone()), codec: self.codec.clone() })
     }

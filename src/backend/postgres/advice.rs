@@ -40,7 +40,8 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
         SqlState::NOT_NULL_VIOLATION => {
             let column = named(db.column());
             return format!(
-                "the table of sessions has a further column{column} that is NOT NULL: give it a default"
+                "the table of sessions has a further column{column} that is NOT NULL: give it a default, or a \
+                 value by Postgres::column"
             )
             .into();
         }

@@ -1,5 +1,7 @@
 //! Checks the columns of the table: whether rows can be created in it, and what their times mean.
 
+use tokio_postgres::types::Type;
+
 use super::{
     error::unexpected_columns,
     rows::SessionRows,
@@ -11,8 +13,8 @@ pub(super) const ACTION: &str = "check the table of sessions";
 
 /// Returns an error that says what to do if a further column needs a value, or if the times of a column
 /// without a zone would not be in UTC, as Django's are.
-pub(super) async fn columns(rows: &SessionRows) -> Result<(), Error> {
-    let params: &Params<'_> = &[&rows.sql.table];
+pub(super) async fn columns(rows: &SessionRows, mirrored: &[String]) -> Result<(), Error> {
+    let params: &Params<'_> = &[&rows.sql.table, &mirrored];
     let found = rows.connections.run(ACTION, &look_up(), params, Retry::READ).await?;
     let Some(row) = found.rows.first() else { return Ok(()) };
     let error = |text: String| Err(Error::store(format!("cannot {ACTION}: {text}")));
@@ -20,7 +22,7 @@ pub(super) async fn columns(rows: &SessionRows) -> Result<(), Error> {
     if let Some(columns) = required {
         return error(format!(
             "it has further columns that are NOT NULL without a default ({columns}), so no session can be \
-             created: give them defaults"
+             created: give them defaults, or values by Postgres::column"
         ));
     }
     let zone: Option<&str> = row.try_get(1).map_err(unexpected_columns)?;
@@ -36,7 +38,7 @@ pub(super) async fn columns(rows: &SessionRows) -> Result<(), Error> {
 /// A trigger may give a value to a column that has no default.
 fn look_up() -> Statement {
     let text = "SELECT string_agg(quote_ident(a.attname), ', ') FILTER (WHERE a.attnotnull \
-         AND a.attname NOT IN ('session_key', 'session_data', 'expire_date') \
+         AND a.attname NOT IN ('session_key', 'session_data', 'expire_date') AND NOT a.attname = ANY($2) \
          AND NOT a.atthasdef AND a.attidentity = '' AND t.typdefault IS NULL \
          AND NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal \
          AND g.tgtype & 6 = 6)), \
@@ -45,5 +47,5 @@ fn look_up() -> Statement {
          THEN current_setting('TimeZone') END \
          FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
          WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
-    Statement::new(text, &[tokio_postgres::types::Type::TEXT])
+    Statement::new(text, &[Type::TEXT, Type::TEXT_ARRAY])
 }

@@ -4,6 +4,7 @@ mod advice;
 mod batch;
 mod check;
 mod clear;
+mod columns;
 mod connect;
 mod error;
 mod hosts;
@@ -27,6 +28,7 @@ use std::{
 };
 
 use self::{
+    columns::Columns,
     error::unexpected_columns,
     ops::{NewRow, Replacement},
     pool::{Permits, Source},
@@ -168,14 +170,17 @@ impl Postgres {
     }
 
     fn with_source(source: Source, table: &TableName) -> Self {
-        let (sql, max_value_bytes) = (Arc::new(Sql::new(table)), max_value_bytes(&SiteSettings::default()));
+        let columns = Columns::default();
+        let sql = Arc::new(Sql::new(table, &columns));
         Self::new(PostgresSettings {
             source,
             timeout: TIMEOUT,
             pgbouncer: false,
             pooler_permits: Permits::of_pooler(),
+            table: table.clone(),
+            columns,
             sql,
-            max_value_bytes,
+            max_value_bytes: max_value_bytes(&SiteSettings::default()),
         })
     }
 
@@ -187,6 +192,7 @@ impl Postgres {
     fn with(&self, change: impl FnOnce(&mut PostgresSettings)) -> Self {
         let mut settings = self.runtimes.settings.clone();
         change(&mut settings);
+        settings.sql = Arc::new(Sql::new(&settings.table, &settings.columns));
         Self::new(settings)
     }
 
@@ -201,7 +207,25 @@ impl Postgres {
     /// ```
     pub fn table(self, name: &str, schema: Option<&str>) -> Result<Self, Error> {
         let table = TableName::new(name, schema)?;
-        Ok(self.with(|settings| settings.sql = Arc::new(Sql::new(&table))))
+        Ok(self.with(|settings| settings.table = table))
+    }
+
+    /// Keeps a further column of the table equal to a value of the session, as `create_model_instance` of a
+    /// Django engine does (django-user-sessions, a subclass of `AbstractBaseSession`). The column gets the
+    /// value under `key` whenever a session is saved: NULL if there is none. PostgreSQL converts a string or
+    /// a number to the column's type; a value that it cannot convert fails the save.
+    ///
+    /// Errors if PostgreSQL cannot have such a column.
+    ///
+    /// ```
+    /// # use actix_django_session::backend::Postgres;
+    /// # let postgres = Postgres::connect_lazy("postgres://app@db.example/site")?;
+    /// let postgres = postgres.column("user_id", "_auth_user_id")?;
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    pub fn column(self, column: &str, key: &str) -> Result<Self, Error> {
+        let columns = self.runtimes.settings.columns.with(column, key)?;
+        Ok(self.with(|settings| settings.columns = columns))
     }
 
     /// Limits how long an operation may take, from waiting for a connection to the reply. Default: 5 seconds.
@@ -253,12 +277,15 @@ impl Backend for Postgres {
     }
 
     async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
+        let texts = self.runtimes.settings.columns.texts(&new.value);
         let (value, expires) = (text(new.value)?, to_precision(new.expires));
-        self.runtimes.current()?.inserts.submit(NewRow { key: new.key.clone(), value, expires }).await
+        self.runtimes.current()?.inserts.submit(NewRow { key: new.key.clone(), value, expires, texts }).await
     }
 
     async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
+        let columns = &self.runtimes.settings.columns;
         let replacement = Replacement {
+            texts: change.value.as_ref().and_then(|value| columns.texts(value)),
             key: change.key.clone(),
             expected: text(change.expected)?,
             new_key: change.new_key.unwrap_or(change.key).clone(),
@@ -308,7 +335,8 @@ impl Backend for Postgres {
         for statement in &self.sql().check {
             self.run(check::ACTION, statement, &[&"", &""]).await?;
         }
-        check::columns(&self.runtimes.current()?.rows).await
+        let mirrored = self.runtimes.settings.columns.names();
+        check::columns(&self.runtimes.current()?.rows, &mirrored).await
     }
 
     async fn create_table(&self) -> Result<(), Error> {
@@ -321,8 +349,13 @@ impl Backend for Postgres {
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         let max = max_value_bytes(site);
-        let same = max == self.runtimes.settings.max_value_bytes;
-        Ok((!same).then(|| self.with(|settings| settings.max_value_bytes = max)))
+        let columns = &self.runtimes.settings.columns;
+        let same = max == self.runtimes.settings.max_value_bytes && columns.is_empty();
+        let columns = columns.with_settings(site);
+        let adapt = |settings: &mut PostgresSettings| {
+            (settings.max_value_bytes, settings.columns) = (max, columns);
+        };
+        Ok((!same).then(|| self.with(adapt)))
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct NewRow {
     pub(super) key: SessionKey,
     pub(super) value: String,
     pub(super) expires: SystemTime,
+    /// Of further columns.
+    pub(super) texts: Option<String>,
 }
 
 pub(super) struct Replacement {
@@ -30,6 +32,8 @@ pub(super) struct Replacement {
     pub(super) new_key: SessionKey,
     pub(super) value: Option<String>,
     pub(super) expires: SystemTime,
+    /// Of further columns.
+    pub(super) texts: Option<String>,
 }
 
 impl BatchOp for Gets {
@@ -84,7 +88,8 @@ impl BatchOp for Inserts {
     }
 
     async fn run_one(&self, new: &NewRow, attempt: Attempt) -> Result<Inserted, StatementError> {
-        let params: &Params<'_> = &[&new.key.as_str(), &new.value, &new.expires];
+        let params: &Params<'_> = &[&new.key.as_str(), &new.value, &new.expires, &new.texts];
+        let params = self.0.own_or_all(params, 3);
         let retry = Retry { resend: true, ..Retry::ONCE };
         let error = match self.0.connections.run(Self::ACTION, &self.0.sql.insert, params, retry).await {
             Ok(inserted) if inserted.affected == 1 => return Ok(Inserted::Done),
@@ -113,7 +118,9 @@ impl BatchOp for Inserts {
         let keys: Vec<&str> = news.iter().map(|new| new.key.as_str()).collect();
         let values: Vec<&str> = news.iter().map(|new| &*new.value).collect();
         let expires: Vec<SystemTime> = news.iter().map(|new| new.expires).collect();
-        let params: &Params<'_> = &[&keys, &values, &expires];
+        let texts: Vec<Option<&str>> = news.iter().map(|new| new.texts.as_deref()).collect();
+        let params: &Params<'_> = &[&keys, &values, &expires, &texts];
+        let params = self.0.own_or_all(params, 3);
         let retry = Retry { resend: true, ..Retry::BATCH };
         self.0.connections.run(Self::ACTION, &self.0.sql.insert_many, params, retry).await?;
         Ok(news.iter().map(|_| Outcome::Done(Inserted::Done)).collect())
@@ -144,11 +151,18 @@ impl BatchOp for Replaces {
 
     async fn run_one(&self, one: &Replacement, attempt: Attempt) -> Result<Replaced, StatementError> {
         let now = SystemTime::now();
-        let params: &Params<'_> =
-            &[&one.key.as_str(), &one.expected, &now, &one.value, &one.expires, &one.new_key.as_str()];
+        let params: &Params<'_> = &[
+            &one.key.as_str(),
+            &one.expected,
+            &now,
+            &one.value,
+            &one.expires,
+            &one.new_key.as_str(),
+            &one.texts,
+        ];
         let (statement, params) = match one.key == one.new_key {
-            true => (&self.0.sql.update, &params[..5]),
-            false => (&self.0.sql.rename, params),
+            true => (&self.0.sql.update, self.0.own_or_all(params, 5)),
+            false => (&self.0.sql.rename, self.0.own_or_all(params, 6)),
         };
         let retry = Retry { resend: one.is_touch(), ..Retry::ONCE };
         match self.0.connections.run(Self::ACTION, self.0.waiting(statement, attempt), params, retry).await {
@@ -214,10 +228,12 @@ impl Replaces {
         let values: Vec<Option<&str>> = all.iter().map(|one| one.value.as_deref()).collect();
         let expires: Vec<SystemTime> = all.iter().map(|one| one.expires).collect();
         let new_keys: Vec<&str> = all.iter().map(|one| one.new_key.as_str()).collect();
-        let params: &Params<'_> = &[&keys, &expected, &SystemTime::now(), &values, &expires, &new_keys];
+        let texts: Vec<Option<&str>> = all.iter().map(|one| one.texts.as_deref()).collect();
+        let params: &Params<'_> =
+            &[&keys, &expected, &SystemTime::now(), &values, &expires, &new_keys, &texts];
         let (statement, params) = match keys == new_keys {
-            true => (&self.0.sql.update_many, &params[..5]),
-            false => (&self.0.sql.rename_many, params),
+            true => (&self.0.sql.update_many, self.0.own_or_all(params, 5)),
+            false => (&self.0.sql.rename_many, self.0.own_or_all(params, 6)),
         };
         let retry = Retry { resend: all.iter().all(|one| one.is_touch()), ..Retry::BATCH };
         self.0.connections.run(Self::ACTION, self.0.choose(statement, skip_locked), params, retry).await

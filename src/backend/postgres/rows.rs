@@ -84,6 +84,11 @@ impl SessionRows {
         }
     }
 
+    /// The parameters without the texts of further columns, if there are none.
+    pub(super) fn own_or_all<'a>(&self, params: &'a Params<'a>, own: usize) -> &'a Params<'a> {
+        if self.sql.has_columns { params } else { &params[..own] }
+    }
+
     /// The statement that waits for a lock as long as this attempt may.
     pub(super) fn waiting<'a>(&self, statement: &'a RowStatement, attempt: Attempt) -> &'a Statement {
         match attempt.wait_longer {

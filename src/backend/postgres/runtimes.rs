@@ -10,10 +10,12 @@ use tokio::runtime::{Handle, Id};
 
 use super::{
     batch::Batcher,
+    columns::Columns,
     ops::{Deletes, Gets, Inserts, Replaces},
     pool::{Connections, Permits, Source},
     rows::SessionRows,
     sql::Sql,
+    table::TableName,
 };
 use crate::Error;
 
@@ -25,6 +27,8 @@ pub(super) struct PostgresSettings {
     pub(super) pgbouncer: bool,
     /// Shared by all runtimes if a pooler has the connections.
     pub(super) pooler_permits: Permits,
+    pub(super) table: TableName,
+    pub(super) columns: Columns,
     pub(super) sql: Arc<Sql>,
     /// PostgreSQL has no longer values.
     pub(super) max_value_bytes: i32,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::{statement::Statement, table::TableName};
+use super::{columns::Columns, statement::Statement, table::TableName};
 
 /// Rows of a page of a listing.
 pub(super) const PAGE_ROWS: usize = 500;
@@ -15,6 +15,7 @@ const PAGE_BYTES: usize = 4 << 20;
 pub(super) struct Sql {
     /// The table's name, quoted.
     pub(super) table: String,
+    pub(super) has_columns: bool,
     pub(super) get: Statement,
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
@@ -73,17 +74,18 @@ pub(super) struct BatchStatement {
 }
 
 impl Sql {
-    pub(super) fn new(table: &TableName) -> Self {
+    pub(super) fn new(table: &TableName, columns: &Columns) -> Self {
         let t = table.quoted();
         Self {
             get: get(&t, "session_key = $1", &[Type::TEXT, Type::TIMESTAMPTZ, Type::INT4]),
             get_many: get(&t, UNDER_KEYS, &[Type::TEXT_ARRAY, Type::TIMESTAMPTZ, Type::INT4]),
-            insert: insert(&t),
-            insert_many: insert_many(&t),
-            update: replace(&t, false),
-            update_many: replace_many(&t, false),
-            rename: replace(&t, true),
-            rename_many: replace_many(&t, true),
+            insert: insert(&t, columns),
+            insert_many: insert_many(&t, columns),
+            update: replace(&t, columns, false),
+            update_many: replace_many(&t, columns, false),
+            rename: replace(&t, columns, true),
+            rename_many: replace_many(&t, columns, true),
+            has_columns: !columns.is_empty(),
             delete: RowStatement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
             delete_many: batch(
                 &t,
@@ -125,25 +127,42 @@ fn get(t: &str, under: &str, types: &'static [Type]) -> Statement {
 }
 
 /// Without `ON CONFLICT`, which looks each key up beforehand: keys are random, so conflicts are rare.
-fn insert(t: &str) -> Statement {
+fn insert(t: &str, columns: &Columns) -> Statement {
+    let (names, values) = columns.insert(t, "$4");
     Statement::new(
-        format!("INSERT INTO {t} (session_key, session_data, expire_date) VALUES ($1, $2, $3)"),
-        &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
+        format!(
+            "INSERT INTO {t} (session_key, session_data, expire_date{names}) VALUES ($1, $2, $3{values})"
+        ),
+        own_or_all(columns, 3, &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT]),
     )
 }
 
-fn insert_many(t: &str) -> Statement {
+fn insert_many(t: &str, columns: &Columns) -> Statement {
+    let (names, values) = columns.insert(t, "texts");
+    let (rows, more) = match columns.is_empty() {
+        true => ("*".to_owned(), ""),
+        false => (format!("key, data, date{values}"), ", $4::text[]) AS new (key, data, date, texts"),
+    };
     Statement::new(
         format!(
-            "INSERT INTO {t} (session_key, session_data, expire_date) SELECT * \
-             FROM unnest($1::text[], $2::text[], $3::timestamptz[])"
+            "INSERT INTO {t} (session_key, session_data, expire_date{names}) SELECT {rows} \
+             FROM unnest($1::text[], $2::text[], $3::timestamptz[]{more})"
         ),
-        &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
+        own_or_all(
+            columns,
+            3,
+            &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY],
+        ),
     )
+}
+
+/// The last parameter of a write has the texts of further columns, if there are any.
+fn own_or_all(columns: &Columns, own: usize, types: &'static [Type]) -> &'static [Type] {
+    if columns.is_empty() { &types[..own] } else { types }
 }
 
 const REPLACE: &[Type] =
-    &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT];
+    &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT];
 
 const REPLACE_MANY: &[Type] = &[
     Type::TEXT_ARRAY,
@@ -152,33 +171,37 @@ const REPLACE_MANY: &[Type] = &[
     Type::TEXT_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
 ];
 
 /// Changes the row under $1 if it still holds $2 and is live at $3. A value of NULL keeps the stored one.
-fn replace(t: &str, rename: bool) -> RowStatement {
+fn replace(t: &str, columns: &Columns, rename: bool) -> RowStatement {
     let (key, live) = (if rename { ", session_key = $6" } else { "" }, live_at("$3"));
+    let more = columns.update(t, "$7", "$4");
     let text = format!(
-        "UPDATE {t} SET session_data = COALESCE($4, session_data), expire_date = $5{key} \
+        "UPDATE {t} SET session_data = COALESCE($4, session_data), expire_date = $5{key}{more} \
          WHERE session_key = $1 AND session_data = $2 AND {live}"
     );
-    RowStatement::new(text, if rename { REPLACE } else { &REPLACE[..5] })
+    RowStatement::new(text, own_or_all(columns, if rename { 6 } else { 5 }, REPLACE))
 }
 
 /// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to
 /// each. Each row looks up its own place in them: a join costs more, and has plans that read the whole table.
-fn replace_many(t: &str, rename: bool) -> BatchStatement {
+fn replace_many(t: &str, columns: &Columns, rename: bool) -> BatchStatement {
     let key = "session_key::text COLLATE \"C\"";
     let of_this_row = |array: &str| format!("({array})[width_bucket({key}, $1)]");
     let new_key = if rename { format!(", session_key = {}", of_this_row("$6")) } else { String::new() };
     let change = format!(
-        "UPDATE {t} SET session_data = COALESCE({}, session_data), expire_date = {}{new_key}",
+        "UPDATE {t} SET session_data = COALESCE({}, session_data), expire_date = {}{new_key}{}",
         of_this_row("$4"),
-        of_this_row("$5")
+        of_this_row("$5"),
+        columns.update(t, &of_this_row("$7"), &of_this_row("$4"))
     );
     let live = live_at("$3");
     // Keys are compared again: where a collation takes two keys for equal, the place may be another key's.
     let unchanged = format!("{key} = {} AND session_data = {}", of_this_row("$1"), of_this_row("$2"));
-    let (lock, types) = if rename { ("UPDATE", REPLACE_MANY) } else { ("NO KEY UPDATE", &REPLACE_MANY[..5]) };
+    let (lock, own) = if rename { ("UPDATE", 6) } else { ("NO KEY UPDATE", 5) };
+    let types = own_or_all(columns, own, REPLACE_MANY);
     batch(t, lock, &change, &format!("{UNDER_KEYS} AND {live}"), &unchanged, types)
 }
 

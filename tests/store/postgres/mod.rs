@@ -1,5 +1,6 @@
 //! Sessions in PostgreSQL, with a real server.
 
+mod columns;
 mod errors;
 mod isolation;
 mod outages;
