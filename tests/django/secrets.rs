@@ -1,16 +1,16 @@
 //! Secrets that are new, old or wrong.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use actix_django_session::{SecretKey, SessionSettings};
 use serde_json::{Value, json};
 
 use crate::{
     pair::{Pair, SECRET, Server},
-    support::{
-        django::USER,
-        logs,
-        proc::{PATIENCE, wait_until},
-        site::Site,
-    },
+    support::{django::USER, logs, proc::PATIENCE, site::Site},
 };
 
 const NEW_SECRET: &str = "the next secret";
@@ -129,9 +129,12 @@ pub(crate) fn wrong_secret(pair: &Pair) {
     assert_eq!((visitor.key(), pair.db.row(&key)), (None, None));
 
     drop(sites);
-    wait_until("each load should be in the log", PATIENCE, || {
-        of_sites.iter().map(|logs| logs.total("Session data corrupted")).sum::<usize>() == loads + 2
-    });
+    let logged = || of_sites.iter().map(|logs| logs.total("Session data corrupted")).sum::<usize>();
+    let start = Instant::now();
+    while logged() < loads + 2 && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(logged(), loads + 2, "each load, and each of the two saves that met it: {of_sites:#?}");
     for key in &keys {
         assert!(logs.with(key).is_empty(), "a session's key in the log: {:?}", logs.with(key));
     }

@@ -69,6 +69,8 @@ impl Site {
         let threads = logs::Threads::default();
         let of_workers = threads.clone();
         let thread = thread::spawn(move || {
+            // It keeps the store until the end, and then logs what is still counted.
+            of_workers.lock().unwrap().insert(thread::current().id());
             actix_web::rt::System::new().block_on(async move {
                 let configure = configure().await;
                 let server = HttpServer::new(move || {

@@ -190,10 +190,9 @@ impl LeasedCache {
 
     /// Uses the cache within its timeout; not if it failed within the last second.
     async fn attempt<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Unavailable> {
-        if self.health.is_paused() { Err(Unavailable) } else { self.use_cache(work).await }
-    }
-
-    async fn use_cache<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Unavailable> {
+        if self.health.is_paused() {
+            return Err(Unavailable);
+        }
         let timeout = self.backend().save_timeout();
         let failure = match tokio::time::timeout(timeout, work).await {
             Ok(Ok(done)) => {
@@ -226,8 +225,7 @@ impl ChangeLease<'_> {
         self.held = match self.held {
             true => cache.attempt(cache.leases.leave(key, id, state)).await.is_ok(),
             // A lease that expires takes the place of what is outdated.
-            // Also right after a failure: whoever reads this cache next must not find it.
-            false => cache.use_cache(cache.leases.join(key, id, None)).await.is_ok(),
+            false => cache.attempt(cache.leases.join(key, id, None)).await.is_ok(),
         };
     }
 }
