@@ -55,7 +55,8 @@ impl Columns {
         serde_json::to_string(&texts).ok()
     }
 
-    /// Each column, quoted, with its value from a JSON object: PostgreSQL casts the text to the column's type.
+    /// Each column, quoted, with its value from a JSON object. PostgreSQL casts the text to the column's
+    /// type.
     fn values(&self, table: &str, texts: &str) -> impl Iterator<Item = (String, String)> {
         self.mirrored.iter().map(move |mirrored| {
             let column = quote(&mirrored.column);

@@ -277,9 +277,6 @@ impl BatchOp for Deletes {
         let statement = self.0.choose(&self.0.sql.delete_many, skip_locked);
         let retry = Retry { resend: true, ..Retry::BATCH };
         let deleted = self.0.connections.run(Self::ACTION, statement, &[&texts], retry).await?;
-        if deleted.repeated && !self.0.skips_locked(skip_locked) {
-            return Ok(keys.iter().map(|_| Outcome::Done(true)).collect());
-        }
         let done = returned(&deleted, keys.iter().copied())?;
         let left: Vec<&str> =
             texts.iter().zip(&done).filter(|(_, done)| !**done).map(|(text, _)| *text).collect();

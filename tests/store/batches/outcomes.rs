@@ -243,8 +243,8 @@ async fn a_change_whose_reply_was_lost_is_not_applied_twice() {
     assert_eq!(update(&slow, &keys[0], 2, 3).await.unwrap(), Replaced::Done);
 }
 
-/// A batch was applied but for one row, and the database goes away before that row is looked at: the others are
-/// saved, and are told so.
+/// A batch was applied but for one row, and the database goes away before that row is read again. The others
+/// are saved and confirmed.
 #[actix_web::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
 async fn a_look_that_fails_after_a_batch_fails_no_row_that_was_saved() {

@@ -95,7 +95,7 @@ async fn further_columns_follow_the_session() {
         sessions[1].save().await.unwrap();
         assert_eq!(rows(&database), expected);
 
-        // What the column cannot hold fails alone.
+        // A value that the column cannot hold fails alone.
         sessions.iter().for_each(|session| session.insert("theme", "new").unwrap());
         sessions[3].insert("_auth_user_id", "no number").unwrap();
         for (n, saved) in join_all(sessions.iter().map(Session::save)).await.into_iter().enumerate() {
