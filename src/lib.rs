@@ -85,6 +85,9 @@
 //! | `redis` | | `backend::Redis`, for the `cache` and `cached_db` engines; includes `pickle` |
 //! | `tls` | | TLS to PostgreSQL (`sslmode=require` and above) and Redis (`rediss://`), with rustls |
 //! | `pickle` | | `codec::PickleSerializer`: Python's pickles, read as data only |
+//! | `auth` | | [`auth`]: users, passwords, permissions, login and logout |
+//! | `csrf` | | [`csrf`]: Django's protection against cross-site request forgery |
+//! | `messages` | | [`messages`]: Django's messages |
 //! | `cli` | | the program `django-session`, for operators |
 //! | `test-suite` | | `backend::conformance`, for authors of backends |
 //!
@@ -96,12 +99,18 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod backend;
 pub mod codec;
+#[cfg(feature = "csrf")]
+pub mod csrf;
 mod datetime;
 mod error;
 mod event_log;
 mod key;
+#[cfg(feature = "messages")]
+pub mod messages;
 mod session;
 mod settings;
 mod store;

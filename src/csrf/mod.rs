@@ -1,0 +1,1 @@
+//! Protection against cross-site request forgery: Django's `CsrfViewMiddleware`.

@@ -1,0 +1,1 @@
+//! One-time notices for the visitor: Django's `messages`.

@@ -1,0 +1,10 @@
+//! Login: passwords, users, permissions, redirects, with Django's recordings.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod next_url;
+mod passwords;
+mod users;

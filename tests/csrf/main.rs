@@ -1,0 +1,6 @@
+//! Protection against cross-site request forgery, with Django's recordings.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
