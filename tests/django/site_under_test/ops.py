@@ -5,6 +5,7 @@ run by Django and by another implementation. A program is a list of operations, 
 ["get", k]                  value or null
 ["set", k, v]               null
 ["incr", k]                 the new number: s[k] = s.get(k, 0) + 1
+["add", k]                  the new number, by the method of the engine merging_db
 ["pop", k]                  value or null
 ["del", k]                  true, or false if there was no such key
 ["has", k]                  bool
@@ -201,6 +202,7 @@ SESSION_OPS = {
     "get": lambda s, key: s.get(key),
     "set": set_item,
     "incr": incr,
+    "add": lambda s, key: s.add(key),
     "pop": lambda s, key: s.pop(key, None),
     "del": del_item,
     "has": lambda s, key: key in s,
