@@ -255,6 +255,11 @@ impl LazySession {
     pub(crate) fn cookie_name(&self) -> &str {
         &self.0.store.settings().cookie_name
     }
+
+    #[cfg(feature = "csrf")]
+    pub(crate) fn cookie_domain(&self) -> Option<&str> {
+        self.0.store.settings().cookie_domain.as_deref()
+    }
 }
 
 impl Pending {
@@ -285,7 +290,7 @@ impl RequestSessions {
     }
 
     /// The innermost, unless its middleware has finished already.
-    fn current(&self) -> Option<&LazySession> {
+    pub(crate) fn current(&self) -> Option<&LazySession> {
         self.0.iter().rev().find(|session| !session.is_closed()).or(self.0.last())
     }
 }

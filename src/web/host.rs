@@ -161,7 +161,7 @@ impl Server {
 }
 
 /// A header's value; several lines are joined, as a WSGI server does. Bytes are Latin-1.
-fn line<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn line<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
     let text = |value: &'a header::HeaderValue| match value.to_str() {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => value.as_bytes().iter().map(|&byte| char::from(byte)).collect::<String>().into(),

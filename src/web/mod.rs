@@ -10,8 +10,14 @@ mod middleware;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 pub use self::host::HostSettings;
 #[cfg(any(feature = "auth", feature = "csrf"))]
-#[allow(unused_imports)]
+#[cfg_attr(not(feature = "csrf"), allow(unused_imports))]
 pub(crate) use self::host::RequestHost;
+#[cfg(feature = "csrf")]
+pub(crate) use self::{
+    cookie::{find as find_cookie, set_cookie, vary_on_cookie},
+    extract::RequestSessions,
+    host::{header_name, is_same_domain, line as header_line},
+};
 pub use self::{
     extract::{LazySession, SessionExt},
     middleware::SessionMiddleware,
