@@ -1,6 +1,6 @@
 //! HTTP: the middleware, the extractors, the cookie, and hooks for middleware of the application's own.
 
-mod cookie;
+pub(crate) mod cookie;
 mod extract;
 pub mod hooks;
 #[cfg(any(feature = "auth", feature = "csrf"))]
@@ -18,6 +18,8 @@ pub(crate) use self::{
     extract::RequestSessions,
     host::{header_name, is_same_domain, line as header_line},
 };
+#[cfg(feature = "messages")]
+pub(crate) use self::extract::current_session;
 pub use self::{
     extract::{LazySession, SessionExt},
     middleware::SessionMiddleware,
