@@ -6,6 +6,7 @@
 //! | [`from_django`] | What are Django's settings, methods and commands called here? |
 //! | [`deviations`] | Where does this crate leave Django on purpose, and why? |
 //! | [`engines`] | Where are sessions kept? URLs, parameters, guarantees, a backend of your own. |
+//! | [`csrf`] | How are forms protected, alone and beside Django? |
 //! | [`concurrency`] | How are saves merged, what counts exactly, what do 400 and 503 mean? |
 //! | [`running`] | PgBouncer, TLS, failover, cleaning, the tool, logs and secrets. |
 //! | [`performance`] | How fast is it, and how was that measured? |
@@ -28,6 +29,9 @@ pub mod deviations {}
 
 #[doc = include_str!("guide/engines.md")]
 pub mod engines {}
+
+#[cfg_attr(feature = "csrf", doc = include_str!("guide/csrf.md"))]
+pub mod csrf {}
 
 #[doc = include_str!("guide/concurrency.md")]
 pub mod concurrency {}

@@ -118,6 +118,8 @@ mod web;
 
 pub use actix_web::cookie::SameSite;
 
+#[cfg(any(feature = "auth", feature = "csrf"))]
+pub use self::web::HostSettings;
 pub use self::{
     codec::signing::SecretKey,
     error::Error,

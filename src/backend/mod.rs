@@ -6,6 +6,8 @@
 pub(crate) mod blocking;
 #[cfg(feature = "test-suite")]
 pub mod conformance;
+#[cfg(feature = "auth")]
+pub(crate) mod database;
 mod dynamic;
 mod file;
 mod memory;

@@ -1,10 +1,25 @@
 //! HTTP: the middleware, the extractors, the cookie, and hooks for middleware of the application's own.
 
-mod cookie;
+pub(crate) mod cookie;
 mod extract;
 pub mod hooks;
+#[cfg(any(feature = "auth", feature = "csrf"))]
+mod host;
 mod middleware;
 
+#[cfg(any(feature = "auth", feature = "csrf"))]
+pub use self::host::HostSettings;
+#[cfg(any(feature = "auth", feature = "csrf"))]
+#[cfg_attr(not(feature = "csrf"), allow(unused_imports))]
+pub(crate) use self::host::RequestHost;
+#[cfg(feature = "csrf")]
+pub(crate) use self::{
+    cookie::{find as find_cookie, set_cookie, vary_on_cookie},
+    extract::RequestSessions,
+    host::{header_name, is_same_domain, line as header_line},
+};
+#[cfg(feature = "messages")]
+pub(crate) use self::extract::current_session;
 pub use self::{
     extract::{LazySession, SessionExt},
     middleware::SessionMiddleware,

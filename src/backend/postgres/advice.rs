@@ -13,9 +13,24 @@ use crate::Error;
 const POOLER: &str = "a pooler in transaction mode (PgBouncer, RDS Proxy?) stands before the database: add \
      pgbouncer=true to the URL, or call Postgres::pgbouncer(true)";
 
+/// The tables that a statement is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Sessions,
+    #[cfg(feature = "auth")]
+    Users,
+}
+
 /// Returns the error in words that say what to do.
-pub(super) fn explain(action: &str, error: DriverError) -> Error {
+pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Error {
     let advice = match error.as_db_error() {
+        #[cfg(feature = "auth")]
+        Some(db)
+            if subject == Subject::Users
+                && let Some(advice) = of_users(db.code()) =>
+        {
+            advice.into()
+        }
         Some(db) => of_the_server(action, db),
         None => of_the_driver(&error).into(),
     };
@@ -95,6 +110,37 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
         _ => "the database refused the statement",
     };
     text.into()
+}
+
+/// What differs for the tables of users from that of sessions.
+#[cfg(feature = "auth")]
+fn of_users(code: &SqlState) -> Option<&'static str> {
+    Some(match *code {
+        SqlState::UNDEFINED_TABLE => {
+            "a table of users or of their permissions does not exist (or is not on the search_path): run \
+             Django's `manage.py migrate`, call Users::create_tables(), or correct the UserModel"
+        }
+        SqlState::UNDEFINED_COLUMN
+        | SqlState::UNDEFINED_FUNCTION
+        | SqlState::DATATYPE_MISMATCH
+        | SqlState::CANNOT_COERCE => {
+            "the table of users has other columns than the UserModel: see UserModel::column, without and key"
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            "the role lacks a right on a table of users: GRANT SELECT on the tables of auth to it, and \
+             UPDATE (password, last_login) on that of users"
+        }
+        SqlState::NOT_NULL_VIOLATION => {
+            "the table of users has a further column that is NOT NULL: give it a default, or a value by \
+             NewUser::column"
+        }
+        SqlState::UNIQUE_VIOLATION => "another user has this login name, or another unique value",
+        SqlState::INVALID_TEXT_REPRESENTATION | SqlState::NUMERIC_VALUE_OUT_OF_RANGE => {
+            "a value does not fit its column's type"
+        }
+        SqlState::STRING_DATA_RIGHT_TRUNCATION => "a text is too long for its column",
+        _ => return None,
+    })
 }
 
 fn is_from_a_pooler(db: &DbError) -> bool {

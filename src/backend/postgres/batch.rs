@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    hash::Hash,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use super::{
     queue::{Admitted, Keys, Load, Queued, Single, Ticket},
     solo,
 };
-use crate::{Error, SessionKey};
+use crate::Error;
 
 /// The most requests in a batch.
 const BATCH_ROWS: usize = 128;
@@ -38,10 +39,12 @@ pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     /// Whether requests of one key are equal, so that those that wait share one statement.
     const SHARED: bool = false;
 
+    /// What requests are about: of one key there is one request in flight.
+    type Key: Clone + Eq + Hash + Send + Sync;
     type Request: Send + Sync + 'static;
     type Reply: Send + 'static;
 
-    fn key(_: &Self::Request) -> &SessionKey;
+    fn key(_: &Self::Request) -> &Self::Key;
 
     fn bytes(_: &Self::Request) -> usize {
         0

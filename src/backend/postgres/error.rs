@@ -10,6 +10,7 @@ use tokio_postgres::{
     error::{DbError, Severity, SqlState},
 };
 
+use super::advice::Subject;
 pub(super) use super::advice::explain;
 use crate::Error;
 
@@ -36,14 +37,14 @@ pub(super) struct Refusal {
 }
 
 impl StatementError {
-    pub(super) fn new(action: &str, error: DriverError, maybe_applied: bool) -> Self {
+    pub(super) fn new(action: &str, subject: Subject, error: DriverError, maybe_applied: bool) -> Self {
         Self {
             locked: is_locked(&error),
             row_specific: is_row_specific(&error),
             unique: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
             maybe_applied,
             refused: refusal(&error),
-            error: explain(action, error),
+            error: explain(action, error, subject),
         }
     }
 }

@@ -18,6 +18,8 @@ mod solo;
 mod sql;
 mod statement;
 mod table;
+#[cfg(feature = "auth")]
+mod texts;
 mod tls;
 mod url;
 
@@ -27,7 +29,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(feature = "auth")]
+pub(crate) use self::texts::{KeyedStatements, short_lock_timeout};
 use self::{
+    advice::Subject,
     columns::Columns,
     error::unexpected_columns,
     ops::{NewRow, Replacement},
@@ -156,7 +161,7 @@ impl Postgres {
         let connector = connect::Connector::new(Arc::new(hosts), timeout, false);
         match tokio::time::timeout(timeout, connector.connect()).await {
             Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
-            Ok(Err(error)) => Err(error::explain(ACTION, error)),
+            Ok(Err(error)) => Err(error::explain(ACTION, error, Subject::Sessions)),
             Err(_) => {
                 Err(Error::store(format!("cannot {ACTION}: the database did not answer within {timeout:?}")))
             }
@@ -260,6 +265,12 @@ impl Postgres {
     /// One round trip, which succeeds if the server answers.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         self.run("connect to the database", &Statement::new("SELECT 1", &[]), &[]).await.map(drop)
+    }
+
+    /// Runs several statements in one transaction.
+    #[cfg(feature = "auth")]
+    pub(crate) async fn script(&self, action: &str, sql: String) -> Result<(), Error> {
+        self.run(action, &Statement::script(sql).about(Subject::Users), &[]).await.map(drop)
     }
 
     fn sql(&self) -> &Sql {

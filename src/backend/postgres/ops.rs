@@ -40,6 +40,7 @@ impl BatchOp for Gets {
     const ACTION: &'static str = "load a session";
     const SHARED: bool = true;
 
+    type Key = SessionKey;
     type Request = SessionKey;
     type Reply = Option<Row>;
 
@@ -72,6 +73,7 @@ impl BatchOp for Gets {
 impl BatchOp for Inserts {
     const ACTION: &'static str = "create a session";
 
+    type Key = SessionKey;
     type Request = NewRow;
     type Reply = Inserted;
 
@@ -130,6 +132,7 @@ impl BatchOp for Inserts {
 impl BatchOp for Replaces {
     const ACTION: &'static str = "save a session";
 
+    type Key = SessionKey;
     type Request = Replacement;
     type Reply = Replaced;
 
@@ -249,6 +252,7 @@ impl BatchOp for Deletes {
     const ACTION: &'static str = "delete a session";
     const SHARED: bool = true;
 
+    type Key = SessionKey;
     type Request = SessionKey;
     type Reply = bool;
 

@@ -9,7 +9,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, Recycli
 use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
-use super::{connect::Connector, error::explain, hosts::Hosts};
+use super::{advice::Subject, connect::Connector, error::explain, hosts::Hosts};
 use crate::Error;
 
 /// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
@@ -101,7 +101,7 @@ impl Connections {
     pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
             let connection = self.pool.get().await.map_err(|error| match error {
-                PoolError::Backend(error) => explain(action, error),
+                PoolError::Backend(error) => explain(action, error, Subject::Sessions),
                 other => Error::store_caused_by(format!("cannot {action}: no connection"), other),
             })?;
             let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));

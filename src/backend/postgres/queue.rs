@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::batch::BatchOp;
-use crate::{Error, SessionKey};
+use crate::Error;
 
 /// Bounds of what waits for one operation; further requests fail fast.
 const MAX_REQUESTS: usize = 16 * 1024;
@@ -112,7 +112,7 @@ impl<O: BatchOp> Single<O> {
         &self.first.request
     }
 
-    pub(super) fn key(&self) -> &SessionKey {
+    pub(super) fn key(&self) -> &O::Key {
         O::key(&self.first.request)
     }
 
@@ -192,8 +192,8 @@ impl<O: BatchOp> Behind<O> {
 pub(super) struct Keys<O: BatchOp>(Mutex<State<O>>);
 
 struct State<O: BatchOp> {
-    in_flight: HashMap<SessionKey, Behind<O>>,
-    quarantined: HashMap<SessionKey, Instant>,
+    in_flight: HashMap<O::Key, Behind<O>>,
+    quarantined: HashMap<O::Key, Instant>,
 }
 
 impl<O: BatchOp> Default for Keys<O> {
@@ -223,7 +223,7 @@ impl<O: BatchOp> Keys<O> {
     }
 
     /// The key's request is no longer in flight. Returns the next one of the key, which then is.
-    pub(super) fn next(&self, key: &SessionKey) -> Option<Single<O>> {
+    pub(super) fn next(&self, key: &O::Key) -> Option<Single<O>> {
         let mut state = self.state();
         let behind = state.in_flight.get_mut(key)?;
         while let Some(queued) = behind.pop() {
@@ -249,12 +249,12 @@ impl<O: BatchOp> Keys<O> {
     }
 
     /// The key's request will not be served, and neither will those behind it.
-    pub(super) fn abandon(&self, key: &SessionKey) {
+    pub(super) fn abandon(&self, key: &O::Key) {
         let behind = self.state().in_flight.remove(key);
         drop(behind); // not under the lock: it wakes the callers
     }
 
-    pub(super) fn quarantine(&self, key: &SessionKey) {
+    pub(super) fn quarantine(&self, key: &O::Key) {
         let (mut state, now) = (self.state(), Instant::now());
         if state.quarantined.len() > MANY_QUARANTINES {
             state.quarantined.retain(|_, until| *until > now);
@@ -264,7 +264,7 @@ impl<O: BatchOp> Keys<O> {
 }
 
 impl<O: BatchOp> State<O> {
-    fn is_quarantined(&mut self, key: &SessionKey) -> bool {
+    fn is_quarantined(&mut self, key: &O::Key) -> bool {
         let Some(until) = self.quarantined.get(key) else { return false };
         let quarantined = *until > Instant::now();
         if !quarantined {

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::runtime::{Handle, Id};
 
+#[cfg(feature = "auth")]
+use super::texts::Lookups;
 use super::{
     batch::Batcher,
     columns::Columns,
@@ -47,6 +49,8 @@ pub(super) struct PerRuntime {
     pub(super) inserts: Batcher<Inserts>,
     pub(super) replaces: Batcher<Replaces>,
     pub(super) deletes: Batcher<Deletes>,
+    #[cfg(feature = "auth")]
+    pub(super) lookups: Batcher<Lookups>,
 }
 
 impl PerRuntime {
@@ -67,6 +71,8 @@ impl PerRuntime {
             inserts: Batcher::start(Inserts(rows.clone()), timeout, permits),
             replaces: Batcher::start(Replaces(rows.clone()), timeout, permits),
             deletes: Batcher::start(Deletes(rows.clone()), timeout, permits),
+            #[cfg(feature = "auth")]
+            lookups: Batcher::start(Lookups(rows.connections.clone()), timeout, permits),
             rows,
         })
     }

@@ -14,7 +14,7 @@ use super::{
     queue::{Single, Ticket},
     sql::LONGER_LOCK_TIMEOUT,
 };
-use crate::{Error, SessionKey};
+use crate::Error;
 
 /// Why a request for a locked row fails.
 pub(super) const LOCKED: &str = "another transaction keeps the row locked";
@@ -57,7 +57,7 @@ async fn serve<O: BatchOp>(
 /// Frees the key if its task ends before all its requests are served: the next request must not wait for it.
 struct KeyGuard<'a, O: BatchOp> {
     shared: &'a Shared<O>,
-    key: &'a SessionKey,
+    key: &'a O::Key,
     served: bool,
 }
 

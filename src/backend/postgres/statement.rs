@@ -15,6 +15,7 @@ use tokio_postgres::{
 };
 
 use super::{
+    advice::Subject,
     error::{StatementError, is_conflict, is_locked, is_lost, is_read_only, may_be_applied},
     pool::Connections,
     sql::LOCK_TIMEOUT,
@@ -35,6 +36,7 @@ pub(super) struct Statement {
     pub(super) types: &'static [Type],
     /// Several statements in one message, which the server runs as one transaction.
     script: bool,
+    subject: Subject,
 }
 
 /// The result of a statement.
@@ -49,11 +51,17 @@ pub(super) struct Executed {
 
 impl Statement {
     pub(super) fn new(text: impl Into<String>, types: &'static [Type]) -> Self {
-        Self { text: text.into(), types, script: false }
+        Self { text: text.into(), types, script: false, subject: Subject::Sessions }
     }
 
     pub(super) fn script(text: String) -> Self {
-        Self { text, types: &[], script: true }
+        Self { text, types: &[], script: true, subject: Subject::Sessions }
+    }
+
+    /// The same, on other tables than that of sessions.
+    #[cfg(feature = "auth")]
+    pub(super) fn about(self, subject: Subject) -> Self {
+        Self { subject, ..self }
     }
 
     /// Whether a read-only server refuses it.
@@ -143,7 +151,12 @@ impl Connections {
                 let maybe_applied = sent.into_inner() && may_be_applied(&error);
                 let reopened = is_read_only(&error).then(|| self.refused_a_write());
                 if reconnected || (maybe_applied && !retry.resend) {
-                    return Err(StatementError::new(action, error, repeated || maybe_applied));
+                    return Err(StatementError::new(
+                        action,
+                        statement.subject,
+                        error,
+                        repeated || maybe_applied,
+                    ));
                 }
                 (reconnected, repeated, since) = (true, maybe_applied, reopened);
                 continue;
@@ -158,7 +171,7 @@ impl Connections {
                 // lock_timeout may be so short that it does not wait at all.
                 tokio::time::sleep(LOCK_PAUSE).await;
             } else {
-                return Err(StatementError::new(action, error, repeated));
+                return Err(StatementError::new(action, statement.subject, error, repeated));
             }
         }
     }

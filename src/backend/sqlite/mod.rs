@@ -1,6 +1,8 @@
 //! The `django_session` table in Django's own `db.sqlite3`.
 
 mod file;
+#[cfg(feature = "auth")]
+mod texts;
 
 use std::{
     path::Path,

@@ -1,1 +1,0 @@
-//! Where a login leads: Django's `next`, `LOGIN_URL` and the rules against open redirects.

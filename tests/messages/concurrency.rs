@@ -1,0 +1,1 @@
+//! Requests of one visitor at the same time.

@@ -1,0 +1,1 @@
+//! A Django site and ours, which show each other's messages.
