@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -70,8 +70,8 @@ pub(crate) struct Django {
 }
 
 impl Django {
-    pub(crate) fn origin(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     fn wait_until_ready(&mut self, log: &Path) -> Result<(), String> {
@@ -105,6 +105,7 @@ impl Drop for Django {
 /// A port below those that the system hands to outgoing connections, one of which could be faster.
 fn free_port() -> Option<u16> {
     let start = std::process::id() % 12_000;
-    let mut ports = (0..1000).map(|n| 20_000 + (start + n * 7) % 12_000).filter_map(|port| u16::try_from(port).ok());
+    let mut ports =
+        (0..1000).map(|n| 20_000 + (start + n * 7) % 12_000).filter_map(|port| u16::try_from(port).ok());
     ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
 }

@@ -52,11 +52,9 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
     site.prepare()?;
     let django = site.start()?;
 
-    let origin = django.origin();
+    let upstream = web::Data::new(Upstream(django.address()));
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::new(Upstream::new(&origin)))
-            .default_service(web::to(proxy::forward))
+        App::new().app_data(web::Data::new(Upstream::new(&origin))).default_service(web::to(proxy::forward))
     })
     .shutdown_timeout(5)
     .bind(("127.0.0.1", port))
@@ -64,7 +62,11 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
     for address in server.addrs() {
         println!("Open http://{address}");
     }
-    println!("Sign in as {} with the password \"{}\". Ctrl-C stops both halves.", django::USER, django::PASSWORD);
+    println!(
+        "Sign in as {} with the password \"{}\". Ctrl-C stops both halves.",
+        django::USER,
+        django::PASSWORD
+    );
     server.run().await?;
     drop(django);
     Ok(())
@@ -72,7 +74,8 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
 
 /// The directory of everything that the demo makes: `target/shared_login`, beside this program's own.
 fn directory() -> Result<PathBuf, String> {
-    let beside_program = || env::current_exe().ok()?.ancestors().nth(3).map(|target| target.join("shared_login"));
+    let beside_program =
+        || env::current_exe().ok()?.ancestors().nth(3).map(|target| target.join("shared_login"));
     let dir = env::var_os("DEMO_DIR").map(PathBuf::from).or_else(beside_program);
     let dir = dir.ok_or("the program has no directory: set DEMO_DIR to one for the demo")?;
     let dir = std::path::absolute(&dir).unwrap_or(dir);

@@ -3,25 +3,39 @@
 //! A path that is moved to Rust gets a route. Everything else still goes to Django, so both can be deployed
 //! at any time. In production a web server such as nginx often does the same.
 
-use std::time::Duration;
+use std::{
+    error::Error as StdError,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    body::SizedStream,
+    body::{BodyStream, SizedStream},
     http::{
-        Method, StatusCode,
+        StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
-    web,
+    rt::{self, net::TcpStream, time::timeout},
+    web::{self, Bytes},
 };
-use awc::{Client, ClientResponse, Connector, error::SendRequestError};
+use futures_util::{Stream, StreamExt, stream};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
 
 /// Headers of one connection. They say nothing about the request or the response itself (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -37,88 +51,94 @@ const FORWARDED: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-port"),
 ];
 
-/// Django's address, and the connections to it of one worker.
-#[derive(Clone)]
-pub(crate) struct Upstream {
-    origin: String,
-    client: Client,
-}
+/// Django's address.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream(pub(crate) SocketAddr);
 
-impl Upstream {
-    /// `origin` is such as `http://127.0.0.1:8001`. To be called once in each worker.
-    pub(crate) fn new(origin: &str) -> Self {
-        let connector = Connector::new()
-            .timeout(Duration::from_secs(5))
-            // Shorter than gunicorn's, so that no request goes to a connection that is about to close.
-            .conn_keep_alive(Duration::from_secs(10))
-            .limit(100);
-        // No timeout: an upload or a download may take as long as it likes.
-        let client = Client::builder().connector(connector).disable_timeout();
-        let client = client.no_default_headers().disable_redirects().finish();
-        Self { origin: origin.to_owned(), client }
-    }
-}
+type Error = Box<dyn StdError + Send + Sync>;
 
-/// The service of every path that no route has.
+/// The service of every path that has no route.
 pub(crate) async fn forward(
     request: HttpRequest,
     body: web::Payload,
     upstream: web::Data<Upstream>,
 ) -> HttpResponse {
+    let sent = match to_django(&request, body) {
+        Ok(forwarded) => send(upstream.0, forwarded).await,
+        Err(error) => return HttpResponse::BadRequest().body(format!("{error}\n")),
+    };
+    let answer = match sent {
+        Ok(response) => to_visitor(&request, response),
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| {
+        eprintln!("shared_login: Django does not answer: {error}");
+        HttpResponse::BadGateway().body("Django does not answer. Try again in a moment.\n")
+    })
+}
+
+/// Sends the request on a connection of its own. On one host that costs little, and no request ever meets a
+/// connection that is about to be closed.
+async fn send(
+    upstream: SocketAddr,
+    request: hyper::Request<Upload>,
+) -> Result<hyper::Response<Incoming>, Error> {
+    let stream = timeout(Duration::from_secs(5), TcpStream::connect(upstream)).await??;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends with the response's body, or when that is dropped.
+    rt::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
+
+fn to_django(request: &HttpRequest, body: web::Payload) -> Result<hyper::Request<Upload>, Error> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let url = format!("{}{path}", upstream.origin);
-    let mut forwarded = upstream.client.request(request.method().clone(), url).no_decompress();
+    let mut forwarded = hyper::Request::builder().method(request.method().as_str()).uri(path);
     for (name, value) in end_to_end(request.headers()) {
-        // The length follows from the body below. Expect is answered here.
-        if !FORWARDED.contains(name) && name != header::CONTENT_LENGTH && name != header::EXPECT {
-            forwarded = forwarded.append_header((name.clone(), value.clone()));
+        // `Expect` is answered by actix-web.
+        if !FORWARDED.contains(name) && *name != header::EXPECT {
+            forwarded = forwarded.header(name.as_str(), value.as_bytes());
         }
     }
-    let connection = request.app_config();
-    let scheme = if connection.secure() { "https" } else { "http" };
-    forwarded = forwarded.insert_header((header::X_FORWARDED_PROTO, scheme));
+    let scheme = if request.app_config().secure() { "https" } else { "http" };
+    forwarded = forwarded.header("x-forwarded-proto", scheme).header("connection", "close");
     if let Some(peer) = request.peer_addr() {
-        forwarded = forwarded.insert_header((header::X_FORWARDED_FOR, peer.ip().to_string()));
+        forwarded = forwarded.header("x-forwarded-for", peer.ip().to_string());
     }
     if let Some(host) = request.headers().get(header::HOST) {
-        forwarded = forwarded.insert_header((header::X_FORWARDED_HOST, host.clone()));
+        forwarded = forwarded.header("x-forwarded-host", host.as_bytes());
     }
-
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let sent = match length(request.headers()) {
-        _ if chunked => forwarded.send_stream(body).await,
-        Some(length) => forwarded.send_body(SizedStream::new(length, body)).await,
-        None => forwarded.send().await,
+    let length = match length(request.headers()) {
+        _ if chunked => None,
+        length => Some(length.unwrap_or(0)),
     };
-    match sent {
-        Ok(response) => stream_back(request.method(), response),
-        Err(error) => refuse(&error),
-    }
+    Ok(forwarded.body(Upload { body, length })?)
 }
 
-fn stream_back<S>(method: &Method, response: ClientResponse<S>) -> HttpResponse
-where
-    ClientResponse<S>: futures_util::Stream<Item = Result<web::Bytes, awc::error::PayloadError>> + 'static,
-{
-    let mut back = HttpResponseBuilder::new(response.status());
-    for (name, value) in end_to_end(response.headers()) {
-        if name != header::CONTENT_LENGTH {
-            // append: each Set-Cookie stays a header of its own.
-            back.append_header((name.clone(), value.clone()));
-        }
+fn to_visitor(request: &HttpRequest, response: hyper::Response<Incoming>) -> Result<HttpResponse, Error> {
+    let (head, body) = response.into_parts();
+    let mut headers = HeaderMap::new();
+    for (name, value) in &head.headers {
+        // append: each Set-Cookie stays a header of its own.
+        headers.append(name.as_str().try_into()?, HeaderValue::from_bytes(value.as_bytes())?);
     }
-    let length = length(response.headers());
-    let without_body = method == Method::HEAD || response.status() == StatusCode::NOT_MODIFIED;
-    match length {
-        // The length of what a GET would send.
-        Some(length) if without_body => back.body(SizedStream::new(length, futures_util::stream::empty::<NoBody>())),
-        None if without_body => back.finish(),
-        Some(length) => back.body(SizedStream::new(length, response)),
-        None => back.streaming(response),
+    let status = StatusCode::from_u16(head.status.as_u16())?;
+    let mut back = HttpResponseBuilder::new(status);
+    for (name, value) in end_to_end(&headers).filter(|(name, _)| **name != header::CONTENT_LENGTH) {
+        back.append_header((name.clone(), value.clone()));
     }
+    let body = if request.method() == "HEAD" || status == StatusCode::NOT_MODIFIED {
+        stream::empty().left_stream() // beside the length of what a GET would send
+    } else {
+        Download(body).right_stream()
+    };
+    Ok(match length(&headers) {
+        Some(length) => back.body(SizedStream::new(length, body)),
+        None if status == StatusCode::NOT_MODIFIED => back.finish(),
+        // Not `streaming`, which adds a Content-Type where there is none.
+        None => back.body(BodyStream::new(body)),
+    })
 }
-
-type NoBody = Result<web::Bytes, std::io::Error>;
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -131,12 +151,55 @@ fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &Header
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
         .collect();
-    headers
-        .iter()
-        .filter(move |(name, _)| !HOP_BY_HOP.contains(name) && !listed.iter().any(|listed| *name == listed.as_str()))
+    headers.iter().filter(move |(name, _)| {
+        !HOP_BY_HOP.contains(name) && !listed.iter().any(|listed| name.as_str() == listed)
+    })
 }
 
-fn refuse(error: &SendRequestError) -> HttpResponse {
-    eprintln!("shared_login: Django does not answer: {error}");
-    HttpResponse::BadGateway().body("Django does not answer. Try again in a moment.\n")
+/// The body of a request, as hyper sends it.
+struct Upload {
+    body: web::Payload,
+    /// None: in chunks, until it ends.
+    length: Option<u64>,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let part = ready!(self.body.poll_next_unpin(cx));
+        Poll::Ready(part.map(|part| part.map(Frame::data).map_err(io::Error::other)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.length == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The body of a response, as actix-web sends it.
+struct Download(Incoming);
+
+impl Stream for Download {
+    type Item = Result<Bytes, hyper::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some(Ok(data)),
+                    Err(_) => continue, // trailers, which are of one connection
+                },
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
+            });
+        }
+    }
 }

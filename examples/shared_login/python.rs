@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-const PACKAGES: [&str; 2] = ["Django>=5.2,<7", "gunicorn>=23"];
+const PACKAGES: [&str; 2] = ["Django>=5.2,<7", "gunicorn>=23,<28"];
 
 /// Returns the Python to use. Installs Django into a virtual environment where that is not done yet.
 pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
@@ -52,7 +52,8 @@ pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
 }
 
 fn check_system_python() -> Result<(), String> {
-    let version = output(Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 10))"]));
+    let version =
+        output(Command::new("python3").args(["-c", "import sys; sys.exit(sys.version_info < (3, 10))"]));
     version.map_err(|why| {
         format!("python3 3.10 or newer is missing: install it, or set PYTHON to one that has Django: {why}")
     })?;

@@ -8,6 +8,7 @@ mod support;
 mod browser;
 mod databases;
 mod django_middleware;
+mod proxy;
 mod quickstart;
 
 use std::{

@@ -10,6 +10,8 @@ workers = 1
 threads = 8
 # Longer than the proxy keeps an idle connection, so that it never sends a request into one that closes.
 keepalive = 30
+# Another program would otherwise get a socket below the home directory.
+control_socket_disable = True
 
 
 def when_ready(server):
