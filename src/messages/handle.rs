@@ -296,6 +296,11 @@ impl FromRequest for Messages {
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        write!(f, "Messages({} added, {})", state.queued.len(), if state.used { "taken" } else { "not taken" })
+        write!(
+            f,
+            "Messages({} added, {})",
+            state.queued.len(),
+            if state.used { "taken" } else { "not taken" }
+        )
     }
 }

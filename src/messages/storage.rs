@@ -133,8 +133,10 @@ impl Storage {
 impl Loaded {
     fn add(&mut self, list: Listing) {
         if list.ignored > 0 {
-            warn("what is no message was ignored among a visitor's messages: something else than Django's \
-                  messages writes them");
+            warn(
+                "what is no message was ignored among a visitor's messages: something else than Django's \
+                  messages writes them",
+            );
         }
         self.messages.extend(list.messages);
     }

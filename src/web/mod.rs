@@ -7,6 +7,8 @@ pub mod hooks;
 mod host;
 mod middleware;
 
+#[cfg(feature = "messages")]
+pub(crate) use self::extract::current_session;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 pub use self::host::HostSettings;
 #[cfg(any(feature = "auth", feature = "csrf"))]
@@ -18,8 +20,6 @@ pub(crate) use self::{
     extract::RequestSessions,
     host::{header_name, is_same_domain, line as header_line},
 };
-#[cfg(feature = "messages")]
-pub(crate) use self::extract::current_session;
 pub use self::{
     extract::{LazySession, SessionExt},
     middleware::SessionMiddleware,

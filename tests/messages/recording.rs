@@ -57,7 +57,15 @@ fn names(file: &Value) -> Vec<[String; 5]> {
 /// Cookies whose content Django cannot read, for which it mostly answers 500. Here they are as one with a bad
 /// signature.
 const UNREADABLE: &[&str] = &[
-    "bad_stamp", "broken_zlib", "empty_stamp", "no_stamp", "not_zlib", "message", "number", "object", "text",
+    "bad_stamp",
+    "broken_zlib",
+    "empty_stamp",
+    "no_stamp",
+    "not_zlib",
+    "message",
+    "number",
+    "object",
+    "text",
 ];
 
 /// Cookies with items that are no messages, and those with the messages alone. Django shows some of the
@@ -113,7 +121,8 @@ fn on_purpose(
     if same(ours, django) {
         return Some("zlib-rs compresses to another length than zlib, or not at all");
     }
-    differs_in_cut(ours, django).then_some("where the cookie is full depends on the length of compressed text")
+    differs_in_cut(ours, django)
+        .then_some("where the cookie is full depends on the length of compressed text")
 }
 
 /// The same messages in the same cookie, whether they are compressed or not.
