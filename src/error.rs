@@ -9,7 +9,15 @@ use std::{
     },
 };
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+#[cfg(feature = "auth")]
+use actix_web::http::header;
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+};
 
 use crate::event_log::EventLog;
 
@@ -22,7 +30,8 @@ type Cause = Box<dyn StdError + Send + Sync>;
 /// Everything that can go wrong with a session.
 ///
 /// The kinds are private so that they can grow; the predicates tell them apart. As an actix [`ResponseError`]
-/// it is a 400 if the session was interrupted, a 503 if the store could not be used, and a 500 otherwise. The
+/// it is a 400 if the session was interrupted, a 503 if the store could not be used, what its predicate says
+/// if it is about a login, and a 500 otherwise. The
 /// response body never contains the error's text or causes: the session middleware logs them. Clones are
 /// cheap and share their causes.
 ///
@@ -45,6 +54,8 @@ struct Inner {
     kind: Kind,
     text: String,
     cause: Option<Cause>,
+    /// A header of the response.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +64,14 @@ enum Kind {
     Store,
     InDoubt,
     Closed,
+    #[cfg(feature = "auth")]
+    Taken,
+    #[cfg(feature = "auth")]
+    LoginRequired,
+    #[cfg(feature = "auth")]
+    Forbidden,
+    #[cfg(feature = "auth")]
+    Throttled,
     TooLarge,
     Value,
     Unreadable,
@@ -64,7 +83,7 @@ enum Kind {
 /// # Constructors
 impl Error {
     fn new(kind: Kind, text: impl Into<String>, cause: Option<Cause>) -> Self {
-        let inner = Arc::new(Inner { kind, text: text.into(), cause });
+        let inner = Arc::new(Inner { kind, text: text.into(), cause, header: None });
         Self { inner, logged: AtomicBool::new(false) }
     }
 
@@ -150,6 +169,36 @@ impl Error {
         Self::new(Kind::NoMiddleware, text, None)
     }
 
+    #[cfg(feature = "auth")]
+    pub(crate) fn taken(text: impl Into<String>) -> Self {
+        Self::new(Kind::Taken, text, None)
+    }
+
+    /// Nobody is logged in. With a location, the visitor is sent there.
+    #[cfg(feature = "auth")]
+    pub(crate) fn login_required(location: Option<HeaderValue>) -> Self {
+        let header = location.map(|location| (header::LOCATION, location));
+        Self::with_header(Kind::LoginRequired, "nobody is logged in", header)
+    }
+
+    #[cfg(feature = "auth")]
+    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, text, None)
+    }
+
+    #[cfg(feature = "auth")]
+    pub(crate) fn throttled(wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let text = format!("too many attempts to log in: wait {seconds} seconds");
+        Self::with_header(Kind::Throttled, text, Some((header::RETRY_AFTER, seconds.into())))
+    }
+
+    #[cfg(feature = "auth")]
+    fn with_header(kind: Kind, text: impl Into<String>, header: Option<(HeaderName, HeaderValue)>) -> Self {
+        let inner = Arc::new(Inner { kind, text: text.into(), cause: None, header });
+        Self { inner, logged: AtomicBool::new(false) }
+    }
+
     /// A setting cannot be right. `text` says what to use instead.
     pub fn configuration(text: impl Into<String>) -> Self {
         Self::new(Kind::Configuration, text, None)
@@ -202,6 +251,30 @@ impl Error {
         self.inner.kind == Kind::BadSignature
     }
 
+    /// A new user's login name, or another unique value, is taken.
+    #[cfg(feature = "auth")]
+    pub fn is_taken(&self) -> bool {
+        self.inner.kind == Kind::Taken
+    }
+
+    /// Nobody is logged in, where somebody must be. Answers 302 to the login page, or 401.
+    #[cfg(feature = "auth")]
+    pub fn is_login_required(&self) -> bool {
+        self.inner.kind == Kind::LoginRequired
+    }
+
+    /// The user may not do this. Answers 403.
+    #[cfg(feature = "auth")]
+    pub fn is_forbidden(&self) -> bool {
+        self.inner.kind == Kind::Forbidden
+    }
+
+    /// There were too many attempts to log in. Answers 429 with `Retry-After`.
+    #[cfg(feature = "auth")]
+    pub fn is_throttled(&self) -> bool {
+        self.inner.kind == Kind::Throttled
+    }
+
     /// Settings, a URL or a secret key that cannot work.
     pub fn is_configuration(&self) -> bool {
         self.inner.kind == Kind::Configuration
@@ -233,6 +306,10 @@ impl Error {
         }
         match self.inner.kind {
             Kind::Interrupted => log.warn(self.to_string()),
+            #[cfg(feature = "auth")]
+            Kind::LoginRequired | Kind::Forbidden => {}
+            #[cfg(feature = "auth")]
+            Kind::Throttled => log.warn(self.to_string()),
             Kind::Store | Kind::InDoubt => log.failure(self.with_causes()),
             _ => log.error(self.with_causes()),
         }
@@ -270,6 +347,16 @@ impl ResponseError for Error {
         match self.inner.kind {
             Kind::Interrupted => StatusCode::BAD_REQUEST,
             Kind::Store | Kind::InDoubt => StatusCode::SERVICE_UNAVAILABLE,
+            #[cfg(feature = "auth")]
+            Kind::LoginRequired if self.inner.header.is_some() => StatusCode::FOUND,
+            #[cfg(feature = "auth")]
+            Kind::LoginRequired => StatusCode::UNAUTHORIZED,
+            #[cfg(feature = "auth")]
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            #[cfg(feature = "auth")]
+            Kind::Taken => StatusCode::CONFLICT,
+            #[cfg(feature = "auth")]
+            Kind::Throttled => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -279,8 +366,22 @@ impl ResponseError for Error {
         let body = match self.inner.kind {
             Kind::Interrupted => INTERRUPTED,
             Kind::Store | Kind::InDoubt => "Service unavailable",
+            #[cfg(feature = "auth")]
+            Kind::LoginRequired if self.inner.header.is_some() => "",
+            #[cfg(feature = "auth")]
+            Kind::LoginRequired => "Unauthorized",
+            #[cfg(feature = "auth")]
+            Kind::Forbidden => "Forbidden",
+            #[cfg(feature = "auth")]
+            Kind::Taken => "Conflict",
+            #[cfg(feature = "auth")]
+            Kind::Throttled => "Too many attempts",
             _ => "Internal server error",
         };
-        HttpResponse::build(self.status_code()).content_type("text/plain; charset=utf-8").body(body)
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some((name, value)) = &self.inner.header {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        response.content_type("text/plain; charset=utf-8").body(body)
     }
 }

@@ -3,6 +3,7 @@
 //! | page | answers |
 //! |---|---|
 //! | [`getting_started`] | From an empty project to a tested handler: quickstart, login, tasks, cleaning. |
+//! | [`login`] | Stay logged in while you migrate: users, login and logout on both sides. |
 //! | [`from_django`] | What are Django's settings, methods and commands called here? |
 //! | [`deviations`] | Where does this crate leave Django on purpose, and why? |
 //! | [`engines`] | Where are sessions kept? URLs, parameters, guarantees, a backend of your own. |
@@ -20,6 +21,10 @@
 
 #[doc = include_str!("guide/getting_started.md")]
 pub mod getting_started {}
+
+#[cfg(feature = "auth")]
+#[doc = include_str!("guide/login.md")]
+pub mod login {}
 
 #[doc = include_str!("guide/from_django.md")]
 pub mod from_django {}

@@ -1,4 +1,28 @@
 //! Django's login: who the visitor is, on the tables and the session keys that a Django site uses.
 
+mod authenticate;
+mod backends;
+mod extract;
+mod login;
+mod middleware;
 pub mod next_url;
 pub mod password;
+mod permissions;
+mod required;
+mod session_hash;
+mod settings;
+mod throttle;
+mod users;
+
+pub use self::{
+    authenticate::Auth,
+    backends::{AcceptedBackend, AuthBackend, Authenticated, Credentials, ModelBackend, RemoteUserBackend},
+    extract::{FreshLogin, PermissionName, StaffUser, Superuser, WithPermission},
+    login::AuthSession,
+    middleware::AuthMiddleware,
+    permissions::Permissions,
+    required::LoginRequired,
+    settings::AuthSettings,
+    throttle::{LoginAttempt, LoginThrottle},
+    users::{NewUser, User, UserField, UserKey, UserModel, Users},
+};

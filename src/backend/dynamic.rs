@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+#[cfg(feature = "auth")]
+use super::database::Database;
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
 use crate::{Error, SessionKey};
 
@@ -21,6 +23,9 @@ pub(crate) trait DynBackend: Send + Sync {
     fn create_table(&self) -> Boxed<'_, ()>;
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
     fn save_timeout(&self) -> Duration;
+    /// Its database, if that has other tables too.
+    #[cfg(feature = "auth")]
+    fn database(&self) -> Option<Database>;
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Arc<dyn DynBackend>>, Error>;
 }
 
@@ -71,6 +76,20 @@ impl<B: Backend> DynBackend for B {
 
     fn save_timeout(&self) -> Duration {
         Backend::save_timeout(self)
+    }
+
+    #[cfg(feature = "auth")]
+    fn database(&self) -> Option<Database> {
+        let backend = self as &dyn std::any::Any;
+        #[cfg(feature = "postgres")]
+        if let Some(postgres) = backend.downcast_ref::<super::Postgres>() {
+            return Some(Database::Postgres(postgres.clone()));
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(sqlite) = backend.downcast_ref::<super::Sqlite>() {
+            return Some(Database::Sqlite(sqlite.clone()));
+        }
+        None
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Arc<dyn DynBackend>>, Error> {

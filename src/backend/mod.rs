@@ -33,6 +33,8 @@ use bytes::Bytes;
 pub(crate) use self::dynamic::DynBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::Postgres;
+#[cfg(all(feature = "auth", feature = "postgres"))]
+pub(crate) use self::postgres::short_lock_timeout;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
 #[cfg(feature = "sqlite")]

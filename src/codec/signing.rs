@@ -57,7 +57,7 @@ impl SecretKey {
     }
 
     /// Rejects empty secrets, with which anyone could sign.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match self.secrets.iter().position(Vec::is_empty) {
             None => Ok(()),
             Some(0) => Err(Error::configuration("the secret key is empty: pass Django's SECRET_KEY")),
@@ -73,7 +73,7 @@ impl SecretKey {
         Self { secrets: self.secrets.iter().map(|secret| [prefix, secret].concat()).collect() }
     }
 
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
         self.secrets.iter().map(Vec::as_slice)
     }
 }

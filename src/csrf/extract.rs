@@ -26,6 +26,13 @@ use crate::{Error, event_log::EventLog};
 pub struct CsrfToken(pub(super) CsrfState);
 
 impl CsrfToken {
+    /// Returns that of a request, if the request went through a middleware. For logins, which renew the
+    /// secret.
+    #[cfg(feature = "auth")]
+    pub(crate) fn of(req: &HttpRequest) -> Option<Self> {
+        CsrfState::of(req).map(Self)
+    }
+
     /// Returns a new token: 64 letters and digits. Django's `get_token`.
     ///
     /// Each call returns another one. All are valid until the visitor's secret changes: at the next login, or

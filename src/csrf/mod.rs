@@ -16,15 +16,4 @@ mod settings;
 mod state;
 mod token;
 
-use actix_web::HttpMessage;
-
 pub use self::{extract::CsrfToken, middleware::CsrfMiddleware, settings::CsrfSettings};
-
-/// Replaces the visitor's secret, if the request went through a [`CsrfMiddleware`]. Django's `rotate_token`,
-/// which a login calls.
-#[allow(dead_code)] // for logins
-pub(crate) fn rotate(req: &impl HttpMessage) {
-    if let Some(state) = state::CsrfState::of(req) {
-        state.rotate();
-    }
-}

@@ -195,6 +195,21 @@ impl Session {
         Ok(())
     }
 
+    /// The same for a login: if the row is gone, since a concurrent login has renamed it, the data is stored
+    /// in a new session. Only for the data of an anonymous visitor, which a logout does not end.
+    #[cfg(feature = "auth")]
+    pub(crate) fn cycle_key_or_new(&self) -> Result<(), Error> {
+        self.cycle_key()?;
+        self.state().new_if_gone = true;
+        Ok(())
+    }
+
+    /// Returns the key of the row, which may differ from the session's until the next save.
+    #[cfg(feature = "auth")]
+    pub(crate) fn stored_key(&self) -> Option<SessionKey> {
+        self.state().stored.key().cloned()
+    }
+
     /// Returns the key, if the session has one: a new session gets it when it is first saved.
     pub fn session_key(&self) -> Option<SessionKey> {
         self.state().key.clone()

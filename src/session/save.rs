@@ -30,6 +30,7 @@ struct Plan {
     data: SessionData,
     journal: Arc<Vec<Change>>,
     flushed: bool,
+    new_if_gone: bool,
 }
 
 /// The result of a save.
@@ -106,6 +107,7 @@ impl Session {
                 data: state.data.clone(),
                 journal: state.in_flight.clone(),
                 flushed: state.flushed,
+                new_if_gone: state.new_if_gone,
             };
             (plan, state.change_count, state.key_change_count)
         };
@@ -123,6 +125,7 @@ impl Session {
             state.ended &= key.is_none();
             state.key = key;
             state.flushed = false;
+            state.new_if_gone = false;
         }
         state.stored = stored;
         if state.journal.is_empty() {
@@ -173,7 +176,7 @@ impl Session {
     }
 
     async fn execute(&self, plan: Plan) -> Result<Outcome, Error> {
-        let Plan { stored, key, data, journal, flushed } = plan;
+        let Plan { stored, key, data, journal, flushed, new_if_gone } = plan;
         match stored {
             Stored::Nothing => self.insert_row(key, data).await,
             Stored::Unreadable(old) => {
@@ -200,7 +203,8 @@ impl Session {
                     }
                     key => {
                         let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
-                        let save = self.save_new_key(old, version, key, data, &journal, flushed);
+                        let save =
+                            self.save_new_key(old, version, key, data, &journal, (flushed, new_if_gone));
                         self.within_timeout(save).await
                     }
                 }
@@ -270,7 +274,7 @@ impl Session {
         mut key: SessionKey,
         mut data: SessionData,
         journal: &[Change],
-        flushed: bool,
+        (flushed, new_if_gone): (bool, bool),
     ) -> Result<Outcome, Error> {
         let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &old));
         let mut in_doubt = false;
@@ -314,7 +318,8 @@ impl Session {
                             (old, version, data) = (key.clone(), record.version, record.data);
                             journal.iter().try_for_each(|change| change.apply(&mut data))?;
                         }
-                        _ if flushed => return self.insert_row(Some(key), data).await, // deleted already
+                        // Deleted already, or renamed by a concurrent login.
+                        _ if flushed || new_if_gone => return self.insert_row(Some(key), data).await,
                         _ => return Err(Error::interrupted()),
                     }
                 }

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) journal: Vec<Change>,
     /// `flush` was called: the stored row must be deleted, and that it is gone already is no error.
     pub(super) flushed: bool,
+    /// If the row is gone, the save stores the data in a new one.
+    pub(super) new_if_gone: bool,
     /// `flush` was called and nothing was stored since: an empty session is not stored.
     pub(super) ended: bool,
     pub(super) accessed: bool,
@@ -80,6 +82,7 @@ impl State {
             in_flight: Arc::default(),
             journal: Vec::new(),
             flushed: false,
+            new_if_gone: false,
             ended: false,
             accessed: false,
             modified: false,

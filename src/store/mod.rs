@@ -174,6 +174,12 @@ impl Store {
         &self.0.settings
     }
 
+    /// The database, for its tables of users.
+    #[cfg(feature = "auth")]
+    pub(crate) fn database(&self) -> Option<crate::backend::database::Database> {
+        self.place()?.backend.database()
+    }
+
     /// Where the errors of this store are counted and logged.
     pub(crate) fn log(&self) -> &EventLog {
         &self.0.log

@@ -248,6 +248,20 @@ impl LazySession {
         Ok(())
     }
 
+    #[cfg(feature = "auth")]
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Returns the key of the row, or that in the cookie if the session is not loaded.
+    #[cfg(feature = "auth")]
+    pub(crate) fn stored_key(&self) -> Option<SessionKey> {
+        match self.0.loaded.get() {
+            Some(session) => session.stored_key(),
+            None => self.session_key(),
+        }
+    }
+
     fn log(&self) -> &EventLog {
         self.0.store.log()
     }

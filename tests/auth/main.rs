@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod login;
 mod next_url;
 mod passwords;
+mod required;
 mod users;

@@ -9,7 +9,9 @@ impl UserKey {
         match serde_json::from_str(json).ok()? {
             serde_json::Value::String(text) => self.of_text(&text),
             serde_json::Value::Number(number) => match self {
-                Self::Integer => number.as_i64().map(|n| n.to_string()).or_else(|| of_float(number.as_f64()?)),
+                Self::Integer => {
+                    number.as_i64().map(|n| n.to_string()).or_else(|| of_float(number.as_f64()?))
+                }
                 Self::Uuid => number.as_u64().map(|n| dashed(u128::from(n))),
                 Self::Text => Some(json.trim().to_owned()),
             },
@@ -97,13 +99,17 @@ mod tests {
 
     #[test]
     fn integers_are_read_as_python_reads_them() {
-        for one in ["\"1\"", "1", "\" 1 \"", "\"1\\n\"", "\"+1\"", "\"01\"", "\"１\"", "1.0", "1.9", "true"] {
+        for one in ["\"1\"", "1", "\" 1 \"", "\"1\\n\"", "\"+1\"", "\"01\"", "\"１\"", "1.0", "1.9", "true"]
+        {
             assert_eq!(UserKey::Integer.of_json(one).as_deref(), Some("1"), "{one}");
         }
         assert_eq!(UserKey::Integer.of_json("\"1_0\"").as_deref(), Some("10"));
         assert_eq!(UserKey::Integer.of_json("\"-1\"").as_deref(), Some("-1"));
-        let refused = ["null", "\"\"", "\"abc\"", "\"1.0\"", "\"1e0\"", "\"0x1\"", "\"1\\u0000\"", "[]", "{}"];
-        for bad in refused.into_iter().chain(["\"1__0\"", "\"_1\"", "\"1_\"", "\"9223372036854775808\"", "1e300"]) {
+        let refused =
+            ["null", "\"\"", "\"abc\"", "\"1.0\"", "\"1e0\"", "\"0x1\"", "\"1\\u0000\"", "[]", "{}"];
+        for bad in
+            refused.into_iter().chain(["\"1__0\"", "\"_1\"", "\"1_\"", "\"9223372036854775808\"", "1e300"])
+        {
             assert_eq!(UserKey::Integer.of_json(bad), None, "{bad}");
         }
         assert_eq!(UserKey::Integer.of_json(&format!("\"{}\"", "9".repeat(5000))), None);

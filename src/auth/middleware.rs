@@ -1,0 +1,170 @@
+//! The middleware that lets handlers ask who the visitor is.
+
+use std::{
+    future::Ready,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
+
+use actix_service::{Service, Transform};
+use actix_web::{
+    Error as ActixError, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::HeaderName,
+};
+
+use super::{Auth, AuthSession, login::RequestFacts, next_url};
+use crate::{
+    Error, SessionExt as _,
+    event_log::EventLog,
+    hooks::{Flow, Hooks, HooksService, Middleware},
+    web::RequestHost,
+};
+
+/// Lets the handlers inside know the visitor's user. Django's `AuthenticationMiddleware`.
+///
+/// It needs the session: wrap the [`SessionMiddleware`](crate::SessionMiddleware) around it, which in actix is
+/// the `wrap` that comes after. A request that does not ask for the user costs nothing.
+///
+/// If the user cannot be loaded, the response is a 503, even if the handler took an `Option<User>`, which is
+/// `None` then: a visitor who is logged in must not be told that nobody is.
+///
+/// ```
+/// # #[cfg(feature = "postgres")] {
+/// use actix_django_session::{
+///     SecretKey, SessionMiddleware, Store,
+///     auth::{Auth, AuthMiddleware, Users},
+/// };
+/// use actix_web::App;
+///
+/// let secret = SecretKey::new("a secret");
+/// let store = Store::connect_lazy("postgres://app@db.example/site", secret.clone())?;
+/// let auth = Auth::new(Users::of(&store)?, secret)?;
+/// let app = App::new().wrap(AuthMiddleware::new(auth)).wrap(SessionMiddleware::new(store));
+/// # }
+/// # Ok::<(), actix_django_session::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AuthMiddleware {
+    auth: Auth,
+}
+
+impl AuthMiddleware {
+    /// For the logins of this site.
+    pub fn new(auth: Auth) -> Self {
+        Self { auth }
+    }
+}
+
+/// In the request's extensions: the logins of the site, and who the visitor is once that was asked for.
+#[derive(Clone, Debug)]
+struct Slot(Arc<(Auth, OnceLock<AuthSession>)>);
+
+/// The same for the response.
+#[derive(Debug)]
+pub struct State(Slot);
+
+impl AuthSession {
+    /// Returns the login of a request, for middleware and helper functions. Errors if there is no
+    /// [`AuthMiddleware`], or no session middleware around it.
+    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
+        let slot = request.extensions().get::<Slot>().cloned().ok_or_else(|| {
+            logged(Error::configuration(
+                "no AuthMiddleware is wrapped around this handler: add .wrap(AuthMiddleware::new(auth)) to the \
+                 App or scope, before the .wrap of the session",
+            ))
+        })?;
+        let (auth, session) = &*slot.0;
+        if let Some(session) = session.get() {
+            return Ok(session.clone());
+        }
+        let new = Self::new(
+            auth.clone(),
+            request.session()?,
+            RequestFacts::of(request, auth),
+            #[cfg(feature = "csrf")]
+            crate::csrf::CsrfToken::of(request),
+        );
+        Ok(session.get_or_init(|| new).clone())
+    }
+}
+
+impl RequestFacts {
+    fn of(request: &HttpRequest, auth: &Auth) -> Self {
+        let settings = auth.get_settings();
+        let host = RequestHost::of(request, &settings.host);
+        let query = request.uri().query();
+        Self {
+            secure: host.secure,
+            host: host.host,
+            full_path: next_url::full_path(request.uri().path(), query),
+            next: query.and_then(|query| next_url::field_value(query, &settings.redirect_field_name)),
+            address: address(request, settings.trusted_proxies),
+        }
+    }
+}
+
+/// The visitor's address. Each proxy appends the address that it sees to `X-Forwarded-For`; what stands
+/// before those of our own proxies is the visitor's claim.
+fn address(request: &HttpRequest, trusted_proxies: usize) -> Option<IpAddr> {
+    let Some(position) = trusted_proxies.checked_sub(1) else {
+        return request.peer_addr().map(|address| address.ip());
+    };
+    let lines = request.headers().get_all(HeaderName::from_static("x-forwarded-for"));
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let claimed = lines.iter().flat_map(|line| line.split(',')).map(str::trim).rev().nth(position);
+    claimed.and_then(|text| text.parse().ok())
+}
+
+/// A missing middleware is logged where it is found.
+fn logged(error: Error) -> Error {
+    error.log(EventLog::general());
+    error
+}
+
+impl Middleware for AuthMiddleware {
+    /// `None` if an outer middleware is there already.
+    type State = Option<State>;
+
+    async fn process_request(&self, request: &mut ServiceRequest) -> Result<Flow<Self::State>, ActixError> {
+        let mut extensions = request.extensions_mut();
+        if extensions.contains::<Slot>() {
+            return Ok(Flow::Continue(None));
+        }
+        let slot = Slot(Arc::new((self.auth.clone(), OnceLock::new())));
+        extensions.insert(slot.clone());
+        Ok(Flow::Continue(Some(State(slot))))
+    }
+
+    async fn process_response(
+        &self,
+        state: Self::State,
+        response: HttpResponse,
+    ) -> Result<HttpResponse, ActixError> {
+        if let Some(error) = response.error().and_then(ActixError::as_error::<Error>) {
+            error.log(self.auth.log());
+        }
+        let failed = state.is_some_and(|slot| slot.0.0.1.get().is_some_and(AuthSession::has_failed));
+        Ok(match failed && !response.status().is_server_error() {
+            true => Error::store("cannot load the user").error_response(),
+            false => response,
+        })
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for AuthMiddleware
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = ActixError;
+    type Transform = HooksService<S, Self>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        Hooks::new(self.clone()).new_transform(service)
+    }
+}

@@ -1,0 +1,402 @@
+//! Login and logout over a session: what is kept, what is flushed, who is logged in afterwards.
+
+use std::{pin::Pin, rc::Rc, time::Duration};
+
+use actix_django_session::{
+    Error, LazySession, SecretKey, Session, SessionKey, SessionMiddleware,
+    auth::{AcceptedBackend, Auth, AuthMiddleware, AuthSession, AuthSettings, Credentials, NewUser, User},
+};
+use actix_web::{
+    App, HttpResponse,
+    cookie::Cookie,
+    dev::ServiceResponse,
+    http::StatusCode,
+    test::{TestRequest, call_service, init_service, read_body},
+    web,
+};
+
+use crate::users::{Tables, secret};
+
+const PASSWORD: &str = "a long password";
+
+/// Signs in with the name in the query, and answers with the status in it.
+async fn sign_in(auth: AuthSession, query: web::Query<SignIn>) -> Result<HttpResponse, Error> {
+    let password = query.password.as_deref().unwrap_or(PASSWORD);
+    let Some(user) = auth.authenticate(&Credentials::password(&query.user, password)).await? else {
+        return Ok(HttpResponse::Ok().body("wrong"));
+    };
+    auth.login(&user).await?;
+    let status = StatusCode::from_u16(query.status.unwrap_or(200)).unwrap();
+    Ok(HttpResponse::build(status).body(auth.user().await?.unwrap().username().to_owned()))
+}
+
+#[derive(serde::Deserialize)]
+struct SignIn {
+    user: String,
+    password: Option<String>,
+    status: Option<u16>,
+}
+
+async fn sign_out(auth: AuthSession) -> Result<&'static str, Error> {
+    auth.logout().await?;
+    assert!(auth.user().await?.is_none());
+    Ok("out")
+}
+
+async fn who(user: Option<User>) -> String {
+    user.map_or("nobody".to_owned(), |user| user.username().to_owned())
+}
+
+async fn add(session: Session, path: web::Path<String>) -> Result<String, Error> {
+    session.insert("cart", &*path)?;
+    Ok(String::new())
+}
+
+async fn new_password(auth: AuthSession, path: web::Path<String>) -> Result<String, Error> {
+    match path.as_str() {
+        "change" => auth.change_password("another").await?,
+        // The user is not looked at before.
+        "update" => {
+            let user = auth.auth().users().get_by_username("ann").await?.unwrap();
+            let user = auth.auth().set_password(&user, "another").await?;
+            auth.update_session_auth_hash(&user).await?;
+        }
+        _ => {
+            let user = auth.auth().users().get_by_username("ann").await?.unwrap();
+            auth.auth().set_password(&user, "another").await?;
+        }
+    }
+    Ok(auth.user().await?.map_or("nobody".to_owned(), |user| user.username().to_owned()))
+}
+
+async fn slow_sign_in(session: LazySession, auth: AuthSession) -> Result<String, Error> {
+    session.load().await?;
+    let user = auth.authenticate(&Credentials::password("ann", PASSWORD)).await?.unwrap();
+    actix_web::rt::time::sleep(Duration::from_millis(100)).await; // so that two of them meet
+    auth.login(&user).await?;
+    Ok(String::new())
+}
+
+macro_rules! app {
+    ($tables:expr, $auth:expr) => {{
+        let service = init_service(
+            App::new()
+                .route("/in", web::get().to(sign_in))
+                .route("/slow", web::get().to(slow_sign_in))
+                .route("/out", web::get().to(sign_out))
+                .route("/who", web::get().to(who))
+                .route("/add/{value}", web::get().to(add))
+                .route("/password/{how}", web::get().to(new_password))
+                .wrap(AuthMiddleware::new($auth))
+                .wrap(SessionMiddleware::new($tables.store.clone())),
+        )
+        .await;
+        let service = Rc::new(service);
+        let site: Site = Box::new(move |request| {
+            let service = service.clone();
+            Box::pin(async move { call_service(&*service, request.to_request()).await })
+        });
+        site
+    }};
+}
+
+type Site = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = ServiceResponse>>>>;
+
+/// A browser with one cookie.
+#[derive(Clone, Default)]
+struct Browser {
+    key: Option<String>,
+}
+
+impl Browser {
+    async fn get(&mut self, app: &Site, path: &str) -> (StatusCode, String) {
+        let mut request = TestRequest::get().uri(path);
+        if let Some(key) = &self.key {
+            request = request.cookie(Cookie::new("sessionid", key.clone()));
+        }
+        let reply = app(request).await;
+        if let Some(cookie) = reply.response().cookies().find(|cookie| cookie.name() == "sessionid") {
+            self.key = Some(cookie.value().to_owned()).filter(|key| !key.is_empty());
+        }
+        let status = reply.status();
+        (status, String::from_utf8(read_body(reply).await.to_vec()).unwrap())
+    }
+
+    async fn ok(&mut self, app: &Site, path: &str) -> String {
+        let (status, body) = self.get(app, path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    async fn session(&self, tables: &Tables) -> Option<Session> {
+        let key = SessionKey::parse(self.key.as_ref()?)?;
+        Session::open(&tables.store, &key).await.unwrap()
+    }
+
+    async fn keys(&self, tables: &Tables) -> Vec<String> {
+        self.session(tables).await.map_or(Vec::new(), |session| session.keys())
+    }
+}
+
+async fn with_ann(tables: &Tables) -> Auth {
+    let auth = tables.auth();
+    auth.create_user(NewUser::new("ann"), Some(PASSWORD)).await.unwrap();
+    auth.create_user(NewUser::new("bob"), Some(PASSWORD)).await.unwrap();
+    auth
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn login_and_logout() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        assert_eq!(browser.ok(&app, "/who").await, "nobody");
+        assert_eq!(browser.ok(&app, "/in?user=ann&password=x").await, "wrong");
+        assert_eq!(browser.ok(&app, "/in?user=nobody").await, "wrong");
+        assert_eq!(browser.key, None);
+        assert_eq!(browser.ok(&app, "/in?user=ann").await, "ann");
+        assert_eq!(browser.ok(&app, "/who").await, "ann");
+        let names = ["_auth_user_id", "_auth_user_backend", "_auth_user_hash"];
+        assert_eq!(browser.keys(&tables).await, names);
+        let ann = tables.users.get("1").await.unwrap().unwrap();
+        assert!(ann.last_login().unwrap().elapsed().unwrap() < Duration::from_secs(60));
+        let old = browser.clone();
+        assert_eq!(browser.ok(&app, "/out").await, "out");
+        assert_eq!((browser.key.as_ref(), old.session(&tables).await.is_none()), (None, true));
+        assert_eq!(old.clone().ok(&app, "/who").await, "nobody");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn what_a_login_keeps() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        // An anonymous visitor's data.
+        let mut browser = Browser::default();
+        browser.ok(&app, "/add/1").await;
+        let anonymous = browser.clone();
+        browser.ok(&app, "/in?user=ann").await;
+        assert_ne!(browser.key, anonymous.key);
+        assert!(anonymous.session(&tables).await.is_none());
+        assert_eq!(browser.keys(&tables).await[0], "cart");
+        // The same user: key and data stay.
+        let ann = browser.clone();
+        browser.ok(&app, "/in?user=ann").await;
+        assert_eq!((&browser.key, browser.keys(&tables).await.len()), (&ann.key, 4));
+        // Another user.
+        browser.ok(&app, "/in?user=bob").await;
+        assert_ne!(browser.key, ann.key);
+        assert!(ann.session(&tables).await.is_none());
+        assert_eq!(browser.keys(&tables).await.len(), 3);
+        // The same user with another hash.
+        let session = browser.session(&tables).await.unwrap();
+        session.insert("_auth_user_hash", "0").unwrap();
+        session.insert("cart", "2").unwrap();
+        session.save().await.unwrap();
+        browser.ok(&app, "/in?user=bob").await;
+        assert_eq!(browser.keys(&tables).await.len(), 3);
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_login_that_fails_later_loses_nothing() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/add/1").await;
+        let before = browser.clone();
+        assert_eq!(browser.get(&app, "/in?user=ann&status=500").await.0, 500);
+        assert_eq!(browser.key, before.key);
+        assert_eq!(browser.keys(&tables).await, ["cart"]);
+        assert_eq!(browser.ok(&app, "/who").await, "nobody");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn two_logins_of_one_browser_at_once() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/add/1").await;
+        let (mut one, mut two) = (browser.clone(), browser.clone());
+        let replies = futures_util::future::join(one.get(&app, "/slow"), two.get(&app, "/slow")).await;
+        assert_eq!((replies.0.0, replies.1.0), (StatusCode::OK, StatusCode::OK));
+        assert_ne!(one.key, two.key);
+        for browser in [&mut one, &mut two] {
+            assert_eq!(browser.ok(&app, "/who").await, "ann");
+            assert_eq!(browser.keys(&tables).await.len(), 4, "with the cart");
+        }
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_session_of_another_password_is_flushed() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let (mut browser, mut other) = (Browser::default(), Browser::default());
+        for how in ["change", "update"] {
+            browser.ok(&app, "/in?user=ann&password=another").await;
+            if browser.key.is_none() {
+                browser.ok(&app, "/in?user=ann").await;
+            }
+            other.key = None;
+            other
+                .ok(
+                    &app,
+                    &format!(
+                        "/in?user=ann&password={}",
+                        if how == "change" { "a%20long%20password" } else { "another" }
+                    ),
+                )
+                .await;
+            let before = browser.clone();
+            assert_eq!(browser.ok(&app, &format!("/password/{how}")).await, "ann", "{how}");
+            assert_ne!(browser.key, before.key, "{how}");
+            assert!(before.session(&tables).await.is_none(), "{how}");
+            assert_eq!(browser.ok(&app, "/who").await, "ann", "{how}");
+            let old = other.clone();
+            assert_eq!(other.ok(&app, "/who").await, "nobody", "{how}");
+            assert!(other.key.is_none() && old.session(&tables).await.is_none(), "{how}");
+        }
+        assert_eq!(browser.ok(&app, "/password/set").await, "nobody");
+        assert_eq!(browser.key, None);
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_fallback_secret_renews_the_session() {
+    for tables in Tables::both().await {
+        let old = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&old, "/in?user=ann").await;
+        let before = browser.clone();
+        let session = before.session(&tables).await.unwrap();
+        let hash: String = session.get("_auth_user_hash").unwrap().unwrap();
+
+        let rotated = SecretKey::new("a newer secret").with_fallbacks(["a secret"]);
+        let auth = Auth::new(tables.users.clone(), rotated).unwrap();
+        let new = app!(tables, auth);
+        browser.ok(&new, "/add/1").await;
+        assert_eq!(browser.key, before.key, "a request that does not ask renews nothing");
+        assert_eq!(browser.ok(&new, "/who").await, "ann");
+        assert_ne!(browser.key, before.key);
+        assert!(before.session(&tables).await.is_none());
+        let renewed: String =
+            browser.session(&tables).await.unwrap().get("_auth_user_hash").unwrap().unwrap();
+        assert_ne!(renewed, hash);
+        let key = browser.key.clone();
+        assert_eq!(browser.ok(&new, "/who").await, "ann");
+        assert_eq!(browser.key, key, "once");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn whoever_cannot_be_logged_in_keeps_the_session() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        let session = browser.session(&tables).await.unwrap();
+        let (id, path) = ("\"1\"", "\"django.contrib.auth.backends.ModelBackend\"");
+        for (key, json, restored) in [
+            ("_auth_user_id", "\"abc\"", id),
+            ("_auth_user_id", "null", id),
+            ("_auth_user_id", "[]", id),
+            ("_auth_user_id", "\"99\"", id),
+            ("_auth_user_id", "\"1\\u0000\"", id),
+            ("_auth_user_id", "99999999999999999999", id),
+            ("_auth_user_backend", "\"no.such.Backend\"", path),
+            ("_auth_user_backend", "7", path),
+            ("_auth_user_backend", "null", path),
+        ] {
+            session.insert_json(key, json).unwrap();
+            session.save().await.unwrap();
+            let before = browser.key.clone();
+            assert_eq!(browser.ok(&app, "/who").await, "nobody", "{key} {json}");
+            assert_eq!(browser.key, before);
+            session.insert_json(key, restored).unwrap();
+            session.save().await.unwrap();
+            assert_eq!(browser.ok(&app, "/who").await, "ann", "{key} {json}");
+        }
+        tables.execute("UPDATE auth_user SET is_active = (1 = 0)");
+        assert_eq!(browser.ok(&app, "/who").await, "nobody");
+        assert_eq!(browser.clone().ok(&app, "/in?user=ann").await, "wrong");
+        assert_eq!(browser.keys(&tables).await.len(), 3);
+        let path = "django.contrib.auth.backends.ModelBackend";
+        let auth = Auth::new(tables.users.clone(), secret()).unwrap();
+        let all = app!(tables, auth.only_backend(AcceptedBackend::new(path).inactive_users(true)));
+        assert_eq!(browser.ok(&all, "/who").await, "ann");
+        tables.execute("UPDATE auth_user SET is_active = (1 = 1)");
+        for json in ["\"\"", "null", "0", "[]", "\"0\""] {
+            let session = browser.session(&tables).await.unwrap();
+            session.insert_json("_auth_user_hash", json).unwrap();
+            session.save().await.unwrap();
+            assert_eq!(browser.ok(&app, "/who").await, "nobody", "{json}");
+            assert_eq!(browser.key, None, "flushed: {json}");
+            browser.ok(&app, "/in?user=ann").await;
+        }
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_login_has_a_lifetime() {
+    let tables = Tables::sqlite().await;
+    let auth = with_ann(&tables).await;
+    let settings =
+        AuthSettings::default().lifetime(Duration::from_secs(3600)).idle_timeout(Duration::from_secs(600));
+    let app = app!(tables, auth.settings(settings).unwrap());
+    let mut browser = Browser::default();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    for (key, ago, expected) in [
+        ("_auth_login_at", 3500, "ann"),
+        ("_auth_login_at", 3600, "nobody"),
+        ("_auth_seen_at", 590, "ann"),
+        ("_auth_seen_at", 600, "nobody"),
+    ] {
+        browser.key = None;
+        browser.ok(&app, "/in?user=ann").await;
+        let session = browser.session(&tables).await.unwrap();
+        assert_eq!(session.get::<u64>(key).unwrap().unwrap().abs_diff(now) / 100, 0);
+        session.insert(key, &(now - ago)).unwrap();
+        session.save().await.unwrap();
+        assert_eq!(browser.ok(&app, "/who").await, expected, "{key} {ago}");
+        let seen = browser
+            .session(&tables)
+            .await
+            .map(|session| session.get::<u64>("_auth_seen_at").unwrap().unwrap());
+        assert_eq!(seen.is_some_and(|seen| seen.abs_diff(now) < 100), expected == "ann", "{key} {ago}");
+    }
+    // A login made by Django has no times: it counts from now.
+    let session = Session::new(&tables.store);
+    browser.ok(&app, "/in?user=ann").await;
+    for key in browser.keys(&tables).await.into_iter().filter(|key| !key.ends_with("_at")) {
+        let json = browser.session(&tables).await.unwrap().get_json(&key).unwrap();
+        session.insert_json(&key, &json).unwrap();
+    }
+    session.save().await.unwrap();
+    browser.key = session.session_key().map(|key| key.as_str().to_owned());
+    assert_eq!(browser.ok(&app, "/who").await, "ann");
+    assert_eq!(browser.keys(&tables).await.len(), 5);
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_database_that_is_away_is_no_anonymous_visitor() {
+    let tables = Tables::postgres().await;
+    let app = app!(tables, with_ann(&tables).await);
+    let mut browser = Browser::default();
+    browser.ok(&app, "/in?user=ann").await;
+    tables.execute("ALTER TABLE auth_user RENAME TO elsewhere");
+    assert_eq!(browser.get(&app, "/who").await.0, 503, "although the handler took an Option");
+    assert_eq!(Browser::default().ok(&app, "/who").await, "nobody");
+    tables.execute("ALTER TABLE elsewhere RENAME TO auth_user");
+    assert_eq!(browser.ok(&app, "/who").await, "ann");
+}

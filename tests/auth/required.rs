@@ -1,0 +1,1 @@
+//! Scopes and handlers that need a user.
