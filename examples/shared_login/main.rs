@@ -12,7 +12,10 @@
 //! newer and gunicorn already: nothing is installed then. `SECRET_KEY` is Django's; without it the demo makes
 //! one and keeps it in its directory. `DEBUG=1` shows Django's error pages.
 
+mod account;
+mod cart;
 mod django;
+mod page;
 mod proxy;
 mod python;
 
@@ -24,10 +27,16 @@ use std::{
     process::ExitCode,
 };
 
-use actix_django_session::SessionKey;
+use actix_django_session::{
+    SecretKey, SessionKey, SessionMiddleware, Store,
+    auth::{Auth, AuthMiddleware, AuthSettings, Users, password::PasswordHashers},
+    backend::Sqlite,
+    csrf::CsrfMiddleware,
+    messages::MessagesMiddleware,
+};
 use actix_web::{App, HttpServer, web};
 
-use self::{django::Site, proxy::Upstream};
+use self::{cart::Catalogue, django::Site, proxy::Upstream};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -52,9 +61,39 @@ async fn serve() -> Result<(), Box<dyn StdError>> {
     site.prepare()?;
     let django = site.start()?;
 
+    // The same secret, the same tables and the same way to hash passwords as Django.
+    let secret = SecretKey::new(site.secret.clone());
+    let sqlite = Sqlite::open(site.database()).await?;
+    let auth = Auth::new(Users::sqlite(&sqlite), secret.clone())?
+        .hashers(PasswordHashers::django(python::django_version(&site.python)?))?
+        .settings(AuthSettings::default().login_url("/rust/sign-in").login_redirect_url("/rust/"))?;
+    let auth = AuthMiddleware::new(auth);
+    let session = SessionMiddleware::new(Store::new(sqlite, secret.clone()));
+    let messages = MessagesMiddleware::new(secret);
+    let csrf = CsrfMiddleware::new();
+    let catalogue = web::Data::new(Catalogue::read()?);
     let upstream = web::Data::new(Upstream(django.address()));
     let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::new(Upstream::new(&origin))).default_service(web::to(proxy::forward))
+        App::new()
+            .app_data(catalogue.clone())
+            .app_data(upstream.clone())
+            .service(
+                web::scope("/rust")
+                    .route("/", web::get().to(account::you))
+                    .route("/sign-in", web::get().to(account::sign_in_page))
+                    .route("/sign-in", web::post().to(account::sign_in))
+                    .route("/sign-out", web::post().to(account::sign_out))
+                    .route("/message", web::post().to(account::leave_message))
+                    .route("/cart", web::get().to(cart::show))
+                    .route("/cart/change", web::post().to(cart::change))
+                    // The last one is the outermost: the others use the session.
+                    .wrap(csrf.clone())
+                    .wrap(messages.clone())
+                    .wrap(auth.clone())
+                    .wrap(session.clone()),
+            )
+            // Outside of them: Django checks its own requests.
+            .default_service(web::to(proxy::forward))
     })
     .shutdown_timeout(5)
     .bind(("127.0.0.1", port))

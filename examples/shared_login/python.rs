@@ -6,7 +6,9 @@ use std::{
     process::{Command, Output},
 };
 
-const PACKAGES: [&str; 2] = ["Django>=5.2,<7", "gunicorn>=23,<28"];
+use actix_django_session::auth::password::DjangoVersion;
+
+const PACKAGES: [&str; 2] = ["Django>=5.2,<6.2", "gunicorn>=23,<28"];
 
 /// Returns the Python to use. Installs Django into a virtual environment where that is not done yet.
 pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
@@ -49,6 +51,18 @@ pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
     })?;
     fs::write(&complete, wanted).map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
     Ok(python)
+}
+
+/// Returns the version of its Django, which decides how passwords are hashed.
+pub(crate) fn django_version(python: &Path) -> Result<DjangoVersion, String> {
+    let print = "import django; print('%d.%d' % django.VERSION[:2])";
+    let version = output(Command::new(python).args(["-c", print]))?.stdout;
+    match String::from_utf8_lossy(&version).trim() {
+        "5.2" => Ok(DjangoVersion::V5_2),
+        "6.0" => Ok(DjangoVersion::V6_0),
+        "6.1" => Ok(DjangoVersion::V6_1),
+        other => Err(format!("Django {other} is newer than this demo: use one of 5.2 to 6.1")),
+    }
 }
 
 fn check_system_python() -> Result<(), String> {

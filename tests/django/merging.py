@@ -242,7 +242,7 @@ class MergingTests(TransactionTestCase):
 
     def test_deleted_meanwhile(self):
         for end in [lambda s: s.flush(), lambda s: s.cycle_key(), lambda s: s.delete()]:
-            key = self.new()
+            key = self.new(_auth_user_id="1")
             session, unread = SessionStore(key), SessionStore(key)
             session["a"] = 1
             unread.clear()
@@ -250,9 +250,9 @@ class MergingTests(TransactionTestCase):
             for late in [session, unread]:
                 with self.assertRaises(UpdateError):
                     late.save()
-                with self.assertRaises(SessionInterrupted):
-                    late.cycle_key()
-                self.assertEqual(late.session_key, key)
+            with self.assertRaises(SessionInterrupted):
+                session.cycle_key()
+            self.assertEqual(session.session_key, key)
             self.assertFalse(Session.objects.filter(pk=key).exists())
             with self.assertRaises(UpdateError):
                 SessionStore(key).save()
@@ -273,6 +273,17 @@ class MergingTests(TransactionTestCase):
             session.cycle_key()
         self.assertEqual(session.session_key, "fresh" * 6)
         self.assertEqual(self.stored(taken), START)
+
+    def test_two_logins_at_once(self):
+        # As in Django, the data of an anonymous visitor go into a session of its own.
+        key = self.new()
+        first, second = SessionStore(key), SessionStore(key)
+        second["a"] = 1
+        first.cycle_key()
+        second.cycle_key()
+        self.assertEqual(self.stored(first.session_key), START)
+        self.assertEqual(self.stored(second.session_key), START | {"a": 1})
+        self.assertEqual(Session.objects.count(), 2)
 
     def test_cycle_key_of_a_new_session(self):
         session = SessionStore()

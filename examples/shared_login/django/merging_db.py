@@ -44,8 +44,8 @@ Differences from Django's engine, beside merging:
 
 - After a save the session also shows the changes of the other requests.
 - `cycle_key` renames the row in one statement instead of inserting a second one. A crash leaves one row, and
-  what other requests stored meanwhile stays. If the session was deleted meanwhile, it raises
-  `SessionInterrupted` (status 400). Django's engine would revive the session.
+  what other requests stored meanwhile stays. If the session of a logged-in user was deleted meanwhile, it
+  raises `SessionInterrupted` (status 400). Django's engine would revive the session.
 - An error of the database stays that error. Django's engine turns it into `UpdateError`.
 - Updates send no signals `pre_save` and `post_save` of the model.
 """
@@ -228,10 +228,13 @@ class SessionStore(DatabaseSessionStore):
         if old_key is None:
             self.create()
         elif not self._rename(data, old_key):
-            raise SessionInterrupted(
-                "The session was deleted before its key could be changed. The user may have logged out in a "
-                "concurrent request, for example."
-            )
+            if "_auth_user_id" in data:
+                raise SessionInterrupted(
+                    "The session was deleted before its key could be changed. The user may have logged out in "
+                    "a concurrent request, for example."
+                )
+            # Of two logins of one browser at once, this is the second one. No logout ends an anonymous visit.
+            self.create()
         self.modified = True
 
     async def acycle_key(self):
