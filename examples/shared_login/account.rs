@@ -36,7 +36,11 @@ pub(crate) async fn you(visitor: Visitor) -> Result<Html, Error> {
     };
     let mut keys = visitor.session.keys();
     keys.sort_unstable();
-    let items = keys.iter().filter_map(|key| Some((key, visitor.session.get_json(key)?)));
+    let items = keys.iter().filter_map(|key| match key.as_str() {
+        // It is made from the password's hash, and stays on the server.
+        "_auth_user_hash" => Some((key, "…".to_owned())),
+        _ => Some((key, visitor.session.get_json(key)?)),
+    });
     let items: String = items
         .map(|(key, json)| format!("<dt>{}</dt><dd><code>{}</code></dd>", escape(key), escape(&json)))
         .collect();

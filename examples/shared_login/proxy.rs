@@ -127,14 +127,20 @@ fn to_visitor(request: &HttpRequest, response: hyper::Response<Incoming>) -> Res
     for (name, value) in end_to_end(&headers).filter(|(name, _)| **name != header::CONTENT_LENGTH) {
         back.append_header((name.clone(), value.clone()));
     }
-    let body = if request.method() == "HEAD" || status == StatusCode::NOT_MODIFIED {
-        stream::empty().left_stream() // beside the length of what a GET would send
-    } else {
-        Download(body).right_stream()
+    let length = length(&headers);
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // The length of a 304 is that of the page which it stands for.
+        if let Some(length) = length {
+            back.insert_header((header::CONTENT_LENGTH, length.to_string()));
+        }
+        return Ok(back.finish());
+    }
+    let body = match request.method() == "HEAD" {
+        true => stream::empty().left_stream(), // beside the length of what a GET would send
+        false => Download(body).right_stream(),
     };
-    Ok(match length(&headers) {
+    Ok(match length {
         Some(length) => back.body(SizedStream::new(length, body)),
-        None if status == StatusCode::NOT_MODIFIED => back.finish(),
         // Not `streaming`, which adds a Content-Type where there is none.
         None => back.body(BodyStream::new(body)),
     })

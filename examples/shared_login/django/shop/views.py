@@ -40,11 +40,16 @@ def you(request):
     context = {
         "groups": user.groups.order_by("name") if user.is_authenticated else [],
         "permissions": sorted(user.get_all_permissions()),
-        "items": [(key, json.dumps(value)) for key, value in sorted(request.session.items())],
+        "items": [(key, shown(key, value)) for key, value in sorted(request.session.items())],
         "page": "you",
         "other": "/rust/",
     }
     return render(request, "shop/you.html", context)
+
+
+def shown(key, value):
+    # It is made from the password's hash, and stays on the server.
+    return "…" if key == "_auth_user_hash" else json.dumps(value)
 
 
 @require_POST
