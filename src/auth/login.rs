@@ -58,15 +58,15 @@ const FRESH_AT: &str = "_auth_fresh_at";
 pub struct AuthSession(Arc<RequestAuth>);
 
 /// Who the visitor is, as far as it was asked for in this request.
-pub(super) struct RequestAuth {
-    pub(super) auth: Auth,
-    pub(super) session: LazySession,
-    pub(super) request: RequestFacts,
+struct RequestAuth {
+    auth: Auth,
+    session: LazySession,
+    request: RequestFacts,
     user: Mutex<Option<Option<User>>>,
     /// The user could not be loaded, so that the response may be wrong.
     failed: AtomicBool,
     #[cfg(feature = "csrf")]
-    pub(super) csrf: Option<crate::csrf::CsrfToken>,
+    csrf: Option<crate::csrf::CsrfToken>,
 }
 
 /// What logins need to know of a request.
@@ -103,6 +103,10 @@ impl AuthSession {
     /// Returns the logins of the site.
     pub fn auth(&self) -> &Auth {
         &self.0.auth
+    }
+
+    pub(super) fn session(&self) -> &LazySession {
+        &self.0.session
     }
 
     pub(super) fn facts(&self) -> &RequestFacts {
@@ -220,7 +224,8 @@ impl AuthSession {
     ///
     /// Errors if there were too many attempts ([`Error::is_throttled`]), which answers 429.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
-        let Some(username) = credentials.get("username") else {
+        let login = &self.0.auth.users().model().login;
+        let Some(username) = credentials.get("username").or_else(|| credentials.get(login)) else {
             return self.0.auth.authenticate(credentials).await;
         };
         let attempt = LoginAttempt { username: username.to_owned(), address: self.0.request.address };
@@ -360,14 +365,6 @@ impl AuthSession {
             }));
         }
         Ok(())
-    }
-
-    /// Deletes all other sessions of the user who is logged in, and returns how many. See
-    /// [`Store::end_sessions_of_user`](crate::Store::end_sessions_of_user).
-    pub async fn end_other_sessions(&self) -> Result<u64, Error> {
-        let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
-        let key = self.0.session.stored_key();
-        self.0.session.store().end_sessions_of_user(user.id(), key.as_ref()).await
     }
 
     /// Returns where a login leads: `next`, if it is safe, else [`login_redirect_url`]. `next` comes from the

@@ -12,6 +12,7 @@ mod required;
 mod session_hash;
 mod settings;
 mod throttle;
+mod user_sessions;
 mod users;
 
 pub use self::{
@@ -24,5 +25,6 @@ pub use self::{
     required::LoginRequired,
     settings::AuthSettings,
     throttle::{LoginAttempt, LoginThrottle},
+    user_sessions::UserSession,
     users::{NewUser, User, UserField, UserKey, UserModel, Users},
 };
