@@ -40,7 +40,7 @@ const FRESH_AT: &str = "_auth_fresh_at";
 /// }
 ///
 /// async fn sign_in(auth: AuthSession, form: web::Form<SignIn>) -> Result<impl Responder, Error> {
-///     let credentials = Credentials::password(&form.username, &form.password);
+///     let credentials = Credentials::form(&form.username, &form.password);
 ///     let Some(user) = auth.authenticate(&credentials).await? else {
 ///         return Ok(HttpResponse::Ok().body("Please enter a correct user name and password."));
 ///     };
