@@ -4,6 +4,7 @@ mod cookie;
 mod extract;
 pub mod hooks;
 mod middleware;
+mod token;
 
 pub use self::{
     extract::{LazySession, SessionExt},
