@@ -206,7 +206,7 @@ impl SessionSettings {
     /// |---|---|---|
     /// | `X-Session-Token:` (empty) | `X-Session-Token: KEY` | a session was made: keep the key |
     /// | `X-Session-Token: KEY` | none | keep the token |
-    /// | `X-Session-Token: KEY` | `X-Session-Token: NEW` | the key was rotated, as by a login: keep the new one |
+    /// | `X-Session-Token: KEY` | `X-Session-Token: NEW` | the key is another one, as after a login |
     /// | `X-Session-Token: KEY` | `X-Session-Token:` (empty) | there is no such session: forget the token |
     ///
     /// Several headers with different values are a 400. A value that no key can have is an unknown session.

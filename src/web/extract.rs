@@ -51,7 +51,7 @@ struct Lazy {
     closed: AtomicBool,
 }
 
-/// What the request brought to name its session.
+/// Cookies or token header of the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Presented {
     Nothing,

@@ -44,7 +44,7 @@ fn postgres_does_what_django_6_1_does() {
     replay("6.1", Table::postgres, Carrier::Cookie);
 }
 
-/// What carries the session's key.
+/// Cookie or header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Carrier {
     Cookie,
@@ -61,7 +61,7 @@ impl Carrier {
         self == Self::Cookie || (!is_cookies && ["200", "500"].contains(&status))
     }
 
-    /// What a recorded outcome becomes: only news about the key are sent.
+    /// Turns a recorded outcome into this form. A token is sent only if it changes.
     fn expect(self, recorded: &Outcome) -> Outcome {
         let mut outcome = recorded.clone();
         if self == Self::Cookie {
