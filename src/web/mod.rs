@@ -6,6 +6,7 @@ pub mod hooks;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 mod host;
 mod middleware;
+mod token;
 
 #[cfg(feature = "messages")]
 pub(crate) use self::extract::current_session;
