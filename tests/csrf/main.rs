@@ -5,4 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod differences;
+mod recording;
 mod vectors_up_to_date;
