@@ -192,6 +192,8 @@ CONSTANT = CSRF_DEFAULTS | {
 def request(view="plain", group="default", **parts):
     headers = parts.pop("headers", {})
     headers = {name: text for name, text in headers.items() if text is not None or name == "host"}
+    if not parts.get("https"):
+        parts.pop("https", None)
     return {"group": group, "view": view} | parts | ({"headers": headers} if headers else {})
 
 
@@ -338,6 +340,7 @@ ORIGINS = [
     "https://a.star.org",
     "https://a.port.org:8443",
     "https://a.port.org",
+    "http://other.org",
 ]
 
 
@@ -361,7 +364,7 @@ def origin_requests():
         yield post((SECRET,), https=True, headers=referers)
         yield request(headers={"origin": origin})
         for view in ("exempt", "exempt_protected", "missing"):
-            yield post((SECRET,), view, headers={"origin": origin})
+            yield post((MASKED,), view, headers={"origin": origin})
 
 
 REFERERS = [
