@@ -35,7 +35,7 @@ pub mod deviations {}
 #[doc = include_str!("guide/engines.md")]
 pub mod engines {}
 
-#[cfg_attr(feature = "csrf", doc = include_str!("guide/csrf.md"))]
+#[doc = include_str!("guide/csrf.md")]
 pub mod csrf {}
 
 #[doc = include_str!("guide/concurrency.md")]
