@@ -5,6 +5,8 @@
 
 mod base64;
 pub(crate) mod compress;
+#[cfg(feature = "messages")]
+pub(crate) mod cookie_signer;
 mod data;
 pub(crate) mod expiry;
 pub(crate) mod json;

@@ -67,6 +67,12 @@ impl SecretKey {
         }
     }
 
+    /// The same secrets, each after `prefix`, as Django derives keys for another purpose.
+    #[cfg(feature = "messages")]
+    pub(super) fn prefixed(&self, prefix: &[u8]) -> Self {
+        Self { secrets: self.secrets.iter().map(|secret| [prefix, secret].concat()).collect() }
+    }
+
     pub(super) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
         self.secrets.iter().map(Vec::as_slice)
     }

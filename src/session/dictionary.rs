@@ -133,7 +133,7 @@ impl Session {
         let run = runner(key, f);
         let updater = {
             let run = run.clone();
-            move |old: Option<&str>| run(old).map(|(_, text)| text)
+            move |old: Option<&str>| run(old).map(|(_, text)| Some(text))
         };
         self.apply_update(key, run, Arc::new(updater))
     }
@@ -170,7 +170,7 @@ impl Session {
             move |old: Option<&str>| {
                 let (value, text) = run(old)?;
                 runs.lock().unwrap_or_else(PoisonError::into_inner).push((text.clone(), value));
-                Ok(text)
+                Ok(Some(text))
             }
         };
         let first = self.apply_update(key, run, Arc::new(updater))?;
@@ -208,6 +208,17 @@ impl Session {
                 return Ok(value);
             }
         }
+    }
+
+    /// Computes a new value, as JSON text, from the text of the present one, or removes it. As with
+    /// [`update`](Self::update), `f` runs again if another request changed the value meanwhile.
+    #[cfg(feature = "messages")]
+    pub(crate) fn update_json<F>(&self, key: &str, f: F) -> Result<(), Error>
+    where
+        F: Fn(Option<&str>) -> Option<Arc<str>> + Send + Sync + 'static,
+    {
+        let mut state = self.state();
+        state.change(Change::Update(key.into(), Arc::new(move |old| Ok(f(old)))))
     }
 
     /// Returns the value under `key`; if there is none, stores and returns `value`. Django's `setdefault`.

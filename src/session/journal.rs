@@ -13,17 +13,19 @@ pub(super) enum Change {
     Clear,
 }
 
-/// Computes the new JSON text of a value from the present one.
-pub(super) type Updater = Arc<dyn Fn(Option<&str>) -> Result<Arc<str>, Error> + Send + Sync>;
+/// Computes the new JSON text of a value from the present one. `None` removes the value.
+pub(super) type Updater = Arc<dyn Fn(Option<&str>) -> Result<Option<Arc<str>>, Error> + Send + Sync>;
 
 impl Change {
     pub(super) fn apply(&self, data: &mut SessionData) -> Result<(), Error> {
         match self {
             Self::Set(key, value) => data.set(key, value.clone()),
-            Self::Update(key, f) => {
-                let value = f(data.get_json(key))?;
-                data.set(key, value);
-            }
+            Self::Update(key, f) => match f(data.get_json(key))? {
+                Some(value) => data.set(key, value),
+                None => {
+                    data.remove(key);
+                }
+            },
             Self::Remove(key) => {
                 data.remove(key);
             }

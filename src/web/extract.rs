@@ -14,7 +14,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use tokio::sync::OnceCell;
 
 use super::cookie::RequestCookie;
-use crate::{Error, Session, SessionKey, Store, event_log::EventLog};
+use crate::{Error, Session, SessionKey, SessionSettings, Store, event_log::EventLog};
 
 /// The session of a request before it is loaded. No query is sent until [`load`](Self::load).
 ///
@@ -253,7 +253,12 @@ impl LazySession {
     }
 
     pub(crate) fn cookie_name(&self) -> &str {
-        &self.0.store.settings().cookie_name
+        &self.settings().cookie_name
+    }
+
+    /// The settings of its middleware.
+    pub(crate) fn settings(&self) -> &SessionSettings {
+        self.0.store.settings()
     }
 }
 
@@ -288,6 +293,12 @@ impl RequestSessions {
     fn current(&self) -> Option<&LazySession> {
         self.0.iter().rev().find(|session| !session.is_closed()).or(self.0.last())
     }
+}
+
+/// The session of the innermost middleware, for a middleware that can do without.
+#[cfg(feature = "messages")]
+pub(crate) fn current_session(request: &impl HttpMessage) -> Option<LazySession> {
+    request.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned()
 }
 
 /// Access to the session from a request, for middleware and helper functions.

@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod app;
+mod concurrency;
+mod django;
+mod middleware;
+mod recording;
+mod replay;
 #[path = "../support/mod.rs"]
 mod support;

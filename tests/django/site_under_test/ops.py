@@ -28,6 +28,13 @@ run by Django and by another implementation. A program is a list of operations, 
 ["test_cookie_worked"]      bool
 ["delete_test_cookie"]      null; KeyError (status 500) if it is not set
 ["message", text]           null; django.contrib.messages, level info
+["add_message", level, text, tags, safe]
+                            null; a tags of null is not given
+["messages"]                iterates: a list of [level, text, extra tags, tags, level tag, safe]; an
+                            item that is no message is given as it is
+["count_messages"]          number; does not count as a look at them
+["keep_messages"]           null; sets the flag "used" to False
+["message_level", n]        null; null is the default
 ["user"]                    user name or null
 ["python", k, kind]         the repr of a value that JSON lacks (see VALUES), which is put there
 ["repr", k]                 the repr of a value
@@ -52,9 +59,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.messages.storage.base import Message
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeData, mark_safe
 
 
 class Basket:
@@ -153,6 +161,26 @@ def put_python(s, key, kind):
     return repr(s[key])
 
 
+def add_message(request, level, text, tags, safe):
+    given = {} if tags is None else {"extra_tags": tags}
+    messages.add_message(request, level, mark_safe(text) if safe else text, **given)
+
+
+def message_item(item):
+    if isinstance(item, Message):
+        safe = isinstance(item.message, SafeData)
+        return [item.level, item.message, item.extra_tags, item.tags, item.level_tag, safe]
+    return [message_item(inner) for inner in item] if isinstance(item, list) else item
+
+
+def set_message_level(request, level):
+    messages.set_level(request, level)
+
+
+def keep_messages(request):
+    messages.get_messages(request).used = False
+
+
 def delete_row(request):
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     import_module(settings.SESSION_ENGINE).SessionStore().delete(key)
@@ -230,6 +258,11 @@ SESSION_OPS = {
 
 OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "message": lambda request, text: messages.info(request, text),
+    "add_message": add_message,
+    "messages": lambda request: [message_item(item) for item in messages.get_messages(request)],
+    "count_messages": lambda request: len(messages.get_messages(request)),
+    "keep_messages": keep_messages,
+    "message_level": set_message_level,
     "user": user,
     "delete_row": delete_row,
     "locked_incr": locked_incr,

@@ -4,7 +4,7 @@ Settings of the site under test. What a test may want to vary comes from the env
 DATABASE_URL          postgres://user:password@host:port/name or sqlite:////absolute/path
 SECRET_KEY            any text
 SECRET_KEY_FALLBACKS  texts separated by commas
-SESSION_..., CSRF_USE_SESSIONS, USE_TZ, TIME_ZONE
+SESSION_..., CSRF_USE_SESSIONS, MESSAGE_STORAGE, USE_TZ, TIME_ZONE
                       as in Django; booleans as 1 or 0
 CACHE_URL             redis://host:port/number; without it Django's default, a memory of the process
 CACHE_BACKEND         django: RedisCache, Django's own; or django_redis
@@ -99,8 +99,10 @@ for name in dir(global_settings):
     if name.startswith("SESSION_"):
         globals()[name] = from_environment(name, getattr(global_settings, name))
 
-# The messages are to be found in the session, not in a cookie of their own.
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+# Unless a test wants something else, the messages are in the session, not in a cookie of their own.
+MESSAGE_STORAGE = from_environment(
+    "MESSAGE_STORAGE", "django.contrib.messages.storage.session.SessionStorage"
+)
 
 # With Django's default every login costs a second of CPU, and because the number of rounds
 # differs between versions each version would rewrite the password column at login, which ends

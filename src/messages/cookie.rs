@@ -1,0 +1,78 @@
+//! Messages in the cookie: signed, and cut to the size that Django allows.
+
+use std::{ops::Range, time::SystemTime};
+
+use super::wire::{self, Listing, SENTINEL, StoredMessage};
+use crate::{Error, codec::cookie_signer::CookieSigner};
+
+/// Django's salt for them.
+pub(super) const SALT: &str = "django.contrib.messages";
+
+/// The longest value, in characters. Django's `max_cookie_size`.
+const MAX_LEN: usize = 2048;
+
+/// The largest list that is read, in bytes. Zlib makes no more of what a header can contain.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What the cookie of a request says.
+pub(super) enum Content {
+    /// There is none, or it is empty.
+    Nothing,
+    /// Nobody who knows a secret wrote it, or it cannot be read.
+    Bad(Error),
+    Listing(Listing),
+}
+
+pub(super) fn read(signer: &CookieSigner, value: Option<&[u8]>) -> Content {
+    let value = value.unwrap_or_default();
+    if value.is_empty() {
+        return Content::Nothing;
+    }
+    let Ok(value) = std::str::from_utf8(value) else { return Content::Bad(Error::bad_signature()) };
+    let listing = signer.unsign_object(value, MAX_BYTES).and_then(|payload| {
+        let latin1: String = payload.into_iter().map(char::from).collect();
+        Listing::from_json(&latin1)
+    });
+    match listing {
+        Ok(Some(listing)) => Content::Listing(listing),
+        Ok(None) => Content::Nothing,
+        Err(error) => Content::Bad(error),
+    }
+}
+
+/// Which messages stay if not all fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Oldest,
+    Newest,
+}
+
+/// Returns the cookie's value, and which of the messages are in it.
+pub(super) fn write(signer: &CookieSigner, messages: &[StoredMessage], keep: Keep) -> (String, Range<usize>) {
+    let now = SystemTime::now();
+    let items: Vec<String> = messages.iter().map(|message| message.to_json(wire::COMPACT)).collect();
+    let all = signer.sign_object(wire::join(&items, wire::COMPACT).as_bytes(), now);
+    if all.len() <= MAX_LEN {
+        return (all, 0..messages.len());
+    }
+    let part = |range: Range<usize>| {
+        let mut items = items.get(range).unwrap_or_default().to_vec();
+        items.push(format!("\"{SENTINEL}\""));
+        signer.sign_object(wire::join(&items, wire::COMPACT).as_bytes(), now)
+    };
+    // The steps of Django since 5.0. Its loop before that ends in the same place.
+    let range_of = |kept: usize| match keep {
+        Keep::Oldest => 0..kept,
+        Keep::Newest => messages.len() - kept..messages.len(),
+    };
+    let (mut fits, mut too_many) = (0, messages.len() + 1);
+    while fits + 1 < too_many {
+        let middle = (fits + too_many + usize::from(keep == Keep::Oldest)) / 2;
+        match part(range_of(middle)).len() <= MAX_LEN {
+            true => fits = middle,
+            false => too_many = middle,
+        }
+    }
+    let kept = range_of(fits);
+    (part(kept.clone()), kept)
+}
