@@ -26,7 +26,8 @@ fn read_value(value: Option<&str>) -> Result<Listing, Error> {
 
 /// Stores these messages in place of those that the session has now; none at all remove the key.
 ///
-/// If a concurrent request changed them meanwhile, what it added stays, after these, and what it showed is gone.
+/// If a concurrent request changed them meanwhile, what it added stays, after these, and what it showed is
+/// gone.
 pub(super) fn write(session: &Session, messages: &[StoredMessage]) -> Result<(), Error> {
     if messages.is_empty() && !session.contains_key(KEY) {
         return Ok(());

@@ -17,7 +17,7 @@ fn secret() -> SecretKey {
     SecretKey::new("a secret")
 }
 
-/// What a request does once both have loaded the session.
+/// The work of a request, once both have loaded the session.
 #[derive(Clone, Copy)]
 enum Work {
     Add(&'static str),

@@ -1,4 +1,4 @@
-//! What no recording shows: wrong set-ups, nesting, helper functions, and the response that has begun.
+//! Cases outside the recording: wrong set-ups, nesting, helper functions, responses that have begun.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -159,7 +159,7 @@ async fn a_message_after_the_response_has_begun_is_logged_and_dropped() {
     let keeper = kept.clone();
     let handler = move |messages: Messages| {
         *keeper.borrow_mut() = Some(messages);
-        async { HttpResponse::Ok() }
+        async { HttpResponse::Ok().finish() }
     };
     let app =
         test::init_service(App::new().wrap(messages(cookie_only())).route("/", web::get().to(handler))).await;
@@ -170,6 +170,8 @@ async fn a_message_after_the_response_has_begun_is_logged_and_dropped() {
     let log = logs.lines().join("\n");
     assert!(log.contains("the response has already begun"), "{log}");
     assert!(!log.contains("too late"));
+    let late = kept.borrow().clone().unwrap();
+    assert!(late.take().await.unwrap_err().is_closed());
 }
 
 #[actix_web::test]

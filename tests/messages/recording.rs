@@ -1,7 +1,7 @@
 //! Our middleware does the same as Django's MessageMiddleware in every recorded request.
 //!
-//! The recording is made by tests/django/record_messages.py, and is the same for Django 4.2, 5.2 and 6.1. Where
-//! we leave Django on purpose, the deviation is listed here by name, with what we do instead.
+//! The recording is made by tests/django/record_messages.py, and is the same for Django 4.2, 5.2 and 6.1.
+//! Where we leave Django on purpose, the deviation is listed here by name, with what we do instead.
 
 use std::collections::BTreeMap;
 
@@ -123,8 +123,8 @@ fn on_purpose(
         .then_some("zlib-rs compresses to other bytes than zlib, and so often to another length")
 }
 
-/// The same but for the length of a cookie that is compressed on both sides. The text in it is the same to the
-/// byte, and so is the whole value of one that is not compressed.
+/// The same but for the length of a cookie that is compressed on both sides. The text in it is the same to
+/// the byte, and so is the whole value of one that is not compressed.
 fn same(ours: &Outcome, django: &Outcome) -> bool {
     let without_length = |outcome: &Outcome| {
         let mut outcome = outcome.clone();
