@@ -3,6 +3,7 @@
 mod authenticate;
 mod backends;
 mod extract;
+mod lifetime;
 mod login;
 mod middleware;
 pub mod next_url;
@@ -10,6 +11,7 @@ pub mod password;
 mod permissions;
 mod required;
 mod session_hash;
+mod session_user;
 mod settings;
 mod throttle;
 mod user_sessions;

@@ -342,7 +342,7 @@ impl RequestSessions {
 }
 
 /// The session of the innermost middleware, for a middleware that can do without.
-#[cfg(feature = "messages")]
+#[cfg(any(feature = "csrf", feature = "messages"))]
 pub(crate) fn current_session(request: &impl HttpMessage) -> Option<LazySession> {
     request.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned()
 }

@@ -1,7 +1,7 @@
 //! Tokens in handlers, exemptions, nested middlewares, pages of rejections.
 
 use actix_django_session::{
-    HostSettings, SameSite, SecretKey, SessionMiddleware, Store,
+    HostSettings, SameSite, SecretKey, SessionMiddleware, SessionSettings, Store,
     backend::Memory,
     csrf::{CsrfMiddleware, CsrfSettings, CsrfToken},
 };
@@ -197,5 +197,18 @@ fn settings_that_could_never_work_are_errors() {
     for (settings, text) in wrong {
         let error = CsrfMiddleware::new().settings(settings).unwrap_err();
         assert!(error.is_configuration() && error.to_string().contains(text), "{error}");
+    }
+}
+
+#[actix_web::test]
+async fn a_session_by_token_header_needs_no_token() {
+    let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    let settings = SessionSettings::default().token_header("X-Session-Token");
+    let session = SessionMiddleware::new(store).settings(settings).unwrap();
+    let app = App::new().route("/", web::post().to(ok)).wrap(CsrfMiddleware::new()).wrap(session);
+    let app = test::init_service(app).await;
+    for (header, expected) in [("X-Session-Token", 200), ("X-Other", 403)] {
+        let request = TestRequest::post().uri("/").insert_header((header, "x".repeat(32))).to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), expected, "{header}");
     }
 }
