@@ -157,3 +157,36 @@ fn to_int(value: &Value) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_no_rust_value_can_hold_are_ignored() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for item in [
+            r#"["__json_message",0,20,"\ud800",""]"#,
+            r#"["__json_message",0,20,"text","\udfff"]"#,
+            r#"["__json_message",0,99999999999999999999,"text",""]"#,
+            r#"["__json_message",0,1e300,"text",""]"#,
+            &format!(r#"["__json_message",{deep},20,"text",""]"#),
+            &deep,
+        ] {
+            let text = format!(r#"[{item},["__json_message",0,20,"good",""]]"#);
+            let list = Listing::from_json(&text).unwrap().unwrap();
+            let texts: Vec<_> = list.messages.iter().map(|message| &*message.text).collect();
+            assert_eq!((texts, list.ignored), (vec!["good"], 1), "{item:.60}");
+        }
+    }
+
+    #[test]
+    fn the_sentinel_counts_at_the_end_only() {
+        let read = |text: &str| Listing::from_json(text).unwrap().unwrap();
+        let list = read(r#"["__messagesnotfinished__"]"#);
+        assert!(list.has_sentinel && !list.is_used());
+        let list = read(r#"["__messagesnotfinished__",1]"#);
+        assert!(!list.has_sentinel && list.is_used());
+        assert_eq!(list.ignored, 2);
+    }
+}

@@ -28,7 +28,7 @@ import os
 import zlib
 from unittest import mock
 
-os.environ.setdefault("DATABASE_URL", "sqlite:///:memory:")
+os.environ["DATABASE_URL"] = "sqlite::memory:"
 
 from record_middleware import KEY, request
 from recording import SETTINGS, document, main, setup
