@@ -120,6 +120,13 @@ impl Error {
         Self::new(Kind::Closed, text, None)
     }
 
+    #[cfg(feature = "messages")]
+    pub(crate) fn closed_messages() -> Self {
+        let text = "the response has already begun: messages can be neither added nor taken any more; do it \
+             before the handler returns";
+        Self::new(Kind::Closed, text, None)
+    }
+
     pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
         let text = format!("the session has {bytes} bytes, more than max_session_bytes ({limit})");
         Self::new(Kind::TooLarge, text, None)
@@ -225,7 +232,7 @@ impl Error {
         self.inner.kind == Kind::InDoubt
     }
 
-    /// A change came after the response had begun.
+    /// A change of the session, or of its messages, came after the response had begun.
     pub fn is_closed(&self) -> bool {
         self.inner.kind == Kind::Closed
     }

@@ -72,6 +72,7 @@
 //! | deleting expired sessions | [`Sweeper`], [`Store::clear_expired`] |
 //! | `SECRET_KEY` and its rotation | [`SecretKey`] |
 //! | old formats, limits, other salts | [`codec::Codec`] |
+//! | forms and cross-site requests | [`csrf`], [`guide::csrf`] |
 //! | middleware with Django's hooks | [`hooks`] |
 //! | merging, counters, 400 and 503 | [`guide::concurrency`] |
 //! | production, tests, speed | [`guide::running`], [`guide::testing`], [`guide::performance`] |

@@ -65,6 +65,7 @@ const VALUES: &[Scenario] = &[
     ("values that we wrote", values::values_of_ours),
     ("set_expiry in all its forms", expiry::expiry),
     ("the test cookie", basics::test_cookie),
+    ("the key in a header", basics::token_header),
     ("CSRF tokens kept in the session", login::csrf_in_session),
 ];
 

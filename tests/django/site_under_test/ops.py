@@ -174,6 +174,10 @@ def message_item(item):
     return [message_item(inner) for inner in item] if isinstance(item, list) else item
 
 
+def set_message_level(request, level):
+    messages.set_level(request, level)
+
+
 def keep_messages(request):
     messages.get_messages(request).used = False
 
@@ -260,7 +264,7 @@ OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "messages": lambda request: [message_item(item) for item in messages.get_messages(request)],
     "count_messages": lambda request: len(messages.get_messages(request)),
     "keep_messages": keep_messages,
-    "message_level": lambda request, level: messages.set_level(request, level),
+    "message_level": set_message_level,
     "user": user,
     "delete_row": delete_row,
     "locked_incr": locked_incr,
