@@ -23,6 +23,7 @@ use std::{
     env,
     error::Error as StdError,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -133,6 +134,14 @@ fn secret(dir: &Path) -> Result<String, String> {
     }
     // Also a key of 32 random characters.
     let secret = format!("{}{}", SessionKey::generate().as_str(), SessionKey::generate().as_str());
-    fs::write(&file, &secret).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true);
+    // Nobody else on this machine may sign sessions.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(&file)
+        .and_then(|mut file| file.write_all(secret.as_bytes()))
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     Ok(secret)
 }
