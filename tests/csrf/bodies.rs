@@ -16,7 +16,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 const SECRET: &str = "abcdefghijklmnopqrstuvwxyzABCDEF";
 const LIMIT: usize = 1000;
 
-/// What the handler reads: all bytes, and whether the body broke off.
+/// Answers with the body, and whether it broke off.
 async fn read(mut body: web::Payload) -> HttpResponse {
     let (mut all, mut broken) = (Vec::new(), false);
     while let Some(chunk) = body.next().await {
@@ -44,7 +44,7 @@ async fn post(content_type: &str, header: Option<&str>, chunks: Chunks) -> (u16,
         request = request.insert_header(("x-csrftoken", token));
     }
     let request = request.to_request();
-    // As from the network: in chunks, of which none is there before it is asked for.
+    // As from the network: each chunk arrives a moment after the one before.
     let body = stream::iter(chunks).then(|chunk| async {
         tokio::task::yield_now().await;
         chunk

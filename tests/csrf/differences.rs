@@ -5,19 +5,20 @@ use serde_json::{Value, json};
 use super::recording::{Case, Recording};
 
 const UNKNOWN_URL: &str = "a request to an unknown URL is checked too: a default service may handle it";
-const LOWER_METHOD: &str = "a method is as sent: `get` is not GET, and `post` has no form";
+const LOWER_METHOD: &str = "a method is taken as sent: `get` is not GET, and `post` has no form";
 const REFERER_TEXT: &str = "the reason has the Referer's origin only: its path and query may be secret";
 const MALFORMED: &str = "brackets around no IPv6 address, and tabs, are malformed";
 const CHARSET: &str = "a form in a charset that Django refuses, does not know or decodes apart is a 400";
 const EXTENDED_NAME: &str = "an extended name (RFC 2231) of a multipart field is none";
 const FORM_SIZE: &str = "a multipart form without files may have max_form_bytes as a whole";
 const FIELDS_AND_FILES: &str = "of a multipart form with files, fields may be longer than max_form_bytes";
+const BROKEN_FILE: &str = "a file in broken base64 is the handler's matter";
 const NEWEST: &str = "multipart headers are read as by the newest Django";
 const BAD_SESSION: &str = "a malformed secret in the session is none";
 const NO_LOAD: &str = "a session that nobody needs is not loaded, so the answer does not vary";
 
 /// All of them. Each is met in the recording of every version.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 11] = [
     UNKNOWN_URL,
     LOWER_METHOD,
     REFERER_TEXT,
@@ -26,6 +27,7 @@ pub(super) const NAMES: [&str; 10] = [
     EXTENDED_NAME,
     FORM_SIZE,
     FIELDS_AND_FILES,
+    BROKEN_FILE,
     BAD_SESSION,
     NO_LOAD,
 ];
@@ -75,6 +77,10 @@ pub(super) fn expected(recording: &Recording, case: &Case, version: &str) -> (Ve
             names.push(FORM_SIZE);
             outcome = json!({"status": 400});
         }
+    }
+    if body.contains("filename=\"f.txt\"") && body.contains("base64") {
+        names.push(BROKEN_FILE);
+        outcome = json!({"status": 200});
     }
     if let Some(session) = request["session"].as_array()
         && session.first().is_some_and(|value| !value.is_null() && !is_secret(value))

@@ -90,7 +90,7 @@ fn from_rust_to_django(django: &Django, ours: &Site) {
     assert_eq!(visitor.post_form(&ours.url("/form"), &new).status, 200);
     assert_eq!(visitor.get(&django.url("/admin/")).status, 200, "still logged in");
     assert_eq!(visitor.post_form(&django.url("/admin/logout/"), &new).status, 200);
-    assert_eq!(visitor.get(&django.url("/admin/")).status, 302, "logged out by a form of ours");
+    assert_eq!(visitor.get(&django.url("/admin/")).status, 302, "logged out by a form from Rust");
 }
 
 fn token(page: &str) -> &str {

@@ -72,7 +72,7 @@ impl Recording {
         self.file["pages"][name].as_str().unwrap()
     }
 
-    /// What Django answers to another recorded request.
+    /// Django's outcome of another recorded request.
     pub(super) fn outcome_of(&self, request: &Value, version: &str) -> Value {
         let found = self.cases.iter().find(|case| case.request == *request);
         found.unwrap_or_else(|| panic!("not recorded: {request}")).outcome(version).clone()

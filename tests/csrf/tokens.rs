@@ -87,6 +87,34 @@ async fn sessions_without_their_middleware_say_what_to_add() {
 }
 
 #[actix_web::test]
+async fn with_sessions_a_store_that_is_away_fails_only_requests_that_need_the_secret() {
+    async fn page(csrf: CsrfToken) -> String {
+        csrf.token()
+    }
+    let store = Store::connect_lazy("postgres://user@127.0.0.1:1/db", SecretKey::new("a secret")).unwrap();
+    let csrf = CsrfMiddleware::new().settings(CsrfSettings::default().use_sessions(true)).unwrap();
+    let app = App::new()
+        .route("/plain", web::get().to(ok))
+        .route("/page", web::get().to(page))
+        .wrap(csrf)
+        .wrap(SessionMiddleware::new(store));
+    let app = test::init_service(app).await;
+    let cookie = || (header::COOKIE, "sessionid=0123456789abcdefghijklmnopqrstuv");
+    for (request, status) in [
+        (TestRequest::get().uri("/plain"), 200),
+        (TestRequest::get().uri("/page"), 503),
+        (TestRequest::post().uri("/plain"), 503),
+    ] {
+        let request = request.insert_header(cookie()).to_request();
+        let answered = match test::try_call_service(&app, request).await {
+            Ok(response) => response.status(),
+            Err(error) => error.as_response_error().status_code(),
+        };
+        assert_eq!(answered, status);
+    }
+}
+
+#[actix_web::test]
 async fn exemptions_are_by_path_or_by_rule() {
     let csrf = CsrfMiddleware::new()
         .exempt_path("/hooks/{name}")

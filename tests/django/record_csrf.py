@@ -356,7 +356,7 @@ def origin_requests():
     for origin in ("http://example.com", "http://other.org"):
         for host in ("example.com", "other.org"):
             yield post((MASKED,), group="allowed", headers={"host": host, "origin": origin})
-        # What is looked at first
+        # Which check is the first
         yield post(None, cookie=None, headers={"origin": origin})
         yield post(None, cookie="", headers={"origin": origin})
         yield post((OTHER,), headers={"origin": origin})
@@ -548,6 +548,7 @@ MULTIPART = [
         ),
     ),
     (TYPE, multipart(part(FIELD, SECRET + "=", extra="Content-Transfer-Encoding: base64\r\n"))),
+    (TYPE, multipart(TOKEN_PART, FILE.replace("\r\n\r\n", "\r\nContent-Transfer-Encoding: base64\r\n\r\n"))),
     (TYPE, multipart(part(FIELD, SECRET, extra=f"X: {800 * 'x'}\r\n"))),
     (TYPE, multipart(part(FIELD, SECRET, extra=f"X: {1100 * 'x'}\r\n"))),
     (TYPE, multipart(part(FIELD, SECRET, extra=f"X: {1100 * 'x'}\r\n"), TOKEN_PART)),
