@@ -69,6 +69,8 @@ enum Kind {
     #[cfg(feature = "auth")]
     LoginRequired,
     #[cfg(feature = "auth")]
+    BadRequest,
+    #[cfg(feature = "auth")]
     Forbidden,
     #[cfg(feature = "auth")]
     Throttled,
@@ -186,6 +188,12 @@ impl Error {
     pub(crate) fn login_required(location: Option<HeaderValue>) -> Self {
         let header = location.map(|location| (header::LOCATION, location));
         Self::with_header(Kind::LoginRequired, "nobody is logged in", header)
+    }
+
+    /// The request is none that this site answers: a wrong host, or a URL that is too long to come back to.
+    #[cfg(feature = "auth")]
+    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(Kind::BadRequest, text, None)
     }
 
     #[cfg(feature = "auth")]
@@ -316,7 +324,7 @@ impl Error {
             #[cfg(feature = "auth")]
             Kind::LoginRequired | Kind::Forbidden => {}
             #[cfg(feature = "auth")]
-            Kind::Throttled => log.warn(self.to_string()),
+            Kind::Throttled | Kind::BadRequest => log.warn(self.to_string()),
             Kind::Store | Kind::InDoubt => log.failure(self.with_causes()),
             _ => log.error(self.with_causes()),
         }
@@ -359,6 +367,8 @@ impl ResponseError for Error {
             #[cfg(feature = "auth")]
             Kind::LoginRequired => StatusCode::UNAUTHORIZED,
             #[cfg(feature = "auth")]
+            Kind::BadRequest => StatusCode::BAD_REQUEST,
+            #[cfg(feature = "auth")]
             Kind::Forbidden => StatusCode::FORBIDDEN,
             #[cfg(feature = "auth")]
             Kind::Taken => StatusCode::CONFLICT,
@@ -377,6 +387,8 @@ impl ResponseError for Error {
             Kind::LoginRequired if self.inner.header.is_some() => "",
             #[cfg(feature = "auth")]
             Kind::LoginRequired => "Unauthorized",
+            #[cfg(feature = "auth")]
+            Kind::BadRequest => "Bad request",
             #[cfg(feature = "auth")]
             Kind::Forbidden => "Forbidden",
             #[cfg(feature = "auth")]
