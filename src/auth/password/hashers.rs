@@ -181,12 +181,14 @@ impl PasswordHashers {
 impl PasswordHashers {
     /// Compares a password with the column of a user. Django's `check_password`.
     ///
-    /// Whatever the column holds, the answer takes at least as long as one hash of the preferred hasher, except
-    /// where Django's does not either: columns of another slow algorithm, or of Argon2 and scrypt with other
-    /// parameters. Columns that Django cannot read are wrong, and logged. So are passwords of more than a MiB,
-    /// without a line in the log.
+    /// A column that Django cannot read is answered with [`PasswordCheck::Wrong`] and a warning in the log. A
+    /// password of more than a MiB is wrong too.
     ///
-    /// The `new` column of [`PasswordCheck::Upgrade`] is to be stored: `UPDATE auth_user SET password = …`.
+    /// The time of a wrong answer does not show what the column is: it is that of one hash with the preferred
+    /// hasher. Two kinds of columns are exceptions, as in Django: those of another slow algorithm, and those of
+    /// Argon2 or scrypt with other parameters.
+    ///
+    /// The column in [`PasswordCheck::Upgrade`] is to be stored: `UPDATE auth_user SET password = …`.
     ///
     /// Errors if too many wait ([`max_waiting`](Self::max_waiting)), or if the settings cannot work.
     pub async fn check(&self, password: &str, column: &str) -> Result<PasswordCheck, Error> {
