@@ -26,10 +26,9 @@ pub(super) fn store(settings: &Value) -> Store {
 }
 
 fn csrf_settings(django: &Value) -> CsrfSettings {
-    let hosts =
+    let mut hosts =
         HostSettings::default().secure_proxy_header("x-test-scheme", "https").use_x_forwarded_port(true);
     let mut settings = CsrfSettings::default();
-    let mut own_hosts = hosts;
     for (name, value) in django.as_object().unwrap() {
         let text = value.as_str().unwrap_or_default();
         let texts = || value.as_array().unwrap().iter().map(|text| text.as_str().unwrap());
@@ -53,13 +52,13 @@ fn csrf_settings(django: &Value) -> CsrfSettings {
             "DATA_UPLOAD_MAX_NUMBER_FIELDS" => settings.max_form_fields(value.as_u64().unwrap() as usize),
             "SESSION_COOKIE_DOMAIN" => settings, // of the session's middleware
             "ALLOWED_HOSTS" => {
-                own_hosts = own_hosts.allowed_hosts(texts());
+                hosts = hosts.allowed_hosts(texts());
                 settings
             }
             other => panic!("{other}"),
         };
     }
-    settings.hosts(own_hosts)
+    settings.hosts(hosts)
 }
 
 /// A site, called without a socket.

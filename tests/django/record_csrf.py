@@ -13,10 +13,12 @@ its outcomes are the cases' own. Another version adds, under its name, those in 
 A request has what is not the usual: "group" (default), "view" (plain), "method" (GET), "https"
 (false), "port" ("80"), "headers" (the host is example.com, unless it is null; one character for
 each byte), "body" and "session" (what the session has under _csrftoken, a list of one value or
-of none). Texts that are often in them are abbreviated as in "texts". Its outcome has "status", and where there is one: the "reason" of a
-rejection, the "tokens" on the page, the exact "set_cookie" and "vary", "session" as above, and
-"session_cookie" (set or deleted). Secrets are <same> (the constant), <new1>, <new2>. Pages are
-those of the default view of rejections.
+of none). Texts that are often in them are abbreviated as in "texts".
+
+An outcome has "status", and where there is one: the "reason" of a rejection, the "tokens" on the
+page, the exact "set_cookie" and "vary", "session" as above, and "session_cookie" (set or
+deleted). Secrets are <same> (the constant), <new1>, <new2>. Pages are those of the default view
+of rejections.
 """
 
 import io
