@@ -19,8 +19,8 @@ pub fn serve(port: u16) -> Result<()> {
             App::new()
                 .wrap(auth.clone())
                 .wrap(session.clone())
-                .configure(ours::routes)
                 .route("/user", web::get().to(user))
+                .configure(ours::routes)
                 .route("/login/{name}", web::post().to(login))
         };
         let server = HttpServer::new(app).workers(WORKERS).keep_alive(KEEP_ALIVE);
