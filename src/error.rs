@@ -69,6 +69,8 @@ enum Kind {
     #[cfg(feature = "auth")]
     LoginRequired,
     #[cfg(feature = "auth")]
+    BadRequest,
+    #[cfg(feature = "auth")]
     Forbidden,
     #[cfg(feature = "auth")]
     Throttled,
@@ -117,6 +119,13 @@ impl Error {
     pub(crate) fn closed() -> Self {
         let text = "the response has already begun: a change to the session can no longer be saved; change \
              it before the handler returns, or open it again with Session::open";
+        Self::new(Kind::Closed, text, None)
+    }
+
+    #[cfg(feature = "messages")]
+    pub(crate) fn closed_messages() -> Self {
+        let text = "the response has already begun: messages can be neither added nor taken any more; do it \
+             before the handler returns";
         Self::new(Kind::Closed, text, None)
     }
 
@@ -181,6 +190,12 @@ impl Error {
         Self::with_header(Kind::LoginRequired, "nobody is logged in", header)
     }
 
+    /// The request is none that this site answers: a wrong host, or a URL that is too long to come back to.
+    #[cfg(feature = "auth")]
+    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(Kind::BadRequest, text, None)
+    }
+
     #[cfg(feature = "auth")]
     pub(crate) fn forbidden(text: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, text, None)
@@ -225,7 +240,7 @@ impl Error {
         self.inner.kind == Kind::InDoubt
     }
 
-    /// A change came after the response had begun.
+    /// A change of the session, or of its messages, came after the response had begun.
     pub fn is_closed(&self) -> bool {
         self.inner.kind == Kind::Closed
     }
@@ -309,7 +324,7 @@ impl Error {
             #[cfg(feature = "auth")]
             Kind::LoginRequired | Kind::Forbidden => {}
             #[cfg(feature = "auth")]
-            Kind::Throttled => log.warn(self.to_string()),
+            Kind::Throttled | Kind::BadRequest => log.warn(self.to_string()),
             Kind::Store | Kind::InDoubt => log.failure(self.with_causes()),
             _ => log.error(self.with_causes()),
         }
@@ -352,6 +367,8 @@ impl ResponseError for Error {
             #[cfg(feature = "auth")]
             Kind::LoginRequired => StatusCode::UNAUTHORIZED,
             #[cfg(feature = "auth")]
+            Kind::BadRequest => StatusCode::BAD_REQUEST,
+            #[cfg(feature = "auth")]
             Kind::Forbidden => StatusCode::FORBIDDEN,
             #[cfg(feature = "auth")]
             Kind::Taken => StatusCode::CONFLICT,
@@ -370,6 +387,8 @@ impl ResponseError for Error {
             Kind::LoginRequired if self.inner.header.is_some() => "",
             #[cfg(feature = "auth")]
             Kind::LoginRequired => "Unauthorized",
+            #[cfg(feature = "auth")]
+            Kind::BadRequest => "Bad request",
             #[cfg(feature = "auth")]
             Kind::Forbidden => "Forbidden",
             #[cfg(feature = "auth")]

@@ -9,6 +9,7 @@
 //! | [`engines`] | Where are sessions kept? URLs, parameters, guarantees, a backend of your own. |
 //! | [`csrf`] | How are forms protected, alone and beside Django? |
 //! | [`concurrency`] | How are saves merged, what counts exactly, what do 400 and 503 mean? |
+//! | [`messages`] | Messages: setting up, storages, what is shared with Django. |
 //! | [`running`] | PgBouncer, TLS, failover, cleaning, the tool, logs and secrets. |
 //! | [`performance`] | How fast is it, and how was that measured? |
 //! | [`testing`] | How do I test my application? |
@@ -35,11 +36,15 @@ pub mod deviations {}
 #[doc = include_str!("guide/engines.md")]
 pub mod engines {}
 
-#[cfg_attr(feature = "csrf", doc = include_str!("guide/csrf.md"))]
+#[doc = include_str!("guide/csrf.md")]
 pub mod csrf {}
 
 #[doc = include_str!("guide/concurrency.md")]
 pub mod concurrency {}
+
+#[cfg(feature = "messages")]
+#[doc = include_str!("guide/messages.md")]
+pub mod messages {}
 
 #[doc = include_str!("guide/running.md")]
 pub mod running {}

@@ -1,4 +1,4 @@
-//! Django's sessions for actix-web: the same cookie, the same `django_session` table, the same bytes.
+//! Django's sessions and login for actix-web: the same cookie, the same tables, the same bytes.
 //!
 //! # What a session is
 //!
@@ -64,12 +64,15 @@
 //! | reading and changing a session | [`Session`], [`LazySession`] |
 //! | Django's `SESSION_*` settings | [`SessionSettings`], [`guide::from_django`] |
 //! | differences from Django | [`guide::deviations`] |
+//! | who the visitor is, login and logout | [`auth`], [`guide::login`] |
+//! | forms, one-time notices | [`csrf`], [`messages`] |
 //! | where sessions are kept | [`Store`], [`backend`], [`guide::engines`] |
 //! | sessions outside a request | [`SessionMiddleware::open`], [`Session::open`], [`Session::new`] |
 //! | all sessions, those of a user | [`Store::sessions`], [`Store::end_sessions_of_user`] |
 //! | deleting expired sessions | [`Sweeper`], [`Store::clear_expired`] |
 //! | `SECRET_KEY` and its rotation | [`SecretKey`] |
 //! | old formats, limits, other salts | [`codec::Codec`] |
+//! | forms and cross-site requests | [`csrf`], [`guide::csrf`] |
 //! | middleware with Django's hooks | [`hooks`] |
 //! | merging, counters, 400 and 503 | [`guide::concurrency`] |
 //! | production, tests, speed | [`guide::running`], [`guide::testing`], [`guide::performance`] |
@@ -134,6 +137,6 @@ pub use self::{
 pub mod guide;
 
 /// The README's code is tested as documentation is.
-#[cfg(all(doctest, feature = "postgres"))]
+#[cfg(all(doctest, feature = "postgres", feature = "auth"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::http::header::{self, HeaderName};
 use cookie::SameSite;
 
 use crate::Error;
@@ -10,6 +11,23 @@ use crate::Error;
 /// dates cannot express.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 pub(crate) const MAX_AGE_TEXT: &str = "1,000 years (31,536,000,000 seconds)";
+
+/// Headers whose value is never a session's key alone, or that responses have for another purpose.
+const NOT_FOR_TOKENS: &[HeaderName] = &[
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    header::ORIGIN,
+    header::REFERER,
+    header::SET_COOKIE,
+    header::TRANSFER_ENCODING,
+    header::USER_AGENT,
+    header::VARY,
+];
 
 /// How sessions and their cookie behave: Django's `SESSION_*` settings by their names.
 ///
@@ -36,6 +54,8 @@ pub struct SessionSettings {
     pub(crate) coarse_expiry: bool,
     pub(crate) expire_at_browser_close: bool,
     pub(crate) drop_interrupted_changes: bool,
+    /// `Err` with a text that is no header's name, until it is checked.
+    token_header: Option<Result<HeaderName, String>>,
 }
 
 impl Default for SessionSettings {
@@ -54,6 +74,7 @@ impl Default for SessionSettings {
             coarse_expiry: false,
             expire_at_browser_close: false,
             drop_interrupted_changes: false,
+            token_header: None,
         }
     }
 }
@@ -174,6 +195,41 @@ impl SessionSettings {
         self
     }
 
+    /// Also takes the session's key from this request header, for clients without cookies such as mobile
+    /// apps. Default: none. Django has no such setting; `X-Session-Token` is the name that django-allauth
+    /// uses.
+    ///
+    /// A request with the header gets its session from it. Its cookie is ignored, and no session cookie is
+    /// set. The response has the same header whenever the client must change its token:
+    ///
+    /// | request | response | meaning |
+    /// |---|---|---|
+    /// | `X-Session-Token:` (empty) | `X-Session-Token: KEY` | a session was made: keep the key |
+    /// | `X-Session-Token: KEY` | none | keep the token |
+    /// | `X-Session-Token: KEY` | `X-Session-Token: NEW` | the key is another one, as after a login |
+    /// | `X-Session-Token: KEY` | `X-Session-Token:` (empty) | there is no such session: forget the token |
+    ///
+    /// Several headers with different values are a 400. A value that no key can have is an unknown session.
+    /// A response that depends on the session has `Vary` with this header and `Cache-Control: no-store`. A
+    /// request without the header uses the cookie, also as its answer. The guide has more on [clients without
+    /// cookies](crate::guide::running#clients-without-cookies).
+    ///
+    /// ```
+    /// use actix_django_session::SessionSettings;
+    ///
+    /// let settings = SessionSettings::default().token_header("X-Session-Token");
+    /// ```
+    #[must_use]
+    pub fn token_header(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.token_header = Some(HeaderName::try_from(name.as_str()).map_err(|_| name));
+        self
+    }
+
+    pub(crate) fn token_header_name(&self) -> Option<&HeaderName> {
+        self.token_header.as_ref().and_then(|name| name.as_ref().ok())
+    }
+
     pub(crate) fn expiry(&self) -> ExpiryPolicy {
         ExpiryPolicy {
             cookie_age: self.cookie_age,
@@ -220,6 +276,13 @@ impl SessionSettings {
         }
         if self.cookie_domain.as_ref().is_some_and(|domain| domain.contains(['/', ':'])) {
             return bad("cookie_domain is a name alone, without scheme, port or path".to_owned());
+        }
+        match &self.token_header {
+            Some(Err(text)) => return bad(format!("{text:?} cannot be the name of token_header")),
+            Some(Ok(name)) if NOT_FOR_TOKENS.contains(name) => {
+                return bad(format!("token_header cannot be {name}, which has another meaning"));
+            }
+            _ => {}
         }
         if self.cookie_age.as_secs() == 0 {
             return bad("cookie_age has to be a second or more".to_owned());

@@ -2,8 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 
-use super::{Auth, NewUser, User};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{Auth, NewUser, User, users::is_python_space};
 use crate::Error;
+
+/// Characters of Django's user names.
+const MAX_NORMALIZED: usize = 150;
 
 /// What a visitor proves to be somebody with: named texts, such as a user name and a password.
 ///
@@ -28,6 +33,24 @@ impl Credentials {
     /// A login name and a password.
     pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::new().with("username", username).with("password", password)
+    }
+
+    /// The same as a visitor enters them in a form: blanks around the name do not count, and full-width and
+    /// other variants of letters are the letters (NFKC). Django's `AuthenticationForm`.
+    ///
+    /// ```
+    /// use actix_django_session::auth::Credentials;
+    ///
+    /// let entered = Credentials::form(" \u{ff41}da ", "a long password");
+    /// assert_eq!(entered.get("username"), Some("ada"));
+    /// ```
+    pub fn form(username: &str, password: impl Into<String>) -> Self {
+        let name = username.trim_matches(is_python_space);
+        // Django leaves longer ones alone, since NFKC is slow.
+        match name.chars().nth(MAX_NORMALIZED) {
+            None => Self::password(name.nfkc().collect::<String>(), password),
+            Some(_) => Self::password(name, password),
+        }
     }
 
     /// Adds one.

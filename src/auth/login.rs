@@ -7,22 +7,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::Mutex;
 
-use super::{Auth, Credentials, LoginAttempt, User, session_hash::MadeBy};
-use crate::{Error, LazySession, Session};
-
-const ID: &str = "_auth_user_id";
-const BACKEND: &str = "_auth_user_backend";
-const HASH: &str = "_auth_user_hash";
-
-/// Seconds since 1970, for lifetimes. Django ignores them.
-const LOGIN_AT: &str = "_auth_login_at";
-const SEEN_AT: &str = "_auth_seen_at";
-const FRESH_AT: &str = "_auth_fresh_at";
+use super::{
+    Auth, Credentials, LoginAttempt, User,
+    session_user::{BACKEND, HASH, ID, SessionUser},
+};
+use crate::{Error, LazySession};
 
 /// Who the visitor of a request is, with login and logout: Django's `request.user`, `login`, `logout`.
 ///
@@ -40,7 +33,7 @@ const FRESH_AT: &str = "_auth_fresh_at";
 /// }
 ///
 /// async fn sign_in(auth: AuthSession, form: web::Form<SignIn>) -> Result<impl Responder, Error> {
-///     let credentials = Credentials::password(&form.username, &form.password);
+///     let credentials = Credentials::form(&form.username, &form.password);
 ///     let Some(user) = auth.authenticate(&credentials).await? else {
 ///         return Ok(HttpResponse::Ok().body("Please enter a correct user name and password."));
 ///     };
@@ -58,15 +51,15 @@ const FRESH_AT: &str = "_auth_fresh_at";
 pub struct AuthSession(Arc<RequestAuth>);
 
 /// Who the visitor is, as far as it was asked for in this request.
-pub(super) struct RequestAuth {
-    pub(super) auth: Auth,
-    pub(super) session: LazySession,
-    pub(super) request: RequestFacts,
+struct RequestAuth {
+    auth: Auth,
+    session: LazySession,
+    request: RequestFacts,
     user: Mutex<Option<Option<User>>>,
     /// The user could not be loaded, so that the response may be wrong.
     failed: AtomicBool,
     #[cfg(feature = "csrf")]
-    pub(super) csrf: Option<crate::csrf::CsrfToken>,
+    csrf: Option<crate::csrf::CsrfToken>,
 }
 
 /// What logins need to know of a request.
@@ -105,6 +98,10 @@ impl AuthSession {
         &self.0.auth
     }
 
+    pub(super) fn session(&self) -> &LazySession {
+        &self.0.session
+    }
+
     pub(super) fn facts(&self) -> &RequestFacts {
         &self.0.request
     }
@@ -141,75 +138,31 @@ impl AuthSession {
     }
 
     async fn find_user(&self) -> Result<Option<User>, Error> {
-        let session = self.0.session.load().await?;
-        let Some((id, path)) = self.named_user(&session) else { return Ok(None) };
-        let Some(backend) = self.0.auth.backend_at(&path) else { return Ok(None) };
-        let Some(user) = self.0.auth.users().get_by_key(id).await? else { return Ok(None) };
-        if !user.is_active() && !backend.allows_inactive() {
-            return Ok(None);
-        }
-        let hash = session.get::<String>(HASH).ok().flatten().unwrap_or_default();
-        match self.0.auth.hash().verify(&hash, user.password_column()) {
-            MadeBy::Current => {}
-            MadeBy::Fallback => {
+        let (session, auth) = (self.0.session.load().await?, &self.0.auth);
+        let user = match auth.session_user(&session).await? {
+            SessionUser::Known(user) => Some(user),
+            SessionUser::ByFallback(user) => {
                 session.cycle_key()?;
-                session.insert(HASH, &self.0.auth.hash().make(user.password_column()))?;
+                session.insert(HASH, &auth.hash().make(user.password_column()))?;
+                Some(user)
             }
-            MadeBy::Nobody => {
+            SessionUser::Expired => {
                 session.flush()?;
-                return Ok(None);
+                None
             }
+            SessionUser::Nobody => None,
+        };
+        if user.is_some() {
+            auth.note_visit(&session)?;
         }
-        if !self.is_in_time(&session)? {
-            session.flush()?;
-            return Ok(None);
-        }
-        Ok(Some(user.with_backend(&path)))
-    }
-
-    /// The key of the user and the path of the backend that the session names.
-    fn named_user(&self, session: &Session) -> Option<(String, String)> {
-        let id = session.get_json(ID)?;
-        let path = session.get::<String>(BACKEND).ok().flatten()?;
-        let key = self.0.auth.users().model().key.1.of_json(&id);
-        if key.is_none() && id != "null" {
-            self.0.auth.log().warn("a session names a user by a key that no user can have: ignored".into());
-        }
-        Some((key?, path))
-    }
-
-    /// Whether the login has not expired by the settings; notes that the visitor was here.
-    fn is_in_time(&self, session: &Session) -> Result<bool, Error> {
-        let (settings, now) = (self.0.auth.get_settings(), now());
-        let at = |key: &str| session.get::<u64>(key).ok().flatten();
-        if let Some(lifetime) = settings.lifetime {
-            match at(LOGIN_AT) {
-                Some(at) if now.saturating_sub(at) >= lifetime.as_secs() => return Ok(false),
-                Some(_) => {}
-                None => session.insert(LOGIN_AT, &now)?, // a login made by Django
-            }
-        }
-        if let Some(timeout) = settings.idle_timeout {
-            match at(SEEN_AT) {
-                Some(at) if now.saturating_sub(at) >= timeout.as_secs() => return Ok(false),
-                Some(at) if now.saturating_sub(at) <= timeout.as_secs() / 20 => {}
-                _ => session.insert(SEEN_AT, &now)?,
-            }
-        }
-        Ok(true)
+        Ok(user)
     }
 
     /// Whether the password was entered within [`AuthSettings::fresh_for`](super::AuthSettings::fresh_for).
     /// A login made by Django is not fresh. Errors without that setting.
     pub async fn is_fresh(&self) -> Result<bool, Error> {
-        let Some(time) = self.0.auth.get_settings().fresh_for else {
-            return Err(Error::configuration("say how long a login is fresh: AuthSettings::fresh_for"));
-        };
-        if self.user().await?.is_none() {
-            return Ok(false);
-        }
-        let at: Option<u64> = self.0.session.load().await?.get(FRESH_AT).ok().flatten();
-        Ok(at.is_some_and(|at| now().saturating_sub(at) < time.as_secs()))
+        let is_fresh = self.0.auth.is_fresh(&self.0.session.load().await?)?;
+        Ok(is_fresh && self.user().await?.is_some())
     }
 }
 
@@ -220,7 +173,8 @@ impl AuthSession {
     ///
     /// Errors if there were too many attempts ([`Error::is_throttled`]), which answers 429.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
-        let Some(username) = credentials.get("username") else {
+        let login = &self.0.auth.users().model().login;
+        let Some(username) = credentials.get("username").or_else(|| credentials.get(login)) else {
             return self.0.auth.authenticate(credentials).await;
         };
         let attempt = LoginAttempt { username: username.to_owned(), address: self.0.request.address };
@@ -259,7 +213,7 @@ impl AuthSession {
         let session = self.0.session.load().await?;
         auth.users().note_login(user).await?;
         let is_present = session.contains_key(ID);
-        let is_same = is_present && self.is_session_of(&session, user);
+        let is_same = is_present && auth.is_session_of(&session, user, user.password_column());
         match (is_present, is_same) {
             (false, _) => session.cycle_key_or_new()?,
             (true, true) => {}
@@ -268,33 +222,12 @@ impl AuthSession {
         session.insert(ID, user.id())?;
         session.insert(BACKEND, path)?;
         session.insert(HASH, &auth.hash().make(user.password_column()))?;
-        self.note_times(&session)?;
+        auth.note_login(&session)?;
         #[cfg(feature = "csrf")]
         if let Some(csrf) = &self.0.csrf {
             csrf.rotate();
         }
         *known = Some(Some(user.clone().with_backend(path)));
-        Ok(())
-    }
-
-    fn is_session_of(&self, session: &Session, user: &User) -> bool {
-        let key = session.get_json(ID).and_then(|id| self.0.auth.users().model().key.1.of_json(&id));
-        let hash = session.get::<String>(HASH).ok().flatten().unwrap_or_default();
-        key.as_deref() == Some(user.id())
-            && self.0.auth.hash().verify(&hash, user.password_column()) == MadeBy::Current
-    }
-
-    fn note_times(&self, session: &Session) -> Result<(), Error> {
-        let (settings, now) = (self.0.auth.get_settings(), now());
-        for (key, is_set) in [
-            (LOGIN_AT, settings.lifetime.is_some()),
-            (SEEN_AT, settings.idle_timeout.is_some()),
-            (FRESH_AT, settings.fresh_for.is_some()),
-        ] {
-            if is_set {
-                session.insert(key, &now)?;
-            }
-        }
         Ok(())
     }
 
@@ -319,7 +252,7 @@ impl AuthSession {
         if now_known.password_column() != user.password_column() {
             self.update_session_auth_hash(&now_known).await?;
         }
-        self.0.session.load().await?.insert(FRESH_AT, &now())?;
+        self.0.auth.note_password(&self.0.session.load().await?)?;
         Ok(true)
     }
 
@@ -341,10 +274,9 @@ impl AuthSession {
             Some(known) => known.as_ref() == Some(user),
             // Not looked at yet: the session's hash is of the password before the change.
             None => {
-                self.is_session_of(&session, user)
-                    || user.previous_password_column().is_some_and(|previous| {
-                        self.is_session_of(&session, &user.with_password(previous.to_owned()))
-                    })
+                let columns = [Some(user.password_column()), user.previous_password_column()];
+                let is_of = |column| self.0.auth.is_session_of(&session, user, column);
+                columns.into_iter().flatten().any(is_of)
             }
         };
         session.cycle_key()?;
@@ -360,14 +292,6 @@ impl AuthSession {
             }));
         }
         Ok(())
-    }
-
-    /// Deletes all other sessions of the user who is logged in, and returns how many. See
-    /// [`Store::end_sessions_of_user`](crate::Store::end_sessions_of_user).
-    pub async fn end_other_sessions(&self) -> Result<u64, Error> {
-        let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
-        let key = self.0.session.stored_key();
-        self.0.session.store().end_sessions_of_user(user.id(), key.as_ref()).await
     }
 
     /// Returns where a login leads: `next`, if it is safe, else [`login_redirect_url`]. `next` comes from the
@@ -386,8 +310,4 @@ impl fmt::Debug for AuthSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuthSession")
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

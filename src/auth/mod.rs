@@ -3,6 +3,7 @@
 mod authenticate;
 mod backends;
 mod extract;
+mod lifetime;
 mod login;
 mod middleware;
 pub mod next_url;
@@ -10,8 +11,10 @@ pub mod password;
 mod permissions;
 mod required;
 mod session_hash;
+mod session_user;
 mod settings;
 mod throttle;
+mod user_sessions;
 mod users;
 
 pub use self::{
@@ -24,5 +27,6 @@ pub use self::{
     required::LoginRequired,
     settings::AuthSettings,
     throttle::{LoginAttempt, LoginThrottle},
+    user_sessions::UserSession,
     users::{NewUser, User, UserField, UserKey, UserModel, Users},
 };

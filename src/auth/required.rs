@@ -165,17 +165,21 @@ impl Rules {
         if self.unauthorized.unwrap_or(settings.unauthorized) {
             return Error::login_required(None);
         }
-        // A host that is not the site's gets no redirect.
-        let location = request.host.as_ref().and_then(|host| {
-            next_url::login_redirect(
-                self.login_url.as_deref().unwrap_or(&settings.login_url),
-                request.secure,
-                host,
-                &request.full_path,
-                &settings.redirect_field_name,
-            )
-        });
-        Error::login_required(location.and_then(|location| HeaderValue::from_str(&location).ok()))
+        // As in Django: a host that is not the site's is answered before any redirect.
+        let Some(host) = request.host.as_ref() else {
+            return Error::bad_request("the Host of the request is none of the site's (HostSettings)");
+        };
+        let location = next_url::login_redirect(
+            self.login_url.as_deref().unwrap_or(&settings.login_url),
+            request.secure,
+            host,
+            &request.full_path,
+            &settings.redirect_field_name,
+        );
+        match location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+            Some(location) => Error::login_required(Some(location)),
+            None => Error::bad_request("the URL of the request is too long to come back to after a login"),
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use actix_web::dev::{ResourceDef, ServiceRequest};
 
+use crate::web::current_session;
+
 type Predicate = Arc<dyn Fn(&ServiceRequest) -> bool + Send + Sync>;
 
 /// The exemptions of a middleware, in the order in which they were added.
@@ -46,7 +48,7 @@ impl fmt::Debug for Exemptions {
 }
 
 /// Whether the session's key came in a header that no browser sends by itself, so that no other site can
-/// make one send it. The only place that knows.
-fn has_token_session(_req: &ServiceRequest) -> bool {
-    false
+/// make one send it.
+fn has_token_session(req: &ServiceRequest) -> bool {
+    current_session(req).is_some_and(|session| session.is_by_token())
 }

@@ -11,8 +11,8 @@ pub(super) const SALT: &str = "django.contrib.messages";
 /// The longest value, in characters. Django's `max_cookie_size`.
 const MAX_LEN: usize = 2048;
 
-/// The largest list that is read, in bytes. Zlib makes no more of what a header can contain.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The largest list that is read, in bytes. Zlib makes at most 1.6 MB of what Django writes.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the cookie of a request says.
 pub(super) enum Content {

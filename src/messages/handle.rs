@@ -59,7 +59,8 @@ struct State {
 /// # Adding
 impl Messages {
     /// Adds a message. An empty text and a level below the least one (see [`set_level`](Self::set_level)) are
-    /// ignored. Django's `add_message`.
+    /// ignored. Once the response has begun, the message is dropped and the log says so. Django's
+    /// `add_message`.
     ///
     /// ```
     /// use actix_django_session::messages::{MessageLevel, Messages};
@@ -94,10 +95,7 @@ impl Messages {
         let MessageText { text, is_safe } = text.into();
         let mut state = self.state();
         if state.closed {
-            EventLog::general().error(
-                "the response has already begun: a message was dropped; add it before the handler returns"
-                    .to_owned(),
-            );
+            Error::closed_messages().log(EventLog::general()); // the message is dropped
         } else if !text.is_empty() && level >= state.level.unwrap_or(self.settings().level) {
             state.added_new = true;
             state.queued.push(StoredMessage { is_safe, level, text, extra_tags: Some(extra_tags.into()) });
@@ -147,10 +145,13 @@ impl Messages {
     /// over `get_messages`.
     ///
     /// A second call returns them again, with what was added since. Errors if the session has to be loaded
-    /// and cannot be.
+    /// and cannot be, or if the response has begun ([`is_closed`](Error::is_closed)).
     pub async fn take(&self) -> Result<Vec<Message>, Error> {
         self.load().await?;
         let mut state = self.state();
+        if state.closed {
+            return Err(Error::closed_messages()); // nobody would remove them
+        }
         state.used = true;
         let State { loaded, queued, .. } = &mut *state;
         let loaded = loaded.get_or_insert_default();

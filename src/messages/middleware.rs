@@ -27,7 +27,8 @@ use crate::{
 /// Gives every request inside its [`Messages`]. Django's `MessageMiddleware`.
 ///
 /// It has to be inside the session middleware: actix calls the last `wrap` first. Only
-/// [`MessageStorage::Cookie`] works without sessions. Where two of them are nested, the outer one serves both.
+/// [`MessageStorage::Cookie`] works without sessions. Where two of them are nested, the outer one serves
+/// both.
 ///
 /// ```
 /// use actix_django_session::{

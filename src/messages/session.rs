@@ -26,7 +26,8 @@ fn read_value(value: Option<&str>) -> Result<Listing, Error> {
 
 /// Stores these messages in place of those that the session has now; none at all remove the key.
 ///
-/// Messages that a concurrent request added meanwhile stay, after these.
+/// If a concurrent request changed them meanwhile, what it added stays, after these, and what it showed is
+/// gone.
 pub(super) fn write(session: &Session, messages: &[StoredMessage]) -> Result<(), Error> {
     if messages.is_empty() && !session.contains_key(KEY) {
         return Ok(());
@@ -36,6 +37,8 @@ pub(super) fn write(session: &Session, messages: &[StoredMessage]) -> Result<(),
     session.update_json(KEY, move |present| {
         let mut items = own.clone();
         if present != replaced.as_deref() {
+            let shown = added(present, replaced.as_deref());
+            items = without(items, shown);
             items.extend(added(replaced.as_deref(), present));
         }
         if items.is_empty() {
@@ -49,7 +52,11 @@ pub(super) fn write(session: &Session, messages: &[StoredMessage]) -> Result<(),
 /// The messages in `after` that are not in `before`. The same text twice is two messages.
 fn added(before: Option<&str>, after: Option<&str>) -> Vec<String> {
     let items = |value| read_value(value).map_or_else(|_| Vec::new(), |list| to_items(&list.messages));
-    let mut known = items(before);
+    without(items(after), items(before))
+}
+
+/// Removes each of `known` once.
+fn without(items: Vec<String>, mut known: Vec<String>) -> Vec<String> {
     let is_new = |item: &String| match known.iter().position(|one| one == item) {
         Some(at) => {
             known.swap_remove(at);
@@ -57,7 +64,7 @@ fn added(before: Option<&str>, after: Option<&str>) -> Vec<String> {
         }
         None => true,
     };
-    items(after).into_iter().filter(is_new).collect()
+    items.into_iter().filter(is_new).collect()
 }
 
 fn to_items(messages: &[StoredMessage]) -> Vec<String> {

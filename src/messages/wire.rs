@@ -66,10 +66,10 @@ impl StoredMessage {
             [mark, safe, level, text, tags] => (mark, safe, level, text, Some(tags)),
             _ => return None,
         };
-        let string = |item: &RawValue| serde_json::from_str::<String>(item.get()).ok();
-        if string(mark)? != MARK {
+        if !is_text(mark, MARK) {
             return None;
         }
+        let string = |item: &RawValue| serde_json::from_str::<String>(item.get()).ok();
         Some(Self {
             is_safe: is_truthy(&serde_json::from_str(safe.get()).ok()?),
             level: MessageLevel::new(to_int(&serde_json::from_str(level.get()).ok()?)?),
@@ -102,11 +102,14 @@ impl Listing {
             })
         })?;
         let Some(items) = items else { return Ok(None) };
+        if items.first().is_some_and(|first| is_text(first, MARK)) {
+            return Err(Error::unreadable("the messages are one message, and no list"));
+        }
         let mut listing = Self::default();
         for item in items {
             // It counts only at the end.
             listing.ignored += usize::from(listing.has_sentinel);
-            listing.has_sentinel = serde_json::from_str::<String>(item.get()).is_ok_and(|s| s == SENTINEL);
+            listing.has_sentinel = is_text(item, SENTINEL);
             match StoredMessage::from_json(item.get()) {
                 Some(message) => listing.messages.push(message),
                 None => listing.ignored += usize::from(!listing.has_sentinel),
@@ -119,6 +122,10 @@ impl Listing {
     pub(super) fn is_used(&self) -> bool {
         !self.messages.is_empty() || self.ignored > 0
     }
+}
+
+fn is_text(item: &RawValue, wanted: &str) -> bool {
+    serde_json::from_str::<String>(item.get()).is_ok_and(|text| text == wanted)
 }
 
 /// A JSON list of items that are JSON already.
@@ -148,5 +155,38 @@ fn to_int(value: &Value) -> Option<i64> {
         }),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_no_rust_value_can_hold_are_ignored() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for item in [
+            r#"["__json_message",0,20,"\ud800",""]"#,
+            r#"["__json_message",0,20,"text","\udfff"]"#,
+            r#"["__json_message",0,99999999999999999999,"text",""]"#,
+            r#"["__json_message",0,1e300,"text",""]"#,
+            &format!(r#"["__json_message",{deep},20,"text",""]"#),
+            &deep,
+        ] {
+            let text = format!(r#"[{item},["__json_message",0,20,"good",""]]"#);
+            let list = Listing::from_json(&text).unwrap().unwrap();
+            let texts: Vec<_> = list.messages.iter().map(|message| &*message.text).collect();
+            assert_eq!((texts, list.ignored), (vec!["good"], 1), "{item:.60}");
+        }
+    }
+
+    #[test]
+    fn the_sentinel_counts_at_the_end_only() {
+        let read = |text: &str| Listing::from_json(text).unwrap().unwrap();
+        let list = read(r#"["__messagesnotfinished__"]"#);
+        assert!(list.has_sentinel && !list.is_used());
+        let list = read(r#"["__messagesnotfinished__",1]"#);
+        assert!(!list.has_sentinel && list.is_used());
+        assert_eq!(list.ignored, 2);
     }
 }

@@ -169,11 +169,14 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
     match (lines.next(), lines.next()) {
         (None, _) => {
             headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
-            return;
         }
-        (Some(line), None) if line == "Cookie" => return,
-        _ => {}
+        (Some(line), None) if line == "Cookie" => {}
+        _ => vary_on(headers, "Cookie"),
     }
+}
+
+/// Adds the name of a header to `Vary`. Django's `patch_vary_headers`.
+pub(crate) fn vary_on(headers: &mut HeaderMap, name: &str) {
     let present: Vec<String> = headers
         .get_all(header::VARY)
         .flat_map(|line| {
@@ -186,10 +189,10 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
         .collect();
     let merged = if present.iter().any(|item| item == "*") {
         "*".to_owned()
-    } else if present.iter().any(|item| item.eq_ignore_ascii_case("cookie")) {
+    } else if present.iter().any(|item| item.eq_ignore_ascii_case(name)) {
         present.join(", ")
     } else {
-        present.iter().map(String::as_str).chain(["Cookie"]).collect::<Vec<_>>().join(", ")
+        present.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(", ")
     };
     if let Ok(merged) = HeaderValue::from_str(&merged) {
         headers.insert(header::VARY, merged);

@@ -43,7 +43,7 @@ pub struct LazySession(Arc<Lazy>);
 
 struct Lazy {
     store: Store,
-    cookie: Presented,
+    presented: Presented,
     request_key: RequestKey,
     loaded: OnceCell<Session>,
     /// Changes to be made once the session is loaded.
@@ -51,13 +51,17 @@ struct Lazy {
     closed: AtomicBool,
 }
 
-/// The session cookies of the request.
+/// Cookies or token header of the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Presented {
     Nothing,
-    One,
+    Cookie,
     /// Several with different values, of which the last counts.
-    Several,
+    SeveralCookies,
+    /// A header instead of a cookie.
+    Token,
+    /// The header without a value: there is no session yet.
+    EmptyToken,
 }
 
 /// A change that needs no data.
@@ -69,9 +73,9 @@ enum Pending {
     SetModified,
 }
 
-/// The key in the request's cookie.
+/// The key in the request's cookie or token header.
 enum RequestKey {
-    /// No cookie, or one too short to be a key: Django takes it as none.
+    /// None, or one too short to be a key: Django takes it as none.
     Missing,
     /// A value that no session can have: unknown, without a query.
     Impossible,
@@ -79,8 +83,8 @@ enum RequestKey {
 }
 
 impl RequestKey {
-    fn new(cookie: Option<&[u8]>, store: &Store) -> Self {
-        let text = String::from_utf8_lossy(cookie.unwrap_or_default());
+    fn new(value: Option<&[u8]>, store: &Store) -> Self {
+        let text = String::from_utf8_lossy(value.unwrap_or_default());
         match store.parse_key(&text) {
             Some(key) => Self::Key(key),
             None if text.chars().nth(7).is_some() => Self::Impossible,
@@ -92,14 +96,25 @@ impl RequestKey {
 impl LazySession {
     /// For a request with this cookie.
     pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie>) -> Self {
+        let presented = match cookie {
+            None => Presented::Nothing,
+            Some(cookie) if cookie.is_ambiguous => Presented::SeveralCookies,
+            Some(_) => Presented::Cookie,
+        };
+        Self::presented(store, presented, cookie.map(|cookie| &*cookie.value))
+    }
+
+    /// For a request with this token header, whatever its cookies.
+    pub(crate) fn by_token(store: &Store, token: &[u8]) -> Self {
+        let presented = if token.is_empty() { Presented::EmptyToken } else { Presented::Token };
+        Self::presented(store, presented, Some(token))
+    }
+
+    fn presented(store: &Store, presented: Presented, value: Option<&[u8]>) -> Self {
         Self(Arc::new(Lazy {
             store: store.clone(),
-            cookie: match cookie {
-                None => Presented::Nothing,
-                Some(cookie) if cookie.is_ambiguous => Presented::Several,
-                Some(_) => Presented::One,
-            },
-            request_key: RequestKey::new(cookie.map(|cookie| &*cookie.value), store),
+            presented,
+            request_key: RequestKey::new(value, store),
             loaded: OnceCell::new(),
             pending: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -187,13 +202,25 @@ impl LazySession {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn had_cookie(&self) -> bool {
-        self.0.cookie != Presented::Nothing
+    /// Whether the client has a cookie or token to forget.
+    pub(crate) fn had_key(&self) -> bool {
+        !matches!(self.0.presented, Presented::Nothing | Presented::EmptyToken)
     }
 
     /// Whether the request has several session cookies, so that a deletion may hit another session's.
     pub(crate) fn has_ambiguous_cookie(&self) -> bool {
-        self.0.cookie == Presented::Several
+        self.0.presented == Presented::SeveralCookies
+    }
+
+    /// Whether the session comes by the token header. No page of another site can make a browser send that
+    /// header by itself, so such a request needs no CSRF token.
+    pub(crate) fn is_by_token(&self) -> bool {
+        matches!(self.0.presented, Presented::Token | Presented::EmptyToken)
+    }
+
+    /// Returns whether this is the key that the request came with.
+    pub(crate) fn is_request_key(&self, key: &SessionKey) -> bool {
+        matches!(&self.0.request_key, RequestKey::Key(known) if known == key)
     }
 
     /// Whether changes wait for the load.
@@ -206,8 +233,8 @@ impl LazySession {
         self.0.loaded.get().cloned()
     }
 
-    /// Returns the key: that of the session if it is loaded, else that in the cookie, whether there is such a
-    /// session or not.
+    /// Returns the key: that of the session if it is loaded, else that in the cookie or token header,
+    /// whether there is such a session or not.
     pub fn session_key(&self) -> Option<SessionKey> {
         match (self.0.loaded.get(), &self.0.request_key) {
             (Some(session), _) => session.session_key(),
@@ -315,7 +342,7 @@ impl RequestSessions {
 }
 
 /// The session of the innermost middleware, for a middleware that can do without.
-#[cfg(feature = "messages")]
+#[cfg(any(feature = "csrf", feature = "messages"))]
 pub(crate) fn current_session(request: &impl HttpMessage) -> Option<LazySession> {
     request.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned()
 }

@@ -14,6 +14,7 @@ use super::{
     cookie,
     extract::{LazySession, RequestSessions},
     hooks::{Flow, Hooks, HooksService, Middleware},
+    token::{self, RequestToken},
 };
 use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
 
@@ -75,7 +76,7 @@ impl SessionMiddleware {
         let modified = loaded.as_ref().is_some_and(Session::modified);
         let save = modified || settings.save_every_request;
         if accessed {
-            cookie::vary_on_cookie(response.headers_mut());
+            token::vary(response.headers_mut(), settings, lazy.is_by_token());
         }
         if lazy.is_empty() {
             return self.end_session(loaded.as_ref(), lazy, response).await;
@@ -97,10 +98,10 @@ impl SessionMiddleware {
         } else if !session.touch(settings.touch_interval).await? {
             return Ok(());
         }
-        set_cookie(&session, settings, response)
+        send_key(&session, lazy, settings, response)
     }
 
-    /// The session is empty: its row is deleted, and so is the visitor's cookie.
+    /// The session is empty: its row is deleted, and the visitor's cookie or token with it.
     async fn end_session(
         &self,
         session: Option<&Session>,
@@ -112,8 +113,12 @@ impl SessionMiddleware {
         if let Some(session) = session.filter(|session| session.is_flushed()) {
             session.save().await?;
         }
-        if lazy.had_cookie() {
-            cookie::vary_on_cookie(response.headers_mut());
+        if lazy.had_key() {
+            token::vary(response.headers_mut(), settings, lazy.is_by_token());
+            if let Some(name) = settings.token_header_name().filter(|_| lazy.is_by_token()) {
+                token::send(response.headers_mut(), name, None);
+                return Ok(());
+            }
             if lazy.has_ambiguous_cookie() && !is_logout {
                 let name = &settings.cookie_name;
                 self.store.log().warn(format!(
@@ -132,18 +137,28 @@ impl SessionMiddleware {
     }
 }
 
-fn set_cookie(
+/// Tells the visitor the key of a saved session: by a cookie, which is renewed, or by the token header if the
+/// client does not know the key.
+fn send_key(
     session: &Session,
+    lazy: &LazySession,
     settings: &SessionSettings,
     response: &mut HttpResponse,
 ) -> Result<(), Error> {
     let Some(key) = session.session_key() else { return Ok(()) };
+    if let Some(name) = settings.token_header_name().filter(|_| lazy.is_by_token()) {
+        if !lazy.is_request_key(&key) {
+            token::send(response.headers_mut(), name, Some(&key));
+        }
+        token::vary(response.headers_mut(), settings, true);
+        return Ok(());
+    }
     let line = cookie::set_cookie(settings, Some(key.as_str()), session.cookie_age());
     if line.len() > MAX_COOKIE_BYTES {
         return Err(Error::too_large_for_a_cookie(line.len(), MAX_COOKIE_BYTES));
     }
     response.headers_mut().append(header::SET_COOKIE, line);
-    cookie::vary_on_cookie(response.headers_mut());
+    token::vary(response.headers_mut(), settings, false);
     Ok(())
 }
 
@@ -156,12 +171,20 @@ impl Middleware for SessionMiddleware {
     type State = Option<LazySession>;
 
     async fn process_request(&self, req: &mut ServiceRequest) -> Result<Flow<Self::State>, ActixError> {
-        let name = &self.store.settings().cookie_name;
+        let settings = self.store.settings();
+        let name = &settings.cookie_name;
         let served = |all: &RequestSessions| all.named(name).is_some();
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
             return Ok(Flow::Continue(None));
         }
-        let lazy = LazySession::new(&self.store, cookie::find(req.headers(), name).as_ref());
+        let lazy = match token::find(req.headers(), settings) {
+            RequestToken::Absent => LazySession::new(&self.store, cookie::find(req.headers(), name).as_ref()),
+            RequestToken::One(token) => LazySession::by_token(&self.store, token.as_bytes()),
+            RequestToken::Several(name) => {
+                self.store.log().warn(format!("a request has several {name} headers: refused with a 400"));
+                return Ok(Flow::Break((None, token::refuse_several(name))));
+            }
+        };
         let mut extensions = req.extensions_mut();
         let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
         sessions.0.push(lazy.clone());

@@ -6,8 +6,9 @@ pub mod hooks;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 mod host;
 mod middleware;
+mod token;
 
-#[cfg(feature = "messages")]
+#[cfg(any(feature = "csrf", feature = "messages"))]
 pub(crate) use self::extract::current_session;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 pub use self::host::HostSettings;

@@ -69,6 +69,19 @@ async fn new_password(auth: AuthSession, path: web::Path<String>) -> Result<Stri
     Ok(auth.user().await?.map_or("nobody".to_owned(), |user| user.username().to_owned()))
 }
 
+/// Lists the sessions, ends the oldest other one, then all others.
+async fn elsewhere(auth: AuthSession) -> Result<String, Error> {
+    let sessions = auth.sessions().await?;
+    let others: Vec<_> = sessions.iter().filter(|session| !session.is_current()).collect();
+    let ended = match others.last() {
+        Some(other) => auth.end_session(&other.id()).await?,
+        None => false,
+    };
+    assert!(!auth.end_session(&sessions[0].id()).await?, "not the current one");
+    assert!(!auth.end_session("x").await?);
+    Ok(format!("{} {ended} {}", sessions.len(), auth.end_other_sessions().await?))
+}
+
 async fn slow_sign_in(session: LazySession, auth: AuthSession) -> Result<String, Error> {
     session.load().await?;
     let user = auth.authenticate(&Credentials::password("ann", PASSWORD)).await?.unwrap();
@@ -84,6 +97,7 @@ macro_rules! app {
                 .route("/in", web::get().to(sign_in))
                 .route("/slow", web::get().to(slow_sign_in))
                 .route("/out", web::get().to(sign_out))
+                .route("/elsewhere", web::get().to(elsewhere))
                 .route("/who", web::get().to(who))
                 .route("/add/{value}", web::get().to(add))
                 .route("/password/{how}", web::get().to(new_password))
@@ -399,4 +413,26 @@ async fn a_database_that_is_away_is_no_anonymous_visitor() {
     assert_eq!(Browser::default().ok(&app, "/who").await, "nobody");
     tables.execute("ALTER TABLE elsewhere RENAME TO auth_user");
     assert_eq!(browser.ok(&app, "/who").await, "ann");
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn sessions_elsewhere_are_listed_and_ended() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browsers = vec![Browser::default(); 4];
+        for browser in &mut browsers {
+            browser.ok(&app, "/in?user=ann").await;
+        }
+        let mut bob = Browser::default();
+        bob.ok(&app, "/in?user=bob").await;
+        assert_eq!(browsers[0].ok(&app, "/elsewhere").await, "4 true 2");
+        assert_eq!(browsers[0].ok(&app, "/elsewhere").await, "1 false 0");
+        assert_eq!(browsers[0].ok(&app, "/who").await, "ann");
+        for browser in &mut browsers[1..] {
+            assert_eq!(browser.ok(&app, "/who").await, "nobody");
+        }
+        assert_eq!(bob.ok(&app, "/who").await, "bob");
+        assert_eq!(Browser::default().get(&app, "/elsewhere").await.0, 401);
+    }
 }

@@ -5,4 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
+mod differences;
+mod live;
+mod recording;
+mod tokens;
 mod vectors_up_to_date;

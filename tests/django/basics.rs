@@ -2,9 +2,13 @@
 
 use std::time::SystemTime;
 
+use actix_django_session::{SecretKey, SessionSettings};
 use serde_json::{Value, json};
 
-use crate::pair::{DELETION, Pair, Server};
+use crate::{
+    pair::{DELETION, Pair, SECRET, Server},
+    support::http::Client,
+};
 
 pub(crate) fn born_on_either_side(pair: &Pair) {
     for (here, there) in pair.both_ways() {
@@ -40,6 +44,41 @@ pub(crate) fn rendered_by_django(pair: &Pair) {
     assert!(page.contains("<dt>greeting</dt><dd>Grüße &amp; &lt;b&gt;küsse&lt;/b&gt;</dd>"), "{page}");
     assert!(page.contains("<dt>list</dt><dd>[1, &#x27;zwei&#x27;, None]</dd>"), "{page}");
     assert_eq!(visitor.look(&pair.django, "list"), json!([1, "zwei", null]));
+}
+
+/// An app without cookies and a browser at Django are in one session: the token is the key.
+pub(crate) fn token_header(pair: &Pair) {
+    let settings = SessionSettings::default().token_header("X-Session-Token");
+    let site = pair.site(settings, SecretKey::new(SECRET));
+    let app = |token: &str, program: Value| {
+        let headers = [("content-type", "application/json"), ("x-session-token", token)];
+        let body = program.to_string();
+        let reply = Client::new().request("POST", &site.url("/ops"), &headers, Some(body.as_bytes()));
+        assert!(reply.status == 200 && reply.set_cookies().is_empty(), "{reply:?}");
+        (reply.json()["results"].clone(), reply.header("x-session-token").map(str::to_owned))
+    };
+    let (_, token) = app("", json!([["set", "who", "app"]]));
+    let token = token.expect("the key of the new session");
+    let mut visitor = pair.visitor();
+    visitor.client.cookies.insert("sessionid".into(), token.clone());
+    assert_eq!(visitor.look(&pair.django, "who"), "app");
+    visitor.run(&pair.django, &json!([["set", "and", "Django"]]));
+    assert_eq!(app(&token, json!([["items"]])), (json!([[["who", "app"], ["and", "Django"]]]), None));
+
+    visitor.run(&pair.django, &json!([["cycle_key"]]));
+    let rotated = visitor.the_key();
+    assert_eq!(app(&token, json!([["get", "who"]])), (json!([null]), Some(String::new())));
+    assert_eq!(app(&rotated, json!([["get", "who"]])), (json!(["app"]), None));
+    let (_, token) = app(&rotated, json!([["cycle_key"]]));
+    let token = token.expect("the key after the rotation");
+    assert!(token != rotated && pair.db.row(&token).is_some() && pair.db.row(&rotated).is_none());
+
+    let mut visitor = pair.visitor();
+    visitor.run(&pair.django, &json!([["set", "k", 1]]));
+    let key = visitor.the_key();
+    assert_eq!(app(&key, json!([["get", "k"], ["flush"]])), (json!([1, null]), Some(String::new())));
+    assert_eq!(visitor.look(&pair.django, "k"), Value::Null);
+    assert_eq!(pair.db.row(&key), None);
 }
 
 pub(crate) fn flush(pair: &Pair) {

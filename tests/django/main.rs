@@ -11,6 +11,7 @@ mod cached;
 mod cookie;
 mod expiry;
 mod login;
+mod merging;
 mod pair;
 mod python;
 mod races;
@@ -64,6 +65,7 @@ const VALUES: &[Scenario] = &[
     ("values that we wrote", values::values_of_ours),
     ("set_expiry in all its forms", expiry::expiry),
     ("the test cookie", basics::test_cookie),
+    ("the key in a header", basics::token_header),
     ("CSRF tokens kept in the session", login::csrf_in_session),
 ];
 
@@ -111,6 +113,13 @@ const COOKIE: &[Scenario] = &[
 /// Where rows have a date of their own.
 const LOCAL_TIME: &[Scenario] = &[("a site with USE_TZ = False", expiry::local_time)];
 
+/// For the engine `merging_db` on Django's side.
+const MERGED: &[Scenario] = &[
+    ("changes of both sides, merged by either", merging::merged_by_either),
+    ("a new key during a request, and changes meanwhile", merging::key_changed_meanwhile),
+    ("both sides count on one row", merging::counting),
+];
+
 const AT_ONCE: &[Scenario] = &[("both sites under load", races::both_under_load)];
 
 #[test]
@@ -130,6 +139,19 @@ fn sqlite_with_rollback_journal() {
 #[ignore = "needs Django: run tests/run"]
 fn sqlite_with_wal() {
     run_all("db, SQLite, WAL", || Database::sqlite("wal"), &[CORE, AT_ONCE]);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Django: run tests/run"]
+fn postgres_merging() {
+    let scenarios = &[CORE, LIFE, LOGIN, VALUES, SWEPT, ROTATED, MISLED, LOCAL_TIME, AT_ONCE, MERGED];
+    run_all("merging_db, PostgreSQL", || Database::postgres().merging(), scenarios);
+}
+
+#[test]
+#[ignore = "needs Django: run tests/run"]
+fn sqlite_merging() {
+    run_all("merging_db, SQLite", || Database::sqlite("wal").merging(), &[CORE, LIFE, AT_ONCE, MERGED]);
 }
 
 #[test]

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// The response if the session is deleted during the request: the text of Django's exception.
-const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
+pub(crate) const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
      The user may have logged out in a concurrent request, for example.";
 /// Starts a request at `slow` that has loaded and saved its session once and now takes its time, does
 /// something else meanwhile, and gives the slow request's answer.
 ///
 /// The slow one's program: `seen` is set and saved, then comes `late`, and a sleep.
-fn during(
+pub(crate) fn during(
     pair: &Pair,
     visitor: &Visitor,
     slow: &dyn Server,

@@ -28,7 +28,7 @@ import os
 import zlib
 from unittest import mock
 
-os.environ.setdefault("DATABASE_URL", "sqlite:///:memory:")
+os.environ["DATABASE_URL"] = "sqlite::memory:"
 
 from record_middleware import KEY, request
 from recording import SETTINGS, document, main, setup
@@ -144,7 +144,6 @@ def cookies():
         "bad_base64": sign(f"abcde:{STAMP}"),
         "empty_body": sign(f":{STAMP}"),
         "bad_json": signed(b'[["__json_message",0,20,"one",""]'),
-        "surrogate": signed(b'[["__json_message",0,20,"\\ud800",""]]'),
         "broken_zlib": sign(f".{broken}:{STAMP}"),
         "not_zlib": sign(f".{encode(b'[]')}:{STAMP}"),
     }
@@ -357,8 +356,12 @@ class Recorder:
         return outcome if after == SESSIONS[session] else outcome | {"stored": after}
 
     def cases(self):
-        for override, storage, cookie, session, program in combinations(self.cookies):
-            # Of a dictionary in JSON, keys are text.
+        done = []
+        for case in combinations(self.cookies):
+            if case in done:
+                continue
+            done.append(case)
+            override, storage, cookie, session, program = case
             shown = {"override": override} if override else {}
             names = {"storage": storage, "cookie": cookie, "session": session, "program": program}
             yield names | shown | self.outcome(override, storage, cookie, session, program)

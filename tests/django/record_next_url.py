@@ -43,7 +43,8 @@ BLANKS = ["\x00", "\x08", "\t", "\n", "\r", "\x0b", "\x1c", "\x1f", " ", "\x7f",
 BLANKS += ["\u1680", "\u180e", "\u200b", "\u2028", "\u202e", "\u205f", "\u3000", "\ufeff", "\ue000"]
 BLANKS += ["\u0378", "\U000e0001", "\U0010ffff"]
 
-PIECES = ["/", "/", "//", "\\", "\\", "\t", "\n", "\r", " ", ":", "@", "?", "#", ";", ".", "..", "%2f", "%5c"]
+PIECES = ["/", "/", "//", "\\", "\\", "\t", "\n", "\r", " ", ":", "@", "?", "#", ";", ".", "..", "%2f"]
+PIECES += ["%5c"]
 PIECES += ["%09", "http:", "https:", "HTTP:", "hTTps:", "javascript:", "data:", "ftp:", "//", "http://"]
 PIECES += ["https://", "testserver", "testserver", "TESTSERVER", "evil.com", "evil.com", "example.com:8000"]
 PIECES += ["[::1]:8000", "[::1]", "[", "]", ":80", "user", "a", "1", "+", "-", "=", "&", "\xe9", "\u2044"]
@@ -53,30 +54,45 @@ PIECES += ["\uff0f", "\uff1a", "\u2100", "\x00", "\x08", "\x1c", "\xa0", "\u200b
 URLS = """
 |/|x|/x|/x/?a=b#c|evil.com|/evil.com|\\evil.com|\\\\evil.com|/\\evil.com|\\/evil.com|//evil.com|///evil.com
 ////evil.com|:/\\evil.com|/%2fevil.com|/%5cevil.com|%2f%2fevil.com|/;//evil.com|?//evil.com|#//evil.com
-http:|http:x|http:/x|http:/testserver|http://|http:///x|http:///testserver|http:////testserver|http:\\testserver
-http:\\\\testserver|http:\\/testserver|http:/\\testserver|http://testserver|http://testserver/|HTTP://testserver
-https://testserver|https:testserver|https:///testserver|ftp://testserver|//testserver|//testserver/|//TESTSERVER
+http:|http:x|http:/x|http:/testserver|http://|http:///x|http:///testserver|http:////testserver
+http:\\testserver
+http:\\\\testserver|http:\\/testserver|http:/\\testserver|http://testserver|http://testserver/
+HTTP://testserver
+https://testserver|https:testserver|https:///testserver|ftp://testserver|//testserver|//testserver/
+//TESTSERVER
 //testserver:80|//testserver:|//testserver.|//testserver?x|//testserver#x|//testserver\\x|//testserver;x
 //user@testserver|http://user@testserver|http://user:pw@testserver/|http://testserver@evil.com
-http://testserver?@evil.com|http://testserver#@evil.com|http://testserver\\@evil.com|http://testserver/@evil.com
+http://testserver?@evil.com|http://testserver#@evil.com|http://testserver\\@evil.com
+http://testserver/@evil.com
 http://evil.com\\@testserver|http://evil.com?@testserver|http://evil.com#testserver|http://evil.com/testserver
 http://testserver.evil.com|http://testserverevil.com|http://evil.com:80@testserver|//testserver/../evil.com
 //example.com|//example.com:8000|//example.com:8000/x|http://example.com:8000|https://example.com:8000
 //[::1]:8000/x|//[::1]/x|http://[::1]:8000|http://[::1|http://::1]|http://[]/|http://[1.2.3.4]|http://[v1.x]
 http://x[::1]:8000|http://[::1]x:8000|http://[::1]:8000[|http://[fe80::1%eth0]/|http://[[::1]]:8000
-javascript:alert(1)|JaVaScRiPt:alert(1)|javascript://testserver/%0aalert(1)|java\tscript:alert(1)|data:text/html,x
-vbscript:x|mailto:a@b|a:b|a:80|1:2|1:2/x|-:x|+a:x|.:x|localhost:8000|localhost|localhost:8000/x|x/y:z|?a:b|#a:b
-view-source:http://testserver|blob:http://testserver|file:///etc/passwd|ssh://testserver|:|::|:x|:80|://testserver
-/a\\\\evil.com|/a//evil.com|/.//evil.com|/..//evil.com|./evil.com|../evil.com|.//evil.com|..//evil.com|/./x|/../x
-/\t/evil.com|\t//evil.com|/\t\\evil.com|/<LF>/evil.com|/\r/evil.com|/\t//evil.com|//\t/evil.com|\t///evil.com
-/\t\\\\evil.com|/\t/\t/evil.com|\\\t\\\\evil.com|//<LF>/testserver|//\ttestserver|//test\tserver|//testserver\t
+javascript:alert(1)|JaVaScRiPt:alert(1)|javascript://testserver/%0aalert(1)|java\tscript:alert(1)
+data:text/html,x
+vbscript:x|mailto:a@b|a:b|a:80|1:2|1:2/x|-:x|+a:x|.:x|localhost:8000|localhost|localhost:8000/x|x/y:z|?a:b
+#a:b
+view-source:http://testserver|blob:http://testserver|file:///etc/passwd|ssh://testserver|:|::|:x|:80
+://testserver
+/a\\\\evil.com|/a//evil.com|/.//evil.com|/..//evil.com|./evil.com|../evil.com|.//evil.com|..//evil.com|/./x
+/../x
+/\t/evil.com|\t//evil.com|/\t\\evil.com|/<LF>/evil.com|/\r/evil.com|/\t//evil.com|//\t/evil.com
+\t///evil.com
+/\t\\\\evil.com|/\t/\t/evil.com|\\\t\\\\evil.com|//<LF>/testserver|//\ttestserver|//test\tserver
+//testserver\t
 ht\ttp://testserver|http:\t//testserver|http:/\t/testserver|http:\t/testserver|h<LF>ttp:evil.com|/ /evil.com
-// evil.com|//\x00evil.com|/\x00/evil.com|//evil.com\x00|//testserver\x00|//testserver evil.com|//testserver%00
+// evil.com|//\x00evil.com|/\x00/evil.com|//evil.com\x00|//testserver\x00|//testserver evil.com
+//testserver%00
 //|// |//?x|//#x|//\\|\\\\|///|//\t|/\t/|//@testserver|//:80|//:@|http://@|http://:80|http://?|http://#x
-http://testserver%2f@evil.com|http://testserver%5c@evil.com|http://testserver%00@evil.com|//testserver%2eevil.com
-//\u2100.example|//a\u2044b|//testserver\uff0fx|//testserver\u2044x|/\uff0fevil.com|/\u2044evil.com|\uff0f\uff0fevil.com
-//evil\u3002com|//b\xfccher.example|//B\xdcCHER.example|//bu\u0308cher.example|//xn--bcher-kva.example|//b\xfccher.example:80
-http\uff1a//testserver|http://testserver\uff1a80|http://testserver\uff20evil.com|http://testserver\uff03evil.com
+http://testserver%2f@evil.com|http://testserver%5c@evil.com|http://testserver%00@evil.com
+//testserver%2eevil.com
+//\u2100.example|//a\u2044b|//testserver\uff0fx|//testserver\u2044x|/\uff0fevil.com|/\u2044evil.com
+\uff0f\uff0fevil.com
+//evil\u3002com|//b\xfccher.example|//B\xdcCHER.example|//bu\u0308cher.example|//xn--bcher-kva.example
+//b\xfccher.example:80
+http\uff1a//testserver|http://testserver\uff1a80|http://testserver\uff20evil.com
+http://testserver\uff03evil.com
 """.replace("\n", "|").replace("<LF>", "\n").split("|")
 
 
@@ -117,11 +133,16 @@ def safe(url):
     return "".join("+" if answer else "-" for answer in answers)
 
 
-PATHS = ["", "/", "*", "a/b", "//", "//evil.com/x", "///x", "/a%20b/", "/a%2520b", "/%7Eann/~", "/%2F/%2f", "/%"]
-PATHS += ["/%zz", "/%4", "/%FF", "/%C3%A9", "/caf\xe9", "/%C3", "/%C3/%A9", "/%E2%82", "/%ED%A0%80", "/%F5%80%80%80"]
-PATHS += ["/%00", "/%0d%0a", "/a=b;c", "/a?b", "/%3F%23", "/[x]|\\^`{}\"<>", "/!$&'()*+,-./:@_~", "/a/./b", "/a/../b"]
-PATHS += ["/../x", "/a/..", "/a/.", "/./", "/../../", "/a//../b", "/%2e%2e/x", "/a/%2E/b", "/\U0001f600", "/%80%80x%C3%28"]
-QUERIES = ["", "a=b", "a=b&c=d", "?", "a?b=/c", "x=%20+", "x=%e9", "x=\"<>\\^`{|}", "x= y", "a=[b];c", "x='~!*()"]
+PATHS = ["", "/", "*", "a/b", "//", "//evil.com/x", "///x", "/a%20b/", "/a%2520b", "/%7Eann/~", "/%2F/%2f"]
+PATHS += ["/%"]
+PATHS += ["/%zz", "/%4", "/%FF", "/%C3%A9", "/caf\xe9", "/%C3", "/%C3/%A9", "/%E2%82", "/%ED%A0%80"]
+PATHS += ["/%F5%80%80%80"]
+PATHS += ["/%00", "/%0d%0a", "/a=b;c", "/a?b", "/%3F%23", "/[x]|\\^`{}\"<>", "/!$&'()*+,-./:@_~", "/a/./b"]
+PATHS += ["/a/../b"]
+PATHS += ["/../x", "/a/..", "/a/.", "/./", "/../../", "/a//../b", "/%2e%2e/x", "/a/%2E/b", "/\U0001f600"]
+PATHS += ["/%80%80x%C3%28"]
+QUERIES = ["", "a=b", "a=b&c=d", "?", "a?b=/c", "x=%20+", "x=%e9", "x=\"<>\\^`{|}", "x= y", "a=[b];c"]
+QUERIES += ["x='~!*()"]
 QUERIES += ["next=/x%3Fy", "%", "x=%zz", "x=\xe9", "x=\U0001f600"]
 
 
@@ -132,7 +153,8 @@ def paths():
     for query in QUERIES:
         yield "/x", query
     rng = random.Random(21)
-    pieces = ["/", "a", ".", "..", "%2F", "%2e", "%", "%C3", "%A9", "%FF", ";", "=", "\\", " ", "~", "%7E", "\xe9", "+"]
+    pieces = ["/", "a", ".", "..", "%2F", "%2e", "%", "%C3", "%A9", "%FF", ";", "=", "\\", " ", "~", "%7E"]
+    pieces += ["\xe9", "+"]
     for _ in range(500):
         path = "/" + "".join(rng.choices(pieces, k=rng.randint(1, 8)))
         query = "".join(rng.choices([p for p in pieces if p.isascii()] + ["&", "?"], k=rng.randint(0, 4)))
@@ -167,14 +189,22 @@ def path(path, query):
     return request(path, query).get_full_path()
 
 
-LOGIN_URLS = ["/accounts/login/", "/login/?next=old&a=1", "/login/?a=1&next=x&b=2&next=y&a=3", "login/", "./login", "../in?x"]
-LOGIN_URLS += ["/login/?", "/login/#top", "/login/?a=1#x?y", "/login/?a+b=c+d&%C3%A9=\xe9", "/login/?a;b=c;d&&=&x", "/l\xe9/"]
-LOGIN_URLS += ["/login/?%FF=%C3&x=%C3\xe9", "/login/?x=%41%2f%7e~!*()'", "https://sso.other.com/login?service=x", "//sso.other.com/"]
-LOGIN_URLS += ["http://testserver/login/", "https://testserver/login/", "HTTP://testserver/login/", "http://TESTSERVER/login/"]
-LOGIN_URLS += ["//testserver/login/", "//testserver", "http://testserver", "http:login/", "https:/login/", "ftp://testserver/x"]
-LOGIN_URLS += ["javascript:alert/1", "a.b:c/d", "/a:b", "///x", "////x/y", "//", "/\t/login", " /login", "/login \n", "?x/y", "#x/y"]
-LOGIN_URLS += ["http://example.com:8000/login", "https://[::1]:8000/login", "http://user@testserver/", "login.html", "/%6Cogin%2F"]
-LOGIN_URLS += ["http:///x", "https:///x/y", "file:///x", "mailto:a@b.c", "http://x?y", "http:?y/z", "/[x]|\\^`{}\"<>"]
+LOGIN_URLS = ["/accounts/login/", "/login/?next=old&a=1", "/login/?a=1&next=x&b=2&next=y&a=3", "login/"]
+LOGIN_URLS += ["./login", "../in?x"]
+LOGIN_URLS += ["/login/?", "/login/#top", "/login/?a=1#x?y", "/login/?a+b=c+d&%C3%A9=\xe9"]
+LOGIN_URLS += ["/login/?a;b=c;d&&=&x", "/l\xe9/"]
+LOGIN_URLS += ["/login/?%FF=%C3&x=%C3\xe9", "/login/?x=%41%2f%7e~!*()'"]
+LOGIN_URLS += ["https://sso.other.com/login?service=x", "//sso.other.com/"]
+LOGIN_URLS += ["http://testserver/login/", "https://testserver/login/", "HTTP://testserver/login/"]
+LOGIN_URLS += ["http://TESTSERVER/login/"]
+LOGIN_URLS += ["//testserver/login/", "//testserver", "http://testserver", "http:login/", "https:/login/"]
+LOGIN_URLS += ["ftp://testserver/x"]
+LOGIN_URLS += ["javascript:alert/1", "a.b:c/d", "/a:b", "///x", "////x/y", "//", "/\t/login", " /login"]
+LOGIN_URLS += ["/login \n", "?x/y", "#x/y"]
+LOGIN_URLS += ["http://example.com:8000/login", "https://[::1]:8000/login", "http://user@testserver/"]
+LOGIN_URLS += ["login.html", "/%6Cogin%2F"]
+LOGIN_URLS += ["http:///x", "https:///x/y", "file:///x", "mailto:a@b.c", "http://x?y", "http:?y/z"]
+LOGIN_URLS += ["/[x]|\\^`{}\"<>"]
 LOGIN_URLS += ["/l?next", "/l?NEXT=1", "/l?%6eext=1", "/l?next=1;next=2", "login"]
 LOGIN_URLS += ["http://[x]/", "http://testserver\u2100/", "/" + "l" * 17000]
 
@@ -215,8 +245,10 @@ def login(login_url, secure, host, path, query, field="next"):
 
 
 def targets():
-    some = [None, "", "/y", "%20/y", "//evil.com", "http://testserver/z", "https://other.org/\xe9?a=b", "/\r\nx", " /x\t", "x y"]
-    some += ["\xa0//evil.com", "\x1fhttp://testserver/", "/%0d%0a", "/\u2028", "http://testserver", "/\\evil.com", "//testserver:80"]
+    some = [None, "", "/y", "%20/y", "//evil.com", "http://testserver/z", "https://other.org/\xe9?a=b"]
+    some += ["/\r\nx", " /x\t", "x y"]
+    some += ["\xa0//evil.com", "\x1fhttp://testserver/", "/%0d%0a", "/\u2028", "http://testserver"]
+    some += ["/\\evil.com", "//testserver:80"]
     yield from itertools.product(some, some[:6], [False, True])
     yield "/" + "\u20ac" * 2047, None, False
     yield " " * 5000 + "/x", None, False
@@ -239,12 +271,16 @@ def target(body, query, secure):
 
 
 def fields():
-    yield from ["", "next", "next=", "=next", "next=a&next=b", "next=a&next", "a=b", "&&next=x&", "next=a;next=b", "n%65xt=%2Fx"]
-    yield from ["next=+%2B+", "next=%C3%A9", "next=%C3", "next=%E2%82x%FF", "next=%zz%", "next=a=b=c", "Next=x", "next=a%26b"]
-    yield from ["next=%00", "next=%ED%A0%80", "next=%F0%9F%98%80", "next=%F0%9F%98", "next=x#y", "next=?a&b", "next%3D=x"]
+    yield from ["", "next", "next=", "=next", "next=a&next=b", "next=a&next", "a=b", "&&next=x&"]
+    yield from ["next=a;next=b", "n%65xt=%2Fx"]
+    yield from ["next=+%2B+", "next=%C3%A9", "next=%C3", "next=%E2%82x%FF", "next=%zz%", "next=a=b=c"]
+    yield from ["Next=x", "next=a%26b"]
+    yield from ["next=%00", "next=%ED%A0%80", "next=%F0%9F%98%80", "next=%F0%9F%98", "next=x#y"]
+    yield from ["next=?a&b", "next%3D=x"]
     rng = random.Random(22)
+    pieces = ["next", "=", "&", "+", "%C3", "%A9", "%26", "%", ";", "a", "%E2%82"]
     for _ in range(150):
-        yield "".join(rng.choices(["next", "=", "&", "+", "%C3", "%A9", "%26", "%", ";", "a", "%E2%82"], k=rng.randint(1, 9)))
+        yield "".join(rng.choices(pieces, k=rng.randint(1, 9)))
 
 
 def field(query):

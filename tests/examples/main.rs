@@ -8,7 +8,9 @@ mod support;
 mod browser;
 mod databases;
 mod django_middleware;
+mod proxy;
 mod quickstart;
+mod shared_login;
 
 use std::{
     path::{Path, PathBuf},
@@ -44,7 +46,16 @@ fn example(name: &str) -> PathBuf {
 
 fn command(name: &str, dir: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(example(name));
-    for setting in ["PORT", "DATABASE_URL", "CREATE_TABLE", "SECRET_KEY", "MAINTENANCE_FILE"] {
+    for setting in [
+        "PORT",
+        "DATABASE_URL",
+        "CREATE_TABLE",
+        "SECRET_KEY",
+        "MAINTENANCE_FILE",
+        "PYTHON",
+        "DEMO_DIR",
+        "DEBUG",
+    ] {
         command.env_remove(setting);
     }
     command.current_dir(dir).envs(settings.iter().copied());

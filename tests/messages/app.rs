@@ -78,6 +78,16 @@ async fn ops(
     Ok(HttpResponse::build(status).json(json!({"results": results})))
 }
 
+/// Text that zlib can hardly shorten, so that a cookie is soon full.
+pub(crate) fn noise(length: usize, seed: u64) -> String {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from((state >> 33) as u8 % 90 + b'!')
+    };
+    (0..length).map(|_| next()).collect()
+}
+
 fn add(messages: &Messages, args: &[Value]) {
     let (level, text) = (MessageLevel::new(args[0].as_i64().unwrap()), args[1].as_str().unwrap());
     let text = if args[3] == true { MessageText::safe(text) } else { text.into() };

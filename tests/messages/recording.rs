@@ -1,11 +1,11 @@
 //! Our middleware does the same as Django's MessageMiddleware in every recorded request.
 //!
-//! The recording is made by tests/django/record_messages.py, and is the same for Django 4.2, 5.2 and 6.1. Where
-//! we leave Django on purpose, the deviation is listed here by name, with what we do instead.
+//! The recording is made by tests/django/record_messages.py, and is the same for Django 4.2, 5.2 and 6.1.
+//! Where we leave Django on purpose, the deviation is listed here by name, with what we do instead.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     replay::{self, Name, Outcome, Recording},
@@ -17,9 +17,13 @@ use crate::{
 fn the_recording_is_up_to_date() {
     let versions = Django::versions();
     assert!(!versions.is_empty());
-    for version in versions {
-        version.script(&["record_messages.py", "--check", "../vectors/messages.json"], None);
-    }
+    std::thread::scope(|scope| {
+        for version in versions {
+            scope.spawn(move || {
+                version.script(&["record_messages.py", "--check", "../vectors/messages.json"], None)
+            });
+        }
+    });
 }
 
 #[actix_web::test]
@@ -43,7 +47,7 @@ async fn we_do_what_django_does() {
     }
     println!("{} requests, {as_django} as Django, {deviations:#?}", names.len());
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
-    assert!(as_django > 1000, "{as_django} as Django");
+    assert!(as_django > 800, "{as_django} as Django");
 }
 
 fn names(file: &Value) -> Vec<[String; 5]> {
@@ -106,10 +110,6 @@ fn on_purpose(
         let wanted = recording.get([over, storage, like, session, program]);
         return same(ours, &wanted).then_some("items of a cookie that are no messages are ignored");
     }
-    if cookie == "surrogate" {
-        let wanted = without_messages(django);
-        return same(ours, &wanted).then_some("a message with a lone surrogate is ignored");
-    }
     if let Some((_, like)) = OTHER_SESSIONS.iter().find(|(name, _)| *name == session) {
         let mut wanted = recording.get([over, storage, cookie, like, program]);
         let of = |name: &str| recording.file["sessions"][name].as_object().cloned();
@@ -118,66 +118,21 @@ fn on_purpose(
         }
         return same(ours, &wanted).then_some("what is no list of messages in the session is ignored");
     }
-    if same(ours, django) {
-        return Some("zlib-rs compresses to another length than zlib, or not at all");
-    }
-    differs_in_cut(ours, django)
-        .then_some("where the cookie is full depends on the length of compressed text")
+    let is_compressed = django.cookie.as_ref().is_some_and(|cookie| cookie.exact.is_none());
+    (is_compressed && same(ours, django))
+        .then_some("zlib-rs compresses to other bytes than zlib, and so often to another length")
 }
 
-/// The same messages in the same cookie, whether they are compressed or not.
+/// The same but for the length of a cookie that is compressed on both sides. The text in it is the same to
+/// the byte, and so is the whole value of one that is not compressed.
 fn same(ours: &Outcome, django: &Outcome) -> bool {
-    let plain = |outcome: &Outcome| {
+    let without_length = |outcome: &Outcome| {
         let mut outcome = outcome.clone();
-        if let Some(cookie) = &mut outcome.cookie {
-            (cookie.exact, cookie.length) = (None, 0);
+        if let Some(cookie) = outcome.cookie.as_mut().filter(|cookie| cookie.exact.is_none()) {
+            assert!(cookie.length <= 2048);
+            cookie.length = 0;
         }
         outcome
     };
-    // Of a value that neither side compresses, each byte is the same.
-    let exact = |outcome: &Outcome| outcome.cookie.clone().and_then(|cookie| cookie.exact);
-    let bytes_differ = exact(ours).is_some() && exact(django).is_some() && exact(ours) != exact(django);
-    plain(ours) == plain(django) && !bytes_differ
-}
-
-/// Django's outcome as it is if none of the messages could be read.
-fn without_messages(django: &Outcome) -> Outcome {
-    let mut wanted = django.clone();
-    for result in wanted.results.as_array_mut().into_iter().flatten() {
-        match result {
-            Value::Array(messages) => messages.retain(|message| message[1] == "new"),
-            Value::Number(_) => *result = json!(0),
-            _ => {}
-        }
-    }
-    if let Some(list) = wanted.cookie.as_mut().and_then(|cookie| cookie.list.as_mut()) {
-        list.retain(|message| message[3] == "new");
-    }
-    wanted
-}
-
-/// All messages are kept in their order; one more or less is in the cookie.
-fn differs_in_cut(ours: &Outcome, django: &Outcome) -> bool {
-    const SENTINEL: &str = "__messagesnotfinished__";
-    let of_cookie = |outcome: &Outcome| {
-        let list = outcome.cookie.as_ref().and_then(|cookie| cookie.list.clone()).unwrap_or_default();
-        list.into_iter().filter(|item| item != SENTINEL).collect::<Vec<_>>()
-    };
-    let of_session = |outcome: &Outcome| {
-        let text = outcome.stored.as_ref().and_then(|data| data.get("_messages")?.as_str());
-        serde_json::from_str::<Vec<Value>>(text.unwrap_or("[]")).unwrap()
-    };
-    let fits = |outcome: &Outcome| outcome.cookie.as_ref().is_some_and(|cookie| cookie.length <= 2048);
-    let all = |outcome: &Outcome| [of_cookie(outcome), of_session(outcome)].concat();
-    let (a, b) = (of_cookie(ours), of_cookie(django));
-    let (short, long) = if a.len() < b.len() { (&a, &b) } else { (&b, &a) };
-    let one_apart = long.len() - short.len() == 1;
-    // Only the cookie alone drops messages, the oldest.
-    let kept = if of_session(django).is_empty() && of_session(ours).is_empty() {
-        long.ends_with(short)
-    } else {
-        all(ours) == all(django)
-    };
-    let rest = |outcome: &Outcome| (outcome.status, outcome.results.clone(), outcome.vary.clone());
-    fits(ours) && one_apart && kept && rest(ours) == rest(django)
+    without_length(ours) == without_length(django)
 }

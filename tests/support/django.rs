@@ -50,6 +50,11 @@ impl Version {
         proc::run(&format!("Django {}: {}", self.name, args.join(" ")), &mut command, b"")
     }
 
+    /// Its Python.
+    pub fn python_path(&self) -> PathBuf {
+        self.python.clone()
+    }
+
     fn python(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
         command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/django"));

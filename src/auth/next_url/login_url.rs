@@ -30,7 +30,7 @@ pub fn check_login_url(login_url: &str) -> Result<(), Error> {
             format!("the login URL {login_url:?} {why}: give a path such as /accounts/login/, or a URL");
         Err(Error::configuration(text))
     };
-    if !login_url.contains(['/', '.']) {
+    if is_name(login_url) {
         return refuse("is the name of a Django URL pattern, which is not known here");
     }
     match SplitUrl::parse(login_url) {
@@ -47,12 +47,12 @@ pub fn check_login_url(login_url: &str) -> Result<(), Error> {
 /// `redirect_to_login` as `login_required` calls it.
 ///
 /// `secure`, `host` and `full_path` describe the request: whether it came over HTTPS, its `Host` as sent, and
-/// its [`full_path`](super::full_path). `field` is Django's `redirect_field_name`, mostly `next`; if empty,
-/// `login_url` gets no parameter. The way back is a path if the login page has the same scheme and host, and
-/// the absolute URL otherwise.
+/// its [`full_path`](super::full_path). Check first that the host is one of yours, as Django does. `field` is
+/// Django's `redirect_field_name`, mostly `next`; if empty, `login_url` gets no parameter. The way back is a
+/// path if the login page has the same scheme and host, and the absolute URL otherwise.
 ///
-/// `None` where Django answers 400: the result has more than 16384 bytes, or
-/// [`check_login_url`] refuses `login_url`.
+/// `None` where Django answers 400 or 500: the result has more than 16384 bytes, or [`check_login_url`]
+/// refuses `login_url`.
 ///
 /// ```
 /// use actix_django_session::auth::next_url::{full_path, login_redirect};
@@ -72,6 +72,9 @@ pub fn login_redirect(
     full_path: &str,
     field: &str,
 ) -> Option<String> {
+    if is_name(login_url) {
+        return None;
+    }
     let mut split = SplitUrl::parse(login_url)?;
     let scheme = if secure { "https" } else { "http" };
     let same_scheme = split.scheme.is_empty() || split.scheme == scheme;
@@ -88,6 +91,11 @@ pub fn login_redirect(
     let scheme = SplitUrl::parse(&location)?.scheme;
     let location = iri_to_uri(&location);
     (SCHEMES.contains(&scheme.as_str()) && location.len() <= MAX_LOCATION_BYTES).then_some(location)
+}
+
+/// Whether Django takes it for the name of a URL pattern.
+fn is_name(login_url: &str) -> bool {
+    !login_url.contains(['/', '.'])
 }
 
 /// The URL of the request. Django's `build_absolute_uri`.

@@ -47,18 +47,16 @@ fn is_safe(untrimmed: &str, allowed_hosts: &[&str], require_https: bool) -> bool
         return false;
     }
     let seen: String = url.chars().filter(|c| !matches!(c, '\t' | '\r' | '\n')).collect();
-    // A browser skips any number of slashes before a host. Django looks before it removes tabs.
-    if seen.starts_with("///") {
-        return false;
-    }
     // Django 4.2 takes the 1 of `1:2` for a scheme.
     if seen.split_once(':').is_some_and(|(scheme, _)| is_other_scheme(scheme)) {
         return false;
     }
     let Some(split) = SplitUrl::parse(url) else { return false };
     let has_host = !split.host.is_empty();
+    // A browser skips any number of slashes before a host, so it finds one in `///evil.com`, or fails. Django
+    // looks for three slashes before it removes tabs.
     if !has_host && (!split.scheme.is_empty() || seen.starts_with("//")) {
-        return false; // a browser takes what follows for the host, or finds no host
+        return false;
     }
     let scheme = match split.scheme.as_str() {
         "" if has_host => "http",

@@ -81,5 +81,5 @@ fn scrypt_problem(n: u64, r: u64, p: u64) -> Option<&'static str> {
 }
 
 fn scrypt_memory(n: u64, r: u64, p: u64) -> u64 {
-    128 * r.saturating_mul(n + 2 + p)
+    r.saturating_mul(n + 2 + p).saturating_mul(128)
 }

@@ -9,6 +9,7 @@ mod tables;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
+pub(super) use self::key::is_python_space;
 use self::sql::Sql;
 pub use self::{
     create::NewUser,

@@ -127,12 +127,13 @@ fn every_recorded_url_that_is_safe_stays() {
     assert!(urls.filter(|url| check(url)).count() > 1000);
 }
 
-fn case_count() -> u32 {
-    if at_length() { 500_000 } else { 4000 }
+fn config() -> ProptestConfig {
+    let cases = if at_length() { 500_000 } else { 4000 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: case_count(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn dangerous_pieces(pieces in vec(select(PIECES), 0..8)) {
@@ -156,7 +157,11 @@ proptest! {
 
     /// A page is found again: the login page's `next` is a path of this site, or is refused.
     #[test]
-    fn the_way_to_the_login_page_and_back(path in any::<Vec<u8>>(), query in "[ -~]{0,20}", login_url in any::<String>()) {
+    fn the_way_to_the_login_page_and_back(
+        path in any::<Vec<u8>>(),
+        query in "[ -~]{0,20}",
+        login_url in any::<String>(),
+    ) {
         let full = full_path(&path, Some(&query));
         prop_assert!(full.starts_with('/') && full.bytes().all(|b| b.is_ascii_graphic()));
         login_redirect(&login_url, true, "testserver", &full, "next");
@@ -177,7 +182,7 @@ fn the_list_of_control_characters_is_sorted() {
         u32::from_str_radix(&rest[..digits], 16).unwrap()
     });
     let codes: Vec<u32> = codes.collect();
-    assert!(codes.len() > 1000 && codes.len() % 2 == 0);
+    assert!(codes.len() > 1000 && codes.len().is_multiple_of(2));
     assert!(codes.chunks(2).all(|range| range[0] <= range[1]), "first and last");
     assert!(codes[1..].chunks_exact(2).all(|gap| gap[0] + 1 < gap[1]), "apart and ascending");
     let refused = |c: char| !url_has_allowed_host_and_scheme(&format!("{c}x"), &[], false);

@@ -20,6 +20,9 @@ use crate::{
     support::{django::Version, postgres, proc::TempDir, table::Table},
 };
 
+/// The directory of the engine `merging_db`.
+const MERGING_DB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shared_login/django");
+
 #[derive(Debug)]
 pub(crate) struct Database {
     table: Mutex<Table>,
@@ -27,6 +30,8 @@ pub(crate) struct Database {
     url: String,
     /// With `PickleSerializer`, which Django has until 4.2.
     pickled: bool,
+    /// Django saves by the engine `merging_db`.
+    merging: bool,
 }
 
 impl Database {
@@ -44,11 +49,16 @@ impl Database {
             tokio::spawn(connection);
             client
         });
-        Self { table: Mutex::new(Table::Postgres { database, runtime, client }), url, pickled: false }
+        let table = Mutex::new(Table::Postgres { database, runtime, client });
+        Self { table, url, pickled: false, merging: false }
     }
 
     pub(crate) fn pickled() -> Self {
         Self { pickled: true, ..Self::postgres() }
+    }
+
+    pub(crate) fn merging(self) -> Self {
+        Self { merging: true, ..self }
     }
 
     pub(crate) fn sqlite(journal_mode: &str) -> Self {
@@ -60,7 +70,8 @@ impl Database {
         let sql = format!("PRAGMA journal_mode = {journal_mode}");
         let mode: String = db.query_row(&sql, [], |row| row.get(0)).unwrap();
         assert_eq!(mode, journal_mode);
-        Self { table: Mutex::new(Table::Sqlite { path, db, _dir: dir }), url, pickled: false }
+        let table = Mutex::new(Table::Sqlite { path, db, _dir: dir });
+        Self { table, url, pickled: false, merging: false }
     }
 
     fn codec_with(&self, secret: SecretKey) -> Codec {
@@ -83,7 +94,15 @@ impl Backing for Database {
 
     fn settings(&self) -> Vec<(&'static str, String)> {
         let pickle = "django.contrib.sessions.serializers.PickleSerializer";
-        self.pickled.then(|| ("SESSION_SERIALIZER", pickle.to_owned())).into_iter().collect()
+        let mut settings = Vec::new();
+        if self.pickled {
+            settings.push(("SESSION_SERIALIZER", pickle.to_owned()));
+        }
+        if self.merging {
+            settings.push(("SESSION_ENGINE", "merging_db".to_owned()));
+            settings.push(("PYTHONPATH", MERGING_DB.to_owned()));
+        }
+        settings
     }
 
     fn store(&self, secret: SecretKey) -> LocalBoxFuture<'_, Store> {

@@ -5,6 +5,7 @@ run by Django and by another implementation. A program is a list of operations, 
 ["get", k]                  value or null
 ["set", k, v]               null
 ["incr", k]                 the new number: s[k] = s.get(k, 0) + 1
+["add", k]                  the new number, by the method of the engine merging_db
 ["pop", k]                  value or null
 ["del", k]                  true, or false if there was no such key
 ["has", k]                  bool
@@ -173,6 +174,10 @@ def message_item(item):
     return [message_item(inner) for inner in item] if isinstance(item, list) else item
 
 
+def set_message_level(request, level):
+    messages.set_level(request, level)
+
+
 def keep_messages(request):
     messages.get_messages(request).used = False
 
@@ -225,6 +230,7 @@ SESSION_OPS = {
     "get": lambda s, key: s.get(key),
     "set": set_item,
     "incr": incr,
+    "add": lambda s, key: s.add(key),
     "pop": lambda s, key: s.pop(key, None),
     "del": del_item,
     "has": lambda s, key: key in s,
@@ -258,7 +264,7 @@ OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "messages": lambda request: [message_item(item) for item in messages.get_messages(request)],
     "count_messages": lambda request: len(messages.get_messages(request)),
     "keep_messages": keep_messages,
-    "message_level": lambda request, level: messages.set_level(request, level),
+    "message_level": set_message_level,
     "user": user,
     "delete_row": delete_row,
     "locked_incr": locked_incr,

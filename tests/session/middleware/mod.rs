@@ -6,6 +6,7 @@ mod hooks;
 mod lazy;
 mod logging;
 mod stack;
+mod token_header;
 
 use actix_django_session::{Error, Session, SessionMiddleware, SessionSettings, Store};
 use actix_web::{body::MessageBody, dev::ServiceResponse, http::header, test};

@@ -1,0 +1,133 @@
+//! Bodies reach the handler whole, whatever was read of them before.
+
+use std::pin::Pin;
+
+use actix_django_session::csrf::{CsrfMiddleware, CsrfSettings};
+use actix_web::{
+    App, HttpResponse,
+    dev::{Payload, Service as _},
+    error::PayloadError,
+    http::header,
+    test::{self, TestRequest},
+    web::{self, Bytes},
+};
+use futures_util::{Stream, StreamExt as _, stream};
+
+const SECRET: &str = "abcdefghijklmnopqrstuvwxyzABCDEF";
+const LIMIT: usize = 1000;
+
+/// Answers with the body, and whether it broke off.
+async fn read(mut body: web::Payload) -> HttpResponse {
+    let (mut all, mut broken) = (Vec::new(), false);
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            Ok(chunk) => all.extend_from_slice(&chunk),
+            Err(_) => broken = true,
+        }
+    }
+    HttpResponse::Ok().insert_header(("x-broken", broken.to_string())).body(all)
+}
+
+type Chunks = Vec<Result<Bytes, PayloadError>>;
+type BoxedPayload = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+
+/// Status, the body that the handler read, and whether it broke off.
+async fn post(content_type: &str, header: Option<&str>, chunks: Chunks) -> (u16, Vec<u8>, bool) {
+    let settings = CsrfSettings::default().max_form_bytes(LIMIT);
+    let csrf = CsrfMiddleware::new().settings(settings).unwrap();
+    let app = test::init_service(App::new().wrap(csrf).route("/", web::post().to(read))).await;
+    let mut request = TestRequest::post()
+        .uri("/")
+        .insert_header((header::COOKIE, format!("csrftoken={SECRET}")))
+        .insert_header((header::CONTENT_TYPE, content_type));
+    if let Some(token) = header {
+        request = request.insert_header(("x-csrftoken", token));
+    }
+    let request = request.to_request();
+    // As from the network: each chunk arrives a moment after the one before.
+    let body = stream::iter(chunks).then(|chunk| async {
+        tokio::task::yield_now().await;
+        chunk
+    });
+    let payload: BoxedPayload = Box::pin(body);
+    let (request, _) = request.replace_payload(Payload::Stream { payload });
+    let response = app.call(request).await.unwrap();
+    let status = response.status().as_u16();
+    let broken = response.headers().get("x-broken").is_some_and(|text| text == "true");
+    (status, test::read_body(response).await.to_vec(), broken)
+}
+
+fn chunks(body: &[u8], size: usize) -> Chunks {
+    body.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect()
+}
+
+fn multipart(parts: &[(&str, &str)]) -> Vec<u8> {
+    let part = |(disposition, value): &(&str, &str)| {
+        format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{value}\r\n")
+    };
+    [parts.iter().map(part).collect::<String>(), "--b--\r\n".to_owned()].concat().into_bytes()
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data; boundary=b";
+
+#[actix_web::test]
+async fn a_form_reaches_the_handler_in_any_chunks() {
+    let form = format!("a=b&csrfmiddlewaretoken={SECRET}&c={}", "x".repeat(500)).into_bytes();
+    let token = ("name=\"csrfmiddlewaretoken\"", SECRET);
+    let parts = multipart(&[("name=a", "b"), token, ("name=f; filename=f", "\0\r\n--\r\n")]);
+    for (content_type, body) in [(FORM, form), (MULTIPART, parts)] {
+        for size in [1, 2, 7, 100, 10_000] {
+            let (status, read, broken) = post(content_type, None, chunks(&body, size)).await;
+            assert_eq!((status, broken), (200, false), "{content_type} in chunks of {size}");
+            assert_eq!(read, body, "{content_type} in chunks of {size}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_file_longer_than_the_limit_reaches_the_handler() {
+    let token = ("name=\"csrfmiddlewaretoken\"", SECRET);
+    let file = "x".repeat(50 * LIMIT);
+    let body = multipart(&[token, ("name=f; filename=f", &file)]);
+    let (status, read, _) = post(MULTIPART, None, chunks(&body, 100)).await;
+    assert_eq!((status, read == body), (200, true));
+}
+
+#[actix_web::test]
+async fn a_token_behind_a_long_file_is_not_found_but_a_header_is() {
+    let token = ("name=\"csrfmiddlewaretoken\"", SECRET);
+    let file = "x".repeat(50 * LIMIT);
+    let body = multipart(&[("name=f; filename=f", &file), token]);
+    assert_eq!(post(MULTIPART, None, chunks(&body, 100)).await.0, 403);
+    let (status, read, _) = post(MULTIPART, Some(SECRET), chunks(&body, 100)).await;
+    assert_eq!((status, read == body), (200, true));
+}
+
+#[actix_web::test]
+async fn a_form_without_a_declared_length_is_limited_too() {
+    let body = format!("csrfmiddlewaretoken={SECRET}&x={}", "x".repeat(LIMIT)).into_bytes();
+    assert_eq!(post(FORM, None, chunks(&body, 100)).await.0, 400);
+    let body = multipart(&[("name=csrfmiddlewaretoken", SECRET), ("name=x", &"x".repeat(LIMIT))]);
+    assert_eq!(post(MULTIPART, None, chunks(&body, 100)).await.0, 400);
+}
+
+#[actix_web::test]
+async fn a_body_that_breaks_off_counts_as_what_was_read_and_breaks_off_for_the_handler_too() {
+    let body = format!("csrfmiddlewaretoken={SECRET}&x=y").into_bytes();
+    let mut broken = chunks(&body, 10);
+    broken.push(Err(PayloadError::Incomplete(None)));
+    assert_eq!(post(FORM, None, broken).await, (200, body.clone(), true));
+    let mut early = chunks(&body[..30], 10);
+    early.push(Err(PayloadError::Incomplete(None)));
+    assert_eq!(post(FORM, None, early).await.0, 403);
+}
+
+#[actix_web::test]
+async fn other_bodies_are_not_touched() {
+    let body = "x".repeat(50 * LIMIT).into_bytes();
+    for content_type in ["application/json", "text/plain"] {
+        let (status, read, _) = post(content_type, Some(SECRET), chunks(&body, 100)).await;
+        assert_eq!((status, read == body), (200, true), "{content_type}");
+    }
+}

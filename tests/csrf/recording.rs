@@ -1,0 +1,390 @@
+//! Our middleware does the same as Django's CsrfViewMiddleware with every recorded request.
+//!
+//! The recording is made by tests/django/record_csrf.py. Where we leave Django on purpose, the difference
+//! is listed in `DIFFERENCES` by name and reason.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    rc::Rc,
+    time::Duration,
+};
+
+use actix_django_session::{
+    HostSettings, SameSite, SecretKey, Session, SessionKey, SessionMiddleware, SessionSettings, Store,
+    backend::Memory,
+    csrf::{CsrfMiddleware, CsrfSettings, CsrfToken},
+};
+use actix_web::{
+    App, HttpResponse,
+    body::to_bytes,
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
+    test::{self, TestRequest},
+    web,
+};
+use futures_util::future::LocalBoxFuture;
+use serde_json::{Map, Value, json};
+
+use super::differences;
+
+/// The recording, with the recorder's abbreviations written out.
+pub(super) struct Recording {
+    file: Value,
+    cases: Vec<Case>,
+}
+
+/// A recorded request.
+pub(super) struct Case {
+    pub(super) request: Value,
+    /// By version; that of the others is under `outcome`.
+    outcomes: Value,
+}
+
+impl Case {
+    fn group(&self) -> &str {
+        self.request["group"].as_str().unwrap_or("default")
+    }
+
+    pub(super) fn outcome(&self, version: &str) -> &Value {
+        self.outcomes.get(version).unwrap_or(&self.outcomes["outcome"])
+    }
+}
+
+impl Recording {
+    pub(super) fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/csrf.json");
+        let file: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let texts = file["texts"].as_object().unwrap();
+        let case = |case: &Value| {
+            let outcomes = expanded(texts, case);
+            Case { request: outcomes["request"].clone(), outcomes }
+        };
+        let cases = file["cases"].as_array().unwrap().iter().map(case).collect();
+        Self { file, cases }
+    }
+
+    /// A page of Django 6.1.
+    pub(super) fn page(&self, name: &str) -> &str {
+        self.file["pages"][name].as_str().unwrap()
+    }
+
+    /// Django's outcome of another recorded request.
+    pub(super) fn outcome_of(&self, request: &Value, version: &str) -> Value {
+        let found = self.cases.iter().find(|case| case.request == *request);
+        found.unwrap_or_else(|| panic!("not recorded: {request}")).outcome(version).clone()
+    }
+
+    pub(super) fn settings(&self, case: &Case) -> &Value {
+        &self.file["groups"][case.group()]
+    }
+
+    fn secret(&self) -> &str {
+        self.file["texts"]["<secret>"].as_str().unwrap()
+    }
+}
+
+fn expanded(texts: &Map<String, Value>, value: &Value) -> Value {
+    match value {
+        Value::String(text) => {
+            let expand =
+                |text: String, (name, full): (&String, &Value)| text.replace(name, full.as_str().unwrap());
+            texts.iter().fold(text.clone(), expand).into()
+        }
+        Value::Array(values) => values.iter().map(|value| expanded(texts, value)).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), expanded(texts, value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+#[actix_web::test]
+async fn every_recorded_request_is_answered_as_by_django_6_1() {
+    replay("6.1").await;
+}
+
+#[actix_web::test]
+async fn every_recorded_request_is_answered_as_by_django_5_2() {
+    replay("5.2").await;
+}
+
+#[actix_web::test]
+async fn every_recorded_request_is_answered_as_by_django_4_2() {
+    replay("4.2").await;
+}
+
+async fn replay(version: &str) {
+    let recording = Recording::read();
+    assert!(recording.cases.len() > 1900, "the recording is short");
+    let (mut as_django, mut wrong) = (0, Vec::new());
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for (group, settings) in recording.file["groups"].as_object().unwrap() {
+        let store = store(settings);
+        let site = site(&store, settings).await;
+        for case in recording.cases.iter().filter(|case| case.group() == group) {
+            let django = case.outcome(version);
+            let ours = outcome(&site, &store, &case.request, recording.secret()).await;
+            if ours == *django {
+                as_django += 1;
+                continue;
+            }
+            let (names, expected) = differences::expected(&recording, case, version);
+            if ours == expected {
+                names.iter().for_each(|name| *named.entry(name).or_default() += 1);
+            } else {
+                wrong.push(format!(
+                    "{} {names:?}\n  Django: {django}\n  wanted: {expected}\n  ours:   {ours}",
+                    case.request
+                ));
+            }
+        }
+    }
+    println!("Django {version}: {} requests, {as_django} as Django, {named:#?}", recording.cases.len());
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+    for name in differences::NAMES {
+        assert!(named.contains_key(name), "nothing differs so any more: {name}");
+    }
+}
+
+fn store(settings: &Value) -> Store {
+    let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    let session = SessionSettings::default();
+    let session = match settings["SESSION_COOKIE_DOMAIN"].as_str() {
+        Some(domain) => session.cookie_domain(domain),
+        None => session,
+    };
+    SessionMiddleware::new(store).settings(session).unwrap().store().clone()
+}
+
+fn csrf_settings(django: &Value) -> CsrfSettings {
+    let hosts =
+        HostSettings::default().secure_proxy_header("x-test-scheme", "https").use_x_forwarded_port(true);
+    let mut settings = CsrfSettings::default();
+    let mut own_hosts = hosts;
+    for (name, value) in django.as_object().unwrap() {
+        let text = value.as_str().unwrap_or_default();
+        let texts = || value.as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+        settings = match name.as_str() {
+            "CSRF_TRUSTED_ORIGINS" => settings.trusted_origins(texts()),
+            "CSRF_COOKIE_DOMAIN" => settings.cookie_domain(text),
+            "CSRF_COOKIE_NAME" => settings.cookie_name(text),
+            "CSRF_COOKIE_AGE" => settings.cookie_age(value.as_u64().map(Duration::from_secs)),
+            "CSRF_COOKIE_PATH" => settings.cookie_path(text),
+            "CSRF_COOKIE_SECURE" => settings.cookie_secure(value == true),
+            "CSRF_COOKIE_HTTPONLY" => settings.cookie_httponly(value == true),
+            "CSRF_COOKIE_SAMESITE" => settings.cookie_samesite(match text {
+                "" => None,
+                "Strict" => Some(SameSite::Strict),
+                "None" => Some(SameSite::None),
+                other => panic!("{other}"),
+            }),
+            "CSRF_HEADER_NAME" => settings.header_name(text),
+            "CSRF_USE_SESSIONS" => settings.use_sessions(value == true),
+            "DATA_UPLOAD_MAX_MEMORY_SIZE" => settings.max_form_bytes(value.as_u64().unwrap() as usize),
+            "DATA_UPLOAD_MAX_NUMBER_FIELDS" => settings.max_form_fields(value.as_u64().unwrap() as usize),
+            "SESSION_COOKIE_DOMAIN" => settings, // of the session's middleware
+            "ALLOWED_HOSTS" => {
+                own_hosts = own_hosts.allowed_hosts(texts());
+                settings
+            }
+            other => panic!("{other}"),
+        };
+    }
+    settings.hosts(own_hosts)
+}
+
+/// A site, called without a socket.
+type Site = Box<dyn Fn(TestRequest) -> LocalBoxFuture<'static, HttpResponse>>;
+
+/// The recorder's site.
+async fn site(store: &Store, settings: &Value) -> Site {
+    let inner = CsrfMiddleware::new().settings(csrf_settings(settings)).unwrap();
+    let inner = inner.failure_response(|_, reason| {
+        HttpResponse::Forbidden().insert_header(("x-reason", reason.to_owned())).finish()
+    });
+    let csrf = inner.clone().exempt_path("/exempt").exempt_path("/exempt_{rest}");
+    let app = App::new()
+        .route("/plain", web::to(plain))
+        .route("/tokens", web::to(tokens))
+        .route("/rotate", web::to(rotate))
+        .route("/error", web::to(error))
+        .route("/flush", web::to(flush))
+        .route("/touch", web::to(touch))
+        .route("/ensure", web::to(ensure))
+        .route("/exempt", web::to(plain))
+        .route("/exempt_tokens", web::to(tokens))
+        .service(web::resource("/exempt_protected").wrap(inner).to(plain))
+        .wrap(csrf)
+        .wrap(SessionMiddleware::new(store.clone()));
+    let app = Rc::new(test::init_service(app).await);
+    Box::new(move |request| {
+        let app = app.clone();
+        Box::pin(async move {
+            match test::try_call_service(&*app, request.to_request()).await {
+                Ok(response) => response.into_parts().1.map_into_boxed_body(),
+                Err(error) => error.error_response(),
+            }
+        })
+    })
+}
+
+async fn plain() -> &'static str {
+    "ok"
+}
+
+async fn tokens(csrf: CsrfToken) -> String {
+    format!("{}\n{}", csrf.token(), csrf.token())
+}
+
+async fn rotate(csrf: CsrfToken) -> String {
+    let before = csrf.token();
+    csrf.rotate();
+    format!("{before}\n{}", csrf.token())
+}
+
+async fn error(csrf: CsrfToken) -> HttpResponse {
+    HttpResponse::InternalServerError().body(tokens(csrf).await)
+}
+
+async fn flush(csrf: CsrfToken, session: Session) -> Result<String, actix_django_session::Error> {
+    session.flush()?;
+    Ok(tokens(csrf).await)
+}
+
+async fn touch(session: Session) -> Result<&'static str, actix_django_session::Error> {
+    session.insert("x", &1)?;
+    Ok("ok")
+}
+
+async fn ensure(csrf: CsrfToken) -> &'static str {
+    csrf.ensure_cookie();
+    "ok"
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+/// The outcome of a request, in the recording's terms.
+async fn outcome(site: &Site, store: &Store, request: &Value, secret: &str) -> Value {
+    let method = Method::from_bytes(request["method"].as_str().unwrap_or("GET").as_bytes()).unwrap();
+    let mut builder = TestRequest::with_uri(&format!("/{}", request["view"].as_str().unwrap_or("plain")))
+        .method(method)
+        .insert_header(("x-test-scheme", if request["https"] == true { "https" } else { "http" }))
+        .insert_header(("x-forwarded-port", request["port"].as_str().unwrap_or("80")));
+    let mut headers = Map::new();
+    headers.insert("host".to_owned(), "example.com".into());
+    headers.extend(request["headers"].as_object().cloned().unwrap_or_default());
+    let mut key = None;
+    if let Some(session) = request["session"].as_array() {
+        let made = prepared(store, session).await;
+        let cookies = [headers.get("cookie").and_then(Value::as_str), Some(&*format!("sessionid={made}"))]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ");
+        headers.insert("cookie".to_owned(), cookies.into());
+        key = Some(made);
+    }
+    for (name, value) in &headers {
+        if let Some(value) = value.as_str() {
+            let value = HeaderValue::from_bytes(&bytes(value)).unwrap();
+            builder = builder.append_header((name.parse::<HeaderName>().unwrap(), value));
+        }
+    }
+    if let Some(body) = request["body"].as_str() {
+        builder = builder.set_payload(bytes(body));
+    }
+    let response = site(builder).await;
+
+    let mut outcome = Map::new();
+    outcome.insert("status".to_owned(), response.status().as_u16().into());
+    let mut names = Names(HashMap::from([(secret.to_owned(), "<same>".to_owned())]));
+    let (response, body) = response.into_parts();
+    let body = String::from_utf8(to_bytes(body).await.unwrap_or_default().to_vec()).unwrap();
+    let is_token = |line: &str| line.len() == 64 && line.bytes().all(|b| b.is_ascii_alphanumeric());
+    if body.split('\n').all(is_token) {
+        let tokens = body.split('\n').map(|token| names.of(&unmasked(token)));
+        outcome.insert("tokens".to_owned(), tokens.collect());
+    }
+    for (name, value) in response.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        match name.as_str() {
+            "x-reason" => {
+                outcome.insert("reason".to_owned(), value.into());
+            }
+            "vary" => {
+                outcome.insert("vary".to_owned(), value.into());
+            }
+            "set-cookie" => match value.strip_prefix("sessionid=") {
+                Some(rest) => {
+                    let set = rest.split(';').next().unwrap();
+                    let deleted = set == "\"\"";
+                    outcome
+                        .insert("session_cookie".to_owned(), if deleted { "deleted" } else { "set" }.into());
+                    key = (!deleted).then(|| set.to_owned());
+                }
+                None => {
+                    outcome.insert("set_cookie".to_owned(), names.cookie(&value).into());
+                }
+            },
+            _ => {}
+        }
+    }
+    if let Some(key) = key {
+        let session = Session::open(store, &SessionKey::parse(&key).unwrap()).await.unwrap();
+        let value = session.and_then(|session| session.get::<Value>("_csrftoken").unwrap_or_default());
+        let is_new = |value: &&Value| request["session"] != json!([value]);
+        let shown = match value.as_ref().filter(is_new).and_then(Value::as_str) {
+            Some(secret) => Some(names.of(secret)),
+            None => value,
+        };
+        outcome.insert("session".to_owned(), shown.into_iter().collect());
+    }
+    Value::Object(outcome)
+}
+
+/// A session with one value under `_csrftoken`, or without.
+async fn prepared(store: &Store, value: &[Value]) -> String {
+    let session = Session::new(store);
+    session.insert("other", &1).unwrap();
+    if let Some(value) = value.first() {
+        session.insert("_csrftoken", value).unwrap();
+    }
+    session.save().await.unwrap();
+    session.session_key().unwrap().as_str().to_owned()
+}
+
+/// Names of secrets, in the order in which they are seen.
+struct Names(HashMap<String, String>);
+
+impl Names {
+    fn of(&mut self, secret: &str) -> Value {
+        let next = format!("<new{}>", self.0.len());
+        self.0.entry(secret.to_owned()).or_insert(next).clone().into()
+    }
+
+    fn cookie(&mut self, line: &str) -> String {
+        let (name, rest) = line.split_once('=').unwrap();
+        let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
+        let attributes = attributes.split(';').map(|attribute| match attribute.strip_prefix(" expires=") {
+            Some(_) => " expires=<expires>",
+            None => attribute,
+        });
+        let attributes: Vec<&str> = attributes.collect();
+        format!("{name}={};{}", self.of(value).as_str().unwrap(), attributes.join(";"))
+    }
+}
+
+/// The secret of a token.
+pub(super) fn unmasked(token: &str) -> String {
+    let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let index = |byte: u8| letters.iter().position(|letter| *letter == byte).unwrap();
+    let (mask, cipher) = token.split_at(32);
+    let pairs = cipher.bytes().zip(mask.bytes());
+    pairs.map(|(c, m)| char::from(letters[(index(c) + 62 - index(m)) % 62])).collect()
+}
