@@ -227,7 +227,7 @@ impl AuthSession {
         if let Some(csrf) = &self.0.csrf {
             csrf.rotate();
         }
-        *known = Some(Some(user.with_backend(path)));
+        *known = Some(Some(user.clone().with_backend(path)));
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl AuthSession {
                 _ => session.get::<String>(BACKEND).ok().flatten(),
             };
             *known = Some(Some(match path {
-                Some(path) => user.with_backend(&path),
+                Some(path) => user.clone().with_backend(&path),
                 None => user.clone(),
             }));
         }

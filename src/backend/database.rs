@@ -130,13 +130,13 @@ impl Database {
         }
     }
 
-    pub(crate) async fn find(&self, query: &Arc<Keyed>, key: String) -> Result<Option<TextRow>, Error> {
+    pub(crate) async fn find(&self, query: &Arc<Keyed>, key: &str) -> Result<Option<TextRow>, Error> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.keyed(query, key).await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(sqlite) => {
-                let found = sqlite.texts(&query.one, &[Some(&key)]).await?;
+                let found = sqlite.texts(&query.one, &[Some(key)]).await?;
                 Ok(found.rows.into_iter().next())
             }
         }

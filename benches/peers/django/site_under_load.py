@@ -14,7 +14,7 @@ settings.configure(
     SECRET_KEY=os.environ["BENCH_SECRET"],
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["django.contrib.sessions"],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
     MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
     USE_TZ=True,
     DATABASES={
@@ -28,6 +28,14 @@ settings.configure(
         }
     },
 )
+django.setup()
+
+from django.contrib.auth import authenticate  # noqa: E402
+from django.contrib.auth.middleware import AuthenticationMiddleware  # noqa: E402
+from django.utils.decorators import decorator_from_middleware  # noqa: E402
+
+# Only where it is used: the other workloads have sessions alone.
+with_user = decorator_from_middleware(AuthenticationMiddleware)
 
 
 def answer(text, status=200):
@@ -48,6 +56,18 @@ def untouched(request):
 
 def read(request):
     return said(request.session)
+
+
+@with_user
+def user(request):
+    if not request.user.is_authenticated:
+        return answer("nobody is logged in", 401)
+    return answer(request.user.get_username())
+
+
+def login(request, name):
+    attempt = authenticate(request, username=name, password="not the password")
+    return answer("yes" if attempt else "no")
 
 
 def write(request):
@@ -86,8 +106,9 @@ def cart(size):
 urlpatterns = [
     path("untouched", untouched),
     path("read", read),
+    path("user", user),
+    path("login/<str:name>", login),
     path("write", write),
     path("create/<str:user>/<int:size>", create),
 ]
-django.setup()
 application = get_wsgi_application()

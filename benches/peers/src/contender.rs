@@ -38,7 +38,12 @@ pub const OURS: &str = "actix-django-session";
 /// Ours with a setting that matters where sessions are saved again.
 pub const COARSE: &str = "coarse-expiry";
 
-pub const ALL: [Contender; 8] = [
+/// Ours with the login around everything.
+pub const LOGIN: &str = "with-login";
+
+pub const AXUM_LOGIN: &str = "axum-login";
+
+pub const ALL: [Contender; 10] = [
     Contender { name: "bare", keeps: Keeps::Nothing, what: "actix-web that does nothing" },
     Contender {
         name: "floor",
@@ -47,6 +52,7 @@ pub const ALL: [Contender; 8] = [
     },
     Contender { name: OURS, keeps: Keeps::Postgres, what: "this crate: Store::connect" },
     Contender { name: COARSE, keeps: Keeps::Postgres, what: "this crate with coarse_expiry(true)" },
+    Contender { name: LOGIN, keeps: Keeps::Postgres, what: "this crate with AuthMiddleware around the app" },
     Contender {
         name: "actix-session-redis",
         keeps: Keeps::Redis,
@@ -58,6 +64,11 @@ pub const ALL: [Contender; 8] = [
         what: "actix-session, everything in the encrypted cookie: nothing on the server",
     },
     Contender { name: "tower-sessions", keeps: Keeps::Postgres, what: "axum, tower-sessions-sqlx-store" },
+    Contender {
+        name: AXUM_LOGIN,
+        keeps: Keeps::Postgres,
+        what: "axum-login on tower-sessions: loads the user of every request",
+    },
     Contender { name: "django", keeps: Keeps::Postgres, what: "Django, db engine, gunicorn" },
 ];
 
@@ -72,7 +83,12 @@ impl Contender {
         match workload {
             Workload::Write | Workload::Hot | Workload::Statements if self.name == COARSE => true,
             _ if self.name == COARSE => false,
+            Workload::User => ["floor", LOGIN, AXUM_LOGIN, "django"].contains(&self.name),
+            Workload::Logins => [LOGIN, "django"].contains(&self.name),
             Workload::Untouched => true,
+            Workload::Read | Workload::Statements if self.name == LOGIN => true,
+            Workload::Statements if self.name == AXUM_LOGIN => true,
+            _ if [LOGIN, AXUM_LOGIN].contains(&self.name) => false,
             // Every browser has its own copy of such a session: there is nothing to share, nor to count.
             Workload::Hot => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),
             Workload::Statements => self.keeps == Keeps::Postgres,

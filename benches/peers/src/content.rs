@@ -6,12 +6,26 @@ pub const USER: &str = "_auth_user_id";
 pub const BACKEND: &str = "_auth_user_backend";
 pub const BACKEND_VALUE: &str = "django.contrib.auth.backends.ModelBackend";
 pub const HASH: &str = "_auth_user_hash";
-pub const HASH_VALUE: &str = "3b9f1e6c0d7a52844e1bb8f0c6a9d2375f48e01c9ab36d7725e0f1842cd96b3a";
+/// Django's hash of [`PASSWORD_COLUMN`] under [`SECRET`]: who has it is logged in.
+pub const HASH_VALUE: &str = "8a32dc5893462fa6c74ffc41d28f99ddba819f00985cc8c35c513456d57c9898";
 pub const COUNTER: &str = "n";
 pub const CART: &str = "cart";
 
 /// The SECRET_KEY of both. A benchmark has no secret to protect.
 pub const SECRET: &str = "django-insecure-benchmark-benchmark-benchmark-benchmark-benchmark";
+
+/// The password of every user as Django 5.2 stores it.
+pub const PASSWORD_COLUMN: &str =
+    "pbkdf2_sha256$1000000$saltOfTheBenchmark0001$/4LsyNHLBtFF4UgY7vHUC/zgLvvGuL0NV9phNWjn0Mw=";
+pub const WRONG_PASSWORD: &str = "not the password";
+
+/// The key of the first user; the others follow. Each visitor of the load is one of them.
+pub const FIRST_USER: usize = 100_000;
+
+/// The login name of a user.
+pub fn user_name(id: usize) -> String {
+    format!("user{id}")
+}
 
 /// A list of about so many bytes as JSON, repetitive as carts are. `django/site_under_load.py` makes the
 /// same.

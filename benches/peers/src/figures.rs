@@ -104,6 +104,15 @@ impl Figures {
         })
     }
 
+    /// What the same contender does where the session is read and no user is loaded.
+    pub fn own_read(&self, of: &Cell) -> Option<&Cell> {
+        let is_read = |cell: &&Cell| {
+            (cell.workload, cell.clients, cell.bytes, cell.contender)
+                == (Workload::Read, of.clients, of.bytes, of.contender)
+        };
+        self.cells.iter().find(is_read).filter(|_| of.workload == Workload::User)
+    }
+
     pub fn json(&self) -> Value {
         let cells = self.cells.iter().map(|cell| {
             let spread = |value: fn(&Sample) -> f64| cell.spread(value).map(Spread::json);
@@ -116,6 +125,7 @@ impl Figures {
                 "contender": cell.contender,
                 "reference": cell.workload.reference(),
                 "ratio": self.reference(cell).and_then(|other| cell.ratio(other)).map(Spread::json),
+                "ratio_to_own_read": self.own_read(cell).and_then(|read| cell.ratio(read)).map(Spread::json),
                 "requests_per_second": spread(|sample| sample.per_second),
                 "p50_us": spread(|sample| sample.p50),
                 "p99_us": spread(|sample| sample.p99),

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::{Result, client::Client, workload::Workload};
+use crate::{Result, client::Client, content, workload::Workload};
 
 /// A turn of one contender.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ async fn check_the_end(turn: &Turn, visitors: &mut [Visitor], seen: &mut Seen) -
                 seen.lost = Some(i64::try_from(told)? - there);
             }
         }
-        Workload::Read | Workload::Write | Workload::Create => {
+        Workload::Read | Workload::User | Workload::Write | Workload::Create => {
             for visitor in visitors {
                 let expected = format!("{} {}", visitor.user, visitor.count);
                 let answer = visitor.client.ask("GET", "/read").await?;
@@ -145,7 +145,7 @@ impl Visitor {
     /// Comes, and gets a session if it takes one to begin with.
     async fn arrive(turn: &Turn, n: usize) -> Result<Self> {
         let mut client = Client::connect(turn.port).await?;
-        let user = format!("{:06}", 100_000 + n);
+        let user = (content::FIRST_USER + n).to_string();
         if turn.session && turn.anybody.is_none() {
             let answer = client.ask("POST", &format!("/create/{user}/{}", turn.bytes)).await?;
             if answer.status != 200 || answer.body != format!("{user} 0") || !answer.set_cookie {
@@ -161,6 +161,7 @@ impl Visitor {
             Workload::Write | Workload::Hot => ("POST", "/write".to_owned()),
             Workload::Create => ("POST", format!("/create/{}/0", self.user)),
             Workload::Untouched => ("GET", "/untouched".to_owned()),
+            Workload::User => ("GET", "/user".to_owned()),
             _ => ("GET", "/read".to_owned()),
         };
         let mut expected = String::new();
@@ -180,6 +181,7 @@ impl Visitor {
                 expected.clear();
                 match workload {
                     Workload::Untouched => expected.push_str("ok"),
+                    Workload::User => expected = format!("user{}", self.user),
                     // It is unknown which request failed.
                     Workload::Hot => expected.push_str(&self.user),
                     _ => expected = format!("{} {}", self.user, self.count + u64::from(counts)),

@@ -47,6 +47,7 @@ fn locked() -> Vec<String> {
         "actix-web",
         "actix-session",
         "axum",
+        "axum-login",
         "deadpool-postgres",
         "tower-sessions",
         "tower-sessions-sqlx-store",

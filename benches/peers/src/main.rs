@@ -19,6 +19,7 @@ mod report;
 mod rows;
 mod servers;
 mod svg;
+mod users;
 mod workload;
 
 use std::{error::Error, process::ExitCode};

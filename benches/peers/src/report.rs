@@ -30,7 +30,7 @@ pub fn throughput(figures: &Figures) -> String {
             last = Some(place);
             heading(&mut out, cell);
         }
-        line(&mut out, cell, figures.reference(cell));
+        line(&mut out, cell, figures.reference(cell), figures.own_read(cell));
     }
     out
 }
@@ -65,7 +65,7 @@ fn heading(out: &mut String, cell: &Cell) {
     );
 }
 
-fn line(out: &mut String, cell: &Cell, reference: Option<&Cell>) {
+fn line(out: &mut String, cell: &Cell, reference: Option<&Cell>, own_read: Option<&Cell>) {
     let rate = cell.spread(|sample| sample.per_second);
     let ratio = reference.and_then(|reference| cell.ratio(reference));
     let range = |spread: Option<Spread>, digits: usize| {
@@ -86,6 +86,9 @@ fn line(out: &mut String, cell: &Cell, reference: Option<&Cell>) {
         median(cell.median(|sample| sample.server_cpu), 1),
         median(cell.median(|sample| sample.database_cpu), 1),
     );
+    if let Some(ratio) = own_read.and_then(|read| cell.ratio(read)) {
+        let _ = write!(out, "  x own read: {:.2} {}", ratio.median, range(Some(ratio), 2));
+    }
     if let Some(lost) = cell.lost() {
         let _ = write!(out, "  increments lost: {lost}");
     }

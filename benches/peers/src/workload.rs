@@ -6,6 +6,8 @@ use crate::Result;
 pub enum Workload {
     /// Reads two keys of the client's own session.
     Read,
+    /// Asks who the user of the client's own session is.
+    User,
     /// Adds one to a counter in the client's own session.
     Write,
     /// Comes without a cookie and leaves with a new session.
@@ -24,11 +26,14 @@ pub enum Workload {
     AtSize,
     /// Expired sessions are cleared while others are used.
     Clearing,
+    /// Failed logins with known and with unknown names.
+    Logins,
 }
 
 impl Workload {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
+        Self::User,
         Self::Write,
         Self::Create,
         Self::Untouched,
@@ -38,11 +43,13 @@ impl Workload {
         Self::Memory,
         Self::AtSize,
         Self::Clearing,
+        Self::Logins,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::User => "user",
             Self::Write => "write",
             Self::Create => "create",
             Self::Untouched => "untouched",
@@ -52,6 +59,7 @@ impl Workload {
             Self::Memory => "memory",
             Self::AtSize => "at-size",
             Self::Clearing => "clearing",
+            Self::Logins => "logins",
         }
     }
 
@@ -63,7 +71,10 @@ impl Workload {
 
     /// Whether it is measured by how many requests are answered.
     pub fn is_throughput(self) -> bool {
-        !matches!(self, Self::Sizes | Self::Statements | Self::Memory | Self::AtSize | Self::Clearing)
+        !matches!(
+            self,
+            Self::Sizes | Self::Statements | Self::Memory | Self::AtSize | Self::Clearing | Self::Logins
+        )
     }
 
     /// Whom the others are compared with.
@@ -74,6 +85,7 @@ impl Workload {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Read => "two keys of the client's own session are read",
+            Self::User => "the user of the client's own session is loaded, and named",
             Self::Write => "a counter in the client's own session is incremented",
             Self::Create => "no cookie comes in, a new session goes out",
             Self::Untouched => "the session's cookie comes in, the handler does not use the session",
@@ -83,6 +95,7 @@ impl Workload {
             Self::Memory => "memory of the server by idle keep-alive connections",
             Self::AtSize => "any of a great many sessions is read or written",
             Self::Clearing => "expired sessions are cleared while others are used",
+            Self::Logins => "time of a failed login by known and unknown names",
         }
     }
 }

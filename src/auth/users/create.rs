@@ -156,7 +156,7 @@ impl Users {
             }
             None => drawn(),
         };
-        Ok(id.map(|id| self.key_param(&key.of_text(&id).unwrap_or(id))))
+        Ok(id.map(|id| self.key_param(&key.of_text(&id).unwrap_or(id)).into_owned()))
     }
 }
 

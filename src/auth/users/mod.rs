@@ -7,7 +7,7 @@ mod row;
 mod sql;
 mod tables;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 pub(super) use self::key::is_python_space;
 use self::sql::Sql;
@@ -101,7 +101,7 @@ impl Users {
 
     /// `id` is in the form in which Django stores it.
     pub(crate) async fn get_by_key(&self, id: String) -> Result<Option<User>, Error> {
-        let row = self.0.database.find(&self.0.sql.by_key, self.key_param(&id)).await?;
+        let row = self.0.database.find(&self.0.sql.by_key, &self.key_param(&id)).await?;
         row.map(|row| User::read(self, row)).transpose()
     }
 
@@ -163,11 +163,11 @@ impl Users {
     }
 
     /// The key as a parameter: SQLite has UUIDs as 32 digits.
-    fn key_param(&self, id: &str) -> String {
+    fn key_param<'a>(&self, id: &'a str) -> Cow<'a, str> {
         match (&self.0.database, self.0.model.key.1) {
             #[cfg(feature = "sqlite")]
-            (Database::Sqlite(_), UserKey::Uuid) => id.replace('-', ""),
-            _ => id.to_owned(),
+            (Database::Sqlite(_), UserKey::Uuid) => id.replace('-', "").into(),
+            _ => id.into(),
         }
     }
 }

@@ -29,13 +29,20 @@ use crate::{
 #[derive(Clone)]
 pub struct User(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     users: Users,
     row: Fields,
     /// The path of the backend that authenticated it.
     backend: Option<Arc<str>>,
-    permissions: Arc<OnceCell<Permissions>>,
-    groups: Arc<OnceCell<Vec<String>>>,
+    rights: Arc<Rights>,
+}
+
+/// Loaded once for all clones of a user.
+#[derive(Default)]
+struct Rights {
+    permissions: OnceCell<Permissions>,
+    groups: OnceCell<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -89,18 +96,14 @@ impl User {
     }
 
     fn new(users: Users, row: Fields, backend: Option<Arc<str>>) -> Self {
-        Self(Arc::new(Inner { users, row, backend, permissions: Arc::default(), groups: Arc::default() }))
+        Self(Arc::new(Inner { users, row, backend, rights: Arc::default() }))
     }
 
     /// The same user, authenticated by a backend.
-    pub(crate) fn with_backend(&self, path: &str) -> Self {
-        Self(Arc::new(Inner {
-            users: self.0.users.clone(),
-            row: self.0.row.clone(),
-            backend: Some(path.into()),
-            permissions: self.0.permissions.clone(),
-            groups: self.0.groups.clone(),
-        }))
+    pub(crate) fn with_backend(mut self, path: &str) -> Self {
+        // A user that was just loaded has no clones, so that nothing is copied.
+        Arc::make_mut(&mut self.0).backend = Some(path.into());
+        self
     }
 
     pub(crate) fn with_password(&self, column: String) -> Self {
@@ -246,6 +249,7 @@ impl User {
     /// `get_user_permissions` and `get_group_permissions`.
     pub async fn permissions(&self) -> Result<&Permissions, Error> {
         self.0
+            .rights
             .permissions
             .get_or_try_init(|| async {
                 match self.is_active() {
@@ -258,7 +262,7 @@ impl User {
 
     /// Returns the names of the user's groups, loaded once in a request.
     pub async fn groups(&self) -> Result<&[String], Error> {
-        let groups = self.0.groups.get_or_try_init(|| self.0.users.groups_of(self));
+        let groups = self.0.rights.groups.get_or_try_init(|| self.0.users.groups_of(self));
         Ok(groups.await?)
     }
 }

@@ -82,8 +82,8 @@ impl Postgres {
     }
 
     /// Runs a query for one key, together with those of other requests that wait.
-    pub(crate) async fn keyed(&self, query: &Arc<Keyed>, key: String) -> Result<Option<TextRow>, Error> {
-        let key = (Arc::as_ptr(query) as usize, key);
+    pub(crate) async fn keyed(&self, query: &Arc<Keyed>, key: &str) -> Result<Option<TextRow>, Error> {
+        let key = (Arc::as_ptr(query) as usize, key.into());
         self.runtimes.current()?.lookups.submit(Lookup { key, query: query.clone() }).await
     }
 }
@@ -102,7 +102,7 @@ pub(super) struct Lookups(pub(super) Connections);
 
 pub(super) struct Lookup {
     /// The query by its address, and the text of the key.
-    key: (usize, String),
+    key: (usize, Arc<str>),
     query: Arc<Keyed>,
 }
 
@@ -112,11 +112,11 @@ impl BatchOp for Lookups {
     const ACTION: &'static str = ACTION;
     const SHARED: bool = true;
 
-    type Key = (usize, String);
+    type Key = (usize, Arc<str>);
     type Request = Lookup;
     type Reply = Option<TextRow>;
 
-    fn key(lookup: &Lookup) -> &(usize, String) {
+    fn key(lookup: &Lookup) -> &Self::Key {
         &lookup.key
     }
 
@@ -125,7 +125,7 @@ impl BatchOp for Lookups {
     }
 
     async fn run_one(&self, lookup: &Lookup, _: Attempt) -> Result<Option<TextRow>, StatementError> {
-        let params: &Params<'_> = &[&lookup.key.1];
+        let params: &Params<'_> = &[&&*lookup.key.1];
         let found = self.0.run(ACTION, &lookup.query.statements.one, params, Retry::READ).await?;
         Ok(found.rows.first().map(read_row).transpose()?)
     }
@@ -140,18 +140,18 @@ impl BatchOp for Lookups {
         let keys: Vec<&str> =
             lookups.iter().filter(|one| one.key.0 == query).map(|one| &*one.key.1).collect();
         let found = self.0.run(ACTION, &lookups[0].query.statements.many, &[&keys], Retry::READ).await?;
-        let mut rows: HashMap<String, TextRow> = HashMap::with_capacity(found.rows.len());
+        let mut rows: HashMap<Option<&str>, _> = HashMap::with_capacity(found.rows.len());
         for row in &found.rows {
-            let row = read_row(row)?;
-            if let Some(Some(key)) = row.first() {
-                rows.insert(key.clone(), row);
-            }
+            rows.insert(row.try_get(0).map_err(unexpected_columns)?, row);
         }
         let outcome = |one: &&Lookup| match one.key.0 == query {
-            true => Outcome::Done(rows.get(&one.key.1).cloned()),
-            false => Outcome::Alone,
+            true => {
+                let row = rows.get(&Some(&*one.key.1)).map(|row| read_row(row));
+                Ok(Outcome::Done(row.transpose()?))
+            }
+            false => Ok(Outcome::Alone),
         };
-        Ok(lookups.iter().map(outcome).collect())
+        lookups.iter().map(outcome).collect()
     }
 }
 

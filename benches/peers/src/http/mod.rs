@@ -2,6 +2,7 @@
 
 mod at_size;
 mod clearing;
+mod logins;
 mod memory;
 mod statements;
 mod throughput;
@@ -22,7 +23,7 @@ use crate::{
     postgres::Postgres,
     process::WorkDir,
     redis::Redis,
-    report, rows, svg,
+    report, rows, svg, users,
     workload::Workload,
 };
 
@@ -75,6 +76,7 @@ pub fn run(options: &Options) -> Result<()> {
     let memory = wanted(options, Workload::Memory, || memory::measure(&stage))?;
     let at_size = wanted(options, Workload::AtSize, || at_size::measure(&stage))?;
     let clearing = wanted(options, Workload::Clearing, || clearing::measure(&stage))?;
+    let logins = wanted(options, Workload::Logins, || logins::measure(&stage))?;
 
     print!("{}", report::throughput(&figures));
     print!("{}", report::rows("what the database does for a request", &statements::COLUMNS, &statements));
@@ -84,6 +86,8 @@ pub fn run(options: &Options) -> Result<()> {
     print!("{}", report::rows(title, &at_size::COLUMNS, &at_size));
     let title = "saving a session while expired ones are cleared, milliseconds";
     print!("{}", report::rows(title, &clearing::COLUMNS, &clearing));
+    let title = "time of a failed login by the name that is tried, milliseconds";
+    print!("{}", report::rows(title, &logins::COLUMNS, &logins));
     say(&absent);
     let all = json!({
         "machine": machine,
@@ -93,6 +97,7 @@ pub fn run(options: &Options) -> Result<()> {
         "memory": memory,
         "at_size": at_size,
         "clearing": clearing,
+        "logins": logins,
     });
     write(&results, "http.json", &serde_json::to_string_pretty(&all)?)?;
     for (name, picture) in svg::pictures(&figures) {
@@ -105,6 +110,7 @@ fn prepare(options: &Options) -> Result<Stage<'_>> {
     let dir = WorkDir::new()?;
     let postgres = Postgres::start(dir.path())?;
     rows::fill(&postgres, options.rows)?;
+    users::fill(&postgres)?;
     let needs_redis = options.contenders.iter().any(|contender| contender.keeps == Keeps::Redis);
     let redis = needs_redis.then(|| Redis::start(dir.path())).and_then(|redis| {
         redis.inspect_err(|error| println!("no Redis, so nobody who needs it: {error}")).ok()

@@ -35,7 +35,7 @@ const END: &str = "SELECT 'the window ends'";
 pub fn measure(stage: &Stage<'_>) -> Result<Value> {
     let clients = if stage.options.quick { vec![64] } else { vec![1, 64] };
     let mut found = Vec::new();
-    for workload in [Workload::Read, Workload::Write, Workload::Create] {
+    for workload in [Workload::Read, Workload::User, Workload::Write, Workload::Create] {
         for &clients in &clients {
             for contender in stage.takes_part(Workload::Statements).filter(|one| one.takes_part(workload)) {
                 // A process of its own: its connections tell what they counted when they end.
@@ -88,6 +88,7 @@ fn count(
     let grown = sizes(postgres)?;
     let [table, indexes] = [0, 1].map(|which| (grown[which] - sizes_before[which]) as f64 / in_all);
 
+    let changes = !matches!(workload, Workload::Read | Workload::User);
     let log = postgres.log()?;
     let statements = log.get(logged_before..).and_then(within).map(statements_in);
     Ok(json!({
@@ -96,8 +97,8 @@ fn count(
         "clients": clients,
         "statements_per_request": statements.map(|statements| statements as f64 / requests),
         "wal_bytes_per_request": ((after.wal - before.wal) as f64 / requests).round() as u64,
-        "table_bytes_per_request": (workload != Workload::Read).then_some(table),
-        "index_bytes_per_request": (workload != Workload::Read).then_some(indexes),
+        "table_bytes_per_request": changes.then_some(table),
+        "index_bytes_per_request": changes.then_some(indexes),
         "hot_updates_percent": (workload == Workload::Write).then(|| 100.0 * hot as f64 / all as f64),
     }))
 }

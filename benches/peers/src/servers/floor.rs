@@ -11,7 +11,7 @@ use actix_web::{
     web,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use rand::distr::{Alphanumeric, SampleString as _};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -32,6 +32,7 @@ pub fn serve(port: u16) -> Result<()> {
             .app_data(web::Data::new(pool.clone()))
             .route("/untouched", web::get().to(|| async { "ok" }))
             .route("/read", web::get().to(read))
+            .route("/user", web::get().to(user))
             .route("/write", web::post().to(write))
             .route("/create/{user}/{bytes}", web::post().to(create))
     };
@@ -42,6 +43,17 @@ pub fn serve(port: u16) -> Result<()> {
 async fn read(pool: web::Data<Pool>, request: HttpRequest) -> Answer {
     let (_, session) = load(&pool, &request).await?;
     said(&session)
+}
+
+async fn user(pool: web::Data<Pool>, request: HttpRequest) -> Answer {
+    let connection = pool.get().await.map_err(ErrorInternalServerError)?;
+    let (_, session) = load_over(&connection, &request).await?;
+    let id: i32 = session[content::USER].as_str().and_then(|id| id.parse().ok()).unwrap_or_default();
+    let sql = "SELECT username FROM auth_user WHERE id = $1 AND is_active";
+    let statement = connection.prepare_cached(sql).await.map_err(ErrorInternalServerError)?;
+    let row = connection.query_opt(&statement, &[&id]).await.map_err(ErrorInternalServerError)?;
+    let row = row.ok_or_else(|| ErrorUnauthorized("no user"))?;
+    Ok(HttpResponse::Ok().body(row.try_get::<_, String>(0).map_err(ErrorInternalServerError)?))
 }
 
 async fn write(pool: web::Data<Pool>, request: HttpRequest) -> Answer {
@@ -80,9 +92,13 @@ async fn create(pool: web::Data<Pool>, path: web::Path<(String, usize)>) -> Answ
 }
 
 async fn load(pool: &Pool, request: &HttpRequest) -> actix_web::Result<(String, Value)> {
+    let connection = pool.get().await.map_err(ErrorInternalServerError)?;
+    load_over(&connection, request).await
+}
+
+async fn load_over(connection: &Object, request: &HttpRequest) -> actix_web::Result<(String, Value)> {
     let cookie = request.cookie(COOKIE).ok_or_else(|| ErrorUnauthorized("no cookie"))?;
     let key = cookie.value().to_owned();
-    let connection = pool.get().await.map_err(ErrorInternalServerError)?;
     let sql = "SELECT session_data FROM floor_session WHERE session_key = $1 AND expire_date > $2";
     let statement = connection.prepare_cached(sql).await.map_err(ErrorInternalServerError)?;
     let row = connection.query_opt(&statement, &[&key, &SystemTime::now()]).await;

@@ -1,13 +1,16 @@
 //! The contenders that are Rust: `serve NAME PORT`, each in a process of its own.
 //!
 //! Each answers the same five requests: `GET /untouched`, `GET /read`, `POST /write` and `POST
-//! /create/{user}/{bytes of cart}`; the last three with the session's user and counter.
+//! /create/{user}/{bytes of cart}`; the last three with the session's user and counter. Those with logins
+//! answer `GET /user` with the name of the user, and some `POST /login/{name}`, an attempt to log in.
 
 mod actix_session;
+mod axum_login;
 mod bare;
 mod floor;
 mod ours;
 mod tower;
+mod with_login;
 
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use actix_django_session::SessionSettings;
 
 use crate::{
     Result,
-    contender::{COARSE, OURS},
+    contender::{AXUM_LOGIN, COARSE, LOGIN, OURS},
 };
 
 /// Threads that answer requests, for everybody.
@@ -41,6 +44,8 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         "floor" => floor::serve(port),
         OURS => ours::serve(port, SessionSettings::default()),
         COARSE => ours::serve(port, SessionSettings::default().coarse_expiry(true)),
+        LOGIN => with_login::serve(port),
+        AXUM_LOGIN => axum_login::serve(port),
         "actix-session-redis" => actix_session::serve_redis(port),
         "actix-session-cookie" => actix_session::serve_cookie(port),
         "tower-sessions" => tower::serve(port),

@@ -12,17 +12,17 @@ pub fn serve(port: u16, settings: SessionSettings) -> Result<()> {
     System::new().block_on(async {
         let store = Store::connect(&database()?, SecretKey::new(content::SECRET)).await?;
         let session = SessionMiddleware::new(store).settings(settings)?;
-        let app = move || {
-            App::new()
-                .wrap(session.clone())
-                .route("/untouched", web::get().to(|| async { "ok" }))
-                .route("/read", web::get().to(read))
-                .route("/write", web::post().to(write))
-                .route("/create/{user}/{bytes}", web::post().to(create))
-        };
+        let app = move || App::new().wrap(session.clone()).configure(routes);
         let server = HttpServer::new(app).workers(WORKERS).keep_alive(KEEP_ALIVE);
         Ok(server.bind(("127.0.0.1", port))?.run().await?)
     })
+}
+
+pub fn routes(app: &mut web::ServiceConfig) {
+    app.route("/untouched", web::get().to(|| async { "ok" }))
+        .route("/read", web::get().to(read))
+        .route("/write", web::post().to(write))
+        .route("/create/{user}/{bytes}", web::post().to(create));
 }
 
 async fn read(session: Session) -> Answer {
