@@ -24,7 +24,7 @@ pub use self::{
     permissions::Permissions,
     required::LoginRequired,
     settings::AuthSettings,
-    throttle::{LoginAttempt, LoginThrottle},
+    throttle::{DatabaseThrottle, LoginAttempt, LoginThrottle},
     user_sessions::UserSession,
     users::{NewUser, User, UserField, UserKey, UserModel, Users},
 };
