@@ -9,4 +9,5 @@ mod login;
 mod next_url;
 mod passwords;
 mod required;
+mod throttle;
 mod users;

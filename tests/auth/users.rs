@@ -56,6 +56,27 @@ impl Tables {
         matches!(self.place, Place::Postgres(_))
     }
 
+    /// The same users over connections of their own, as another host has them.
+    pub(crate) async fn another_host(&self) -> Users {
+        match &self.place {
+            Place::Postgres(database) => Users::postgres(&Postgres::connect(database.url()).await.unwrap()),
+            Place::Sqlite(dir) => Users::sqlite(&Sqlite::open(dir.path().join("db.sqlite3")).await.unwrap()),
+        }
+    }
+
+    /// The only column of a query, as text.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        match &self.place {
+            Place::Postgres(database) => database.query(sql).into_iter().flatten().flatten().collect(),
+            Place::Sqlite(dir) => {
+                let db = rusqlite::Connection::open(dir.path().join("db.sqlite3")).unwrap();
+                let mut statement = db.prepare(&format!("SELECT CAST(c AS TEXT) FROM ({sql})")).unwrap();
+                let rows = statement.query_map([], |row| row.get(0)).unwrap();
+                rows.collect::<Result<_, _>>().unwrap()
+            }
+        }
+    }
+
     pub(crate) fn execute(&self, sql: &str) {
         match &self.place {
             Place::Postgres(database) => drop(database.query(sql)),
