@@ -64,15 +64,26 @@ impl Tables {
         }
     }
 
-    /// The only column of a query, as text.
+    /// The first column of a query's rows, as text; NULL is empty.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         match &self.place {
-            Place::Postgres(database) => database.query(sql).into_iter().flatten().flatten().collect(),
+            Place::Postgres(database) => {
+                let rows = database.query(sql);
+                rows.into_iter().map(|row| row.into_iter().flatten().next().unwrap_or_default()).collect()
+            }
             Place::Sqlite(dir) => {
+                use rusqlite::types::Value;
                 let db = rusqlite::Connection::open(dir.path().join("db.sqlite3")).unwrap();
-                let mut statement = db.prepare(&format!("SELECT CAST(c AS TEXT) FROM ({sql})")).unwrap();
-                let rows = statement.query_map([], |row| row.get(0)).unwrap();
-                rows.collect::<Result<_, _>>().unwrap()
+                let mut statement = db.prepare(sql).unwrap();
+                let rows = statement.query_map([], |row| row.get::<_, Value>(0)).unwrap();
+                let text = |value| match value {
+                    Value::Null => String::new(),
+                    Value::Integer(number) => number.to_string(),
+                    Value::Real(number) => number.to_string(),
+                    Value::Text(text) => text,
+                    Value::Blob(bytes) => String::from_utf8(bytes).unwrap(),
+                };
+                rows.map(|value| text(value.unwrap())).collect()
             }
         }
     }
