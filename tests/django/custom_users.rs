@@ -50,7 +50,8 @@ fn models() -> [(&'static str, UserModel); 4] {
         .without(UserField::FirstName)
         .extra("phone")
         .extra("company_id");
-    let device = UserModel::bare("custom_users", "Device", "label").table("devices").key("serial", UserKey::Text);
+    let device =
+        UserModel::bare("custom_users", "Device", "label").table("devices").key("serial", UserKey::Text);
     let mut coded = UserModel::new("custom_users", "Coded")
         .table("people")
         .key("person no", UserKey::Integer)
@@ -123,7 +124,8 @@ impl Custom<'_> {
             Place::Sqlite(path) => format!("sqlite:///{path}"),
         };
         let model = format!("custom_users.{}", self.class);
-        let mut settings = vec![("DATABASE_URL", &*url), ("SECRET_KEY", SECRET), ("AUTH_USER_MODEL", &*model)];
+        let mut settings =
+            vec![("DATABASE_URL", &*url), ("SECRET_KEY", SECRET), ("AUTH_USER_MODEL", &*model)];
         if !self.schema.is_empty() {
             settings.push(("DATABASE_SCHEMA", self.schema));
         }
@@ -174,7 +176,11 @@ impl Custom<'_> {
         // Passwords: each side ends the other one's sessions.
         let name = made.username();
         self.django("-", &json!([["set_password", name, "!x"]]));
-        assert_eq!(self.ours(&site, &of_another, &json!([["user"]])), (json!([null]), "-".to_owned()), "{class}");
+        assert_eq!(
+            self.ours(&site, &of_another, &json!([["user"]])),
+            (json!([null]), "-".to_owned()),
+            "{class}"
+        );
         self.ours(&site, "-", &json!([["set_password", NAME, "another"]]));
         assert_eq!(self.django(&key, &json!([["user"]])), (json!([null]), String::new()), "{class}");
     }

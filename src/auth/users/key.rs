@@ -105,7 +105,16 @@ mod tests {
     #[test]
     fn integers_are_read_as_python_reads_them() {
         for one in [
-            "\"1\"", "1", "\" 1 \"", "\"1\\n\"", "\"+1\"", "\"01\"", "\"１\"", "1.0", "1.9", "true",
+            "\"1\"",
+            "1",
+            "\" 1 \"",
+            "\"1\\n\"",
+            "\"+1\"",
+            "\"01\"",
+            "\"１\"",
+            "1.0",
+            "1.9",
+            "true",
             "\"\\u001c１\"",
         ] {
             assert_eq!(UserKey::Integer.of_json(one).as_deref(), Some("1"), "{one}");
@@ -114,9 +123,14 @@ mod tests {
         assert_eq!(UserKey::Integer.of_json("\"-1\"").as_deref(), Some("-1"));
         let refused =
             ["null", "\"\"", "\"abc\"", "\"1.0\"", "\"1e0\"", "\"0x1\"", "\"1\\u0000\"", "[]", "{}"];
-        for bad in
-            refused.into_iter().chain(["\"1__0\"", "\"_1\"", "\"1_\"", "\"\\u001c1\"", "\"9223372036854775808\"", "1e300"])
-        {
+        for bad in refused.into_iter().chain([
+            "\"1__0\"",
+            "\"_1\"",
+            "\"1_\"",
+            "\"\\u001c1\"",
+            "\"9223372036854775808\"",
+            "1e300",
+        ]) {
             assert_eq!(UserKey::Integer.of_json(bad), None, "{bad}");
         }
         assert_eq!(UserKey::Integer.of_json(&format!("\"{}\"", "9".repeat(5000))), None);

@@ -56,7 +56,12 @@ fn inactive(question: &Question<'_>, djangos: &Outcome) -> Option<Outcome> {
     let case = question.case;
     let is_login = |op: &Vec<Value>| op[0] == "login" && op[1] == "ida";
     let is_about = case.ops.iter().any(is_login) && case.backends.is_none();
-    let nothing = Outcome { status: 403, before: djangos.before.clone(), then: of_before(question), ..Outcome::default() };
+    let nothing = Outcome {
+        status: 403,
+        before: djangos.before.clone(),
+        then: of_before(question),
+        ..Outcome::default()
+    };
     is_about.then(|| kept(nothing))
 }
 
@@ -74,7 +79,8 @@ fn not_looked_at(question: &Question<'_>, djangos: &Outcome) -> Option<Outcome> 
 }
 
 fn server_error(question: &Question<'_>, djangos: &Outcome) -> Option<Outcome> {
-    let is_about = djangos.status >= 500 && djangos.cookie.is_none() && djangos.results.is_some() | raises(question);
+    let is_about =
+        djangos.status >= 500 && djangos.cookie.is_none() && djangos.results.is_some() | raises(question);
     let then = if djangos.then.is_some() { djangos.then.clone() } else { of_before(question) };
     is_about.then(|| kept(Outcome { others: 0, then, ..djangos.clone() }))
 }

@@ -104,7 +104,9 @@ impl Recording {
     /// What the browser of a case presents, with values for their names.
     pub(crate) fn before(&self, case: &Case) -> Before {
         let mut json = case.session.as_deref().map_or("null", RawValue::get);
-        if let Some(named) = serde_json::from_str::<String>(json).ok().and_then(|name| self.sessions.get(&name)) {
+        if let Some(named) =
+            serde_json::from_str::<String>(json).ok().and_then(|name| self.sessions.get(&name))
+        {
             json = named.get();
         }
         match json {
@@ -134,7 +136,8 @@ impl Recording {
     /// The reverse, for a JSON text that is one value: a hash without a name is `<new>`.
     pub(crate) fn with_name(&self, case: &Case, json: &str) -> String {
         let Ok(text) = serde_json::from_str::<String>(json) else { return json.to_owned() };
-        let is_hash = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) && !text.starts_with("0000");
+        let is_hash =
+            text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) && !text.starts_with("0000");
         match self.values[&case.model].iter().find(|(_, value)| **value == text) {
             Some((name, _)) => format!("\"{name}\""),
             None if is_hash => "\"<new>\"".to_owned(),
@@ -149,7 +152,8 @@ impl Case {
         let json = self.outcome.as_ref().or_else(|| {
             let outcomes = self.outcomes.iter().flatten();
             let label = |labels: &&String| labels.ends_with(database);
-            let newest = outcomes.filter_map(|(labels, json)| Some((labels.iter().filter(label).max()?, json)));
+            let newest =
+                outcomes.filter_map(|(labels, json)| Some((labels.iter().filter(label).max()?, json)));
             newest.max_by_key(|(label, _)| *label).map(|(_, json)| json)
         });
         serde_json::from_str(json.expect("an outcome").get()).unwrap()
@@ -163,8 +167,17 @@ impl Case {
     /// For messages.
     pub(crate) fn title(&self) -> String {
         let session: String = self.session.as_deref().map_or("", RawValue::get).chars().take(300).collect();
-        let rest = [self.status.map(|status| format!("status {status}")), self.backends.as_ref().map(|b| b.join(" "))];
+        let rest = [
+            self.status.map(|status| format!("status {status}")),
+            self.backends.as_ref().map(|b| b.join(" ")),
+        ];
         let ops: Vec<String> = self.ops.iter().map(|op| Value::from(op.clone()).to_string()).collect();
-        format!("{} {} {session}: {} {}", self.part, self.model, ops.join(" "), rest.into_iter().flatten().collect::<String>())
+        format!(
+            "{} {} {session}: {} {}",
+            self.part,
+            self.model,
+            ops.join(" "),
+            rest.into_iter().flatten().collect::<String>()
+        )
     }
 }

@@ -19,7 +19,11 @@ use actix_web::{
 };
 use serde_json::json;
 
-use self::{deviations::{DEVIATIONS, Question}, file::Recording, replay::Site};
+use self::{
+    deviations::{DEVIATIONS, Question},
+    file::Recording,
+    replay::Site,
+};
 use crate::{
     support::{django::Django, logins, postgres::Database},
     users::Tables,
@@ -62,7 +66,10 @@ async fn logins_do_what_django_does() {
                 }
                 let ours = site.outcome(case).await;
                 if ours != expected {
-                    different.push(format!("{database}, {}\n  expected {expected:?}\n  ours     {ours:?}", case.title()));
+                    different.push(format!(
+                        "{database}, {}\n  expected {expected:?}\n  ours     {ours:?}",
+                        case.title()
+                    ));
                 }
             }
         }

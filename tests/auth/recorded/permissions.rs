@@ -54,7 +54,8 @@ fn fill(recording: &Recording, tables: &Tables) {
     let mut sql = String::new();
     for (id, app, model) in &recording.tables.types {
         let (app, model) = (quoted(app), quoted(model));
-        sql += &format!("INSERT INTO django_content_type (id, app_label, model) VALUES ({id}, {app}, {model});");
+        sql +=
+            &format!("INSERT INTO django_content_type (id, app_label, model) VALUES ({id}, {app}, {model});");
     }
     for (id, content_type, codename) in &recording.tables.permissions {
         let codename = quoted(codename);

@@ -112,7 +112,8 @@ impl<'a> Site<'a> {
         let stored = self.data(case, presented.as_deref()).await;
         let mut ops: Vec<Value> = case.ops.iter().map(|op| op.clone().into()).collect();
         ops.push(json!(["status", case.status.unwrap_or(200)]));
-        let ops: Value = serde_json::from_str(&self.recording.with_values(case, &json!(ops).to_string())).unwrap();
+        let ops: Value =
+            serde_json::from_str(&self.recording.with_values(case, &json!(ops).to_string())).unwrap();
         let auth = self.auth(case);
         let (status, mut results, set) = self.request(auth.clone(), presented.as_deref(), &ops).await;
         if let Some(results) = &mut results {
@@ -175,7 +176,8 @@ impl<'a> Site<'a> {
         }
         let reply = call_service(&service, request.to_request()).await;
         let (status, cookies) = (reply.status().as_u16(), reply.response().cookies());
-        let cookie = cookies.filter(|cookie| cookie.name() == "sessionid").map(|c| c.value().to_owned()).next();
+        let cookie =
+            cookies.filter(|cookie| cookie.name() == "sessionid").map(|c| c.value().to_owned()).next();
         let body: Result<Value, _> = serde_json::from_slice(&read_body(reply).await);
         let results = body.ok().and_then(|body| body["results"].as_array().cloned());
         (status, results, cookie)
