@@ -371,7 +371,7 @@ def cases():
         if by != "pbkdf2_sha256":
             made.append(("pbkdf2_sha256", word, column))
     made += [(by, word, column) for by, column in malformed()]
-    # What happens with more than 72 bytes is a matter of bcrypt's version. The column is of 72.
+    # Longer than bcrypt takes. Older versions of bcrypt cut it, so it fits the column.
     if "bcrypt" in NAMES and django.VERSION >= (4, 2):
         made.append(("bcrypt", "x" * 73, encode("bcrypt", "x" * 72, bcrypt_salt(5))))
     # Half a minute in a test if it were all of them.

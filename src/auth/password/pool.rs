@@ -102,8 +102,8 @@ impl Pool {
     fn busy(&self) -> Error {
         let Bounds { threads, waiting, .. } = self.bounds;
         Error::store(format!(
-            "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may wait); \
-             limit the attempts to log in, or hash on more processors"
+            "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may \
+             wait); limit the attempts to log in, or hash on more processors"
         ))
     }
 }
