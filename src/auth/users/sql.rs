@@ -94,7 +94,8 @@ impl Sql {
             // The columns' own types read the texts of the object.
             #[cfg(feature = "postgres")]
             Dialect::Postgres => {
-                format!("SELECT {list} FROM json_populate_record(NULL::{table}, $1::json)")
+                let short = crate::backend::short_lock_timeout();
+                format!("SELECT {list} FROM json_populate_record(NULL::{table}, $1::json) WHERE {short}")
             }
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => {
