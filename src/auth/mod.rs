@@ -3,6 +3,8 @@
 mod authenticate;
 mod backends;
 mod extract;
+#[cfg(feature = "cli")]
+mod inspect;
 mod login;
 mod middleware;
 pub mod next_url;
@@ -15,6 +17,9 @@ mod throttle;
 mod user_sessions;
 mod users;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use self::inspect::{LoginState, SessionLogin};
 pub use self::{
     authenticate::Auth,
     backends::{AcceptedBackend, AuthBackend, Authenticated, Credentials, ModelBackend, RemoteUserBackend},
