@@ -74,12 +74,13 @@ impl Users {
         Ok(missing)
     }
 
-    /// The rights on the table of users that the role lacks, as a GRANT names them. SQLite has none.
+    /// The rights on the table of users that the role lacks, as a GRANT names them. `None` in SQLite, which
+    /// has no rights.
     #[doc(hidden)]
-    pub async fn missing_rights(&self) -> Result<Vec<String>, Error> {
-        let Some(statement) = self.inspection().rights() else { return Ok(Vec::new()) };
+    pub async fn missing_rights(&self) -> Result<Option<Vec<String>>, Error> {
+        let Some(statement) = self.inspection().rights() else { return Ok(None) };
         let found = self.database().execute(&statement, &[]).await?;
-        Ok(found.rows.into_iter().flatten().flatten().collect())
+        Ok(Some(found.rows.into_iter().flatten().flatten().collect()))
     }
 
     /// The keys of users in ascending order, after the given one, and what their password columns are.

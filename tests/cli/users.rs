@@ -100,7 +100,6 @@ fn sessions_are_found_by_the_name_of_their_user() {
             cli.run(&["revoke", &argument]).code(4);
         }
         assert_eq!(cli.run(&["list", "--username", "carl"]).code(0).quiet().out, "");
-        cli.run(&["list", "--username", "a\0b"]).code(0);
         cli.run(&["revoke", "--username", "ada"]).code(0).quiet().says("revoked 2 sessions\n");
         assert_eq!(cli.run(&["list"]).code(0).out.lines().count(), 1);
         // Another model, here by another column of the same table.
@@ -136,7 +135,6 @@ fn doctor_compares_hashes_and_logins() {
             let report = cli.run(&["doctor", "--json", "--django", name]).code(0).quiet();
             let ok = [
                 ("users", "\"auth_user\" and the tables that belong to it exist"),
-                ("rights", "users of \"auth_user\" can be read, and log in"),
                 ("passwords", "unusable: no password fits: 2 of 4 users (50.0 %)"),
                 ("logins", "django.contrib.auth.backends.ModelBackend: 4 of 5 logins (80.0 %)"),
                 ("logins", "the secret key made the hash of 3 of 5 logins (60.0 %)"),
@@ -214,7 +212,7 @@ fn doctor_names_the_rights_that_logins_need() {
         "GRANT SELECT ON auth_user TO {role}; GRANT UPDATE (password, last_login) ON auth_user TO {role}"
     ));
     let report = as_role.run(&["doctor", "--json"]).code(0);
-    finds(&report, "ok", "rights", "can be read, and log in");
+    finds(&report, "ok", "rights", "SELECT on \"auth_user\", and UPDATE for logins");
     finds(&report, "ok", "logins", "nobody is logged in");
     as_role.run(&["createuser", "bob", "--no-password"]).code(1).complains("the role lacks a right");
     database.query(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));

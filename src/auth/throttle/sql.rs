@@ -5,7 +5,7 @@ use crate::backend::database::{Dialect, TextStatement};
 /// Rows that one statement deletes at most.
 pub(super) const SWEPT_AT_ONCE: u64 = 1000;
 
-/// The statements. Times are milliseconds since 1970 by the clock of the database, since hosts' clocks differ.
+/// The statements. Times are milliseconds since 1970 by the database's clock, since those of hosts differ.
 pub(super) struct Sql {
     pub(super) create: String,
     /// $1 and $3 keys, $2 and $4 windows in milliseconds. Returns key, attempts, milliseconds left.

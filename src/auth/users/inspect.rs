@@ -89,7 +89,8 @@ impl Inspection<'_> {
         };
         let after = format!("{param} IS NULL OR u.{key} > {}", names.key_value(1));
         let sql = format!(
-            "SELECT u.{key}{cast}, u.{password}{cast} FROM {table} u WHERE {after} ORDER BY u.{key} LIMIT {limit}"
+            "SELECT u.{key}{cast}, u.{password}{cast} FROM {table} u WHERE {after} \
+             ORDER BY u.{key} LIMIT {limit}"
         );
         TextStatement::read("read the password columns", sql)
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::user_args::{CreateUserArgs, HasherArgs, UserModelArgs};
+use crate::user_args::{CreateUserArgs, HasherArgs, ListArgs, RevokeArgs, UserModelArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -186,7 +186,10 @@ Examples:
     ///
     /// The password is typed twice without being shown, or is the only line of standard input; never an
     /// argument. It is hashed as Django does, and checked by Django's four validators. The name is
-    /// normalized as Django's forms do. A Django site that comes later takes tables and users.
+    /// normalized as Django's forms do.
+    ///
+    /// A Django site that comes later takes tables and users, by `manage.py migrate --fake contenttypes` and
+    /// `manage.py migrate --fake auth`.
     #[command(after_long_help = "\
 Examples:
   django-session createuser ada --superuser --email ada@example.com --create-tables
@@ -265,48 +268,6 @@ pub(crate) struct ShowArgs {
     /// All that is known, as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {
-    /// Only those in which the user with this id (the primary key) is logged in.
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
-    pub(crate) user: Option<String>,
-    /// Only those in which the user with this login name is logged in.
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = not_blank, conflicts_with = "user")]
-    pub(crate) username: Option<String>,
-    /// Expired sessions that have not been cleared, instead of the live ones.
-    #[arg(long)]
-    pub(crate) expired: bool,
-    /// At most this many.
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u64>,
-    /// One JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) model: UserModelArgs,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RevokeArgs {
-    /// Keys of sessions; `-` reads them from standard input, one per line.
-    #[arg(value_name = "KEY", value_parser = not_blank)]
-    pub(crate) keys: Vec<String>,
-    /// All live sessions of the user with this id (the primary key, not the name).
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
-    pub(crate) user: Option<String>,
-    /// All live sessions of the user with this login name.
-    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = not_blank)]
-    pub(crate) username: Option<String>,
-    /// All sessions of all users, expired ones too. Asks for confirmation.
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Skip the confirmation.
-    #[arg(long)]
-    pub(crate) yes: bool,
-    #[command(flatten)]
-    pub(crate) model: UserModelArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use actix_django_session::{SessionKey, Store};
 
 use crate::{
-    args::RevokeArgs,
     context::Context,
     database::Database,
     error::{CliError, Result, Status},
     output::{Output, counted, error, info},
+    user_args::RevokeArgs,
     users,
 };
 

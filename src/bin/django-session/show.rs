@@ -7,7 +7,7 @@ use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{ListArgs, ShowArgs},
+    args::ShowArgs,
     context::Context,
     database::Database,
     error::{CliError, Result, Status},
@@ -15,6 +15,7 @@ use crate::{
     output::{Output, date, error, from_now, iso, printable},
     reader::{Decoded, secret_name},
     text_format::{TextFormat, is_compressed},
+    user_args::ListArgs,
     users,
 };
 

@@ -1,9 +1,11 @@
-//! The arguments about users and their passwords.
+//! The arguments of commands that know users: whose sessions, which model, which passwords.
 
 use actix_django_session::auth::{
     UserField, UserKey, UserModel,
     password::{DjangoVersion, PasswordAlgorithm, PasswordHasher},
 };
+
+use crate::args::not_blank;
 
 const VERSIONS: [(&str, DjangoVersion); 6] = [
     ("4.2", DjangoVersion::V4_2),
@@ -43,11 +45,54 @@ impl HasherArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Only those in which the user with this id (the primary key) is logged in.
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
+    pub(crate) user: Option<String>,
+    /// Only those in which the user with this login name is logged in.
+    #[arg(long, value_name = "NAME", conflicts_with = "user")]
+    #[arg(allow_hyphen_values = true, value_parser = not_blank)]
+    pub(crate) username: Option<String>,
+    /// Expired sessions that have not been cleared, instead of the live ones.
+    #[arg(long)]
+    pub(crate) expired: bool,
+    /// At most this many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: UserModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RevokeArgs {
+    /// Keys of sessions; `-` reads them from standard input, one per line.
+    #[arg(value_name = "KEY", value_parser = not_blank)]
+    pub(crate) keys: Vec<String>,
+    /// All live sessions of the user with this id (the primary key, not the name).
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
+    pub(crate) user: Option<String>,
+    /// All live sessions of the user with this login name.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = not_blank)]
+    pub(crate) username: Option<String>,
+    /// All sessions of all users, expired ones too. Asks for confirmation.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Skip the confirmation.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) model: UserModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct CreateUserArgs {
     /// The login name.
-    #[arg(value_name = "NAME", value_parser = super::args::not_blank)]
+    #[arg(value_name = "NAME", value_parser = not_blank)]
     pub(crate) name: String,
-    /// The user's address.
+    /// The user's email address.
     #[arg(long, value_name = "ADDRESS", value_parser = email)]
     pub(crate) email: Option<String>,
     /// Give the user all permissions, and let it into Django's admin.

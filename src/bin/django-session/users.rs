@@ -26,8 +26,8 @@ pub(crate) async fn require_table(users: &Users) -> Result<()> {
     let table = users.table();
     if users.missing_tables().await?.contains(&table) {
         return Err(CliError::new(format!(
-            "there is no table {table} in this database: run `manage.py migrate`, or `django-session createuser \
-             --create-tables`; or is another --user-model right?"
+            "there is no table {table} in this database: run `manage.py migrate`, or `django-session \
+             createuser --create-tables`; or is another --user-model right?"
         )));
     }
     Ok(())
