@@ -50,6 +50,8 @@ struct Shared {
 impl Auth {
     /// The users of a site with its `SECRET_KEY`, Django's default backend and default settings. Errors if
     /// the secret is empty.
+    ///
+    /// Make it once, outside the App's factory, and clone it: clones share the threads that hash passwords.
     pub fn new(users: Users, secret: SecretKey) -> Result<Self, Error> {
         Ok(Self(Arc::new(Shared {
             users,
@@ -105,6 +107,10 @@ impl Auth {
 
     pub(crate) fn get_settings(&self) -> &AuthSettings {
         &self.0.settings
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(super) fn hash(&self) -> &SessionHash {
@@ -203,6 +209,17 @@ impl Auth {
             None => unusable_password(),
         };
         self.0.users.create(&new, &column).await
+    }
+
+    /// All visitors behind a proxy have one address, and so one limit.
+    pub(super) fn warn_of_proxy(&self) {
+        if self.0.throttle.is_some() {
+            self.0.log.warn(
+                "logins come through a proxy (X-Forwarded-For), and all of them count as one address: set \
+                 AuthSettings::trusted_proxies"
+                    .to_owned(),
+            );
+        }
     }
 
     /// Counts an attempt. Errors if it must not be made.

@@ -206,6 +206,10 @@ impl AuthBackend for ModelBackend {
 
 /// Users whom a server in front has authenticated. Django's `RemoteUserBackend` and
 /// `AllowAllUsersRemoteUserBackend`: the credential `remote_user`.
+///
+/// Pass the credential only from a header that the server in front sets in every request. Never make it of a
+/// form: anybody could be anybody. A login stays when the header is gone; Django's `RemoteUserMiddleware`,
+/// which ends it then, is not here.
 #[derive(Clone, Debug)]
 pub struct RemoteUserBackend {
     path: String,
@@ -251,7 +255,7 @@ impl AuthBackend for RemoteUserBackend {
         };
         let mut user = auth.users().get_by_username(name).await?;
         if user.is_none() && self.create_unknown_user {
-            user = match auth.create_user(NewUser::new(name), None).await {
+            user = match auth.create_user(NewUser::exactly(name), None).await {
                 Ok(user) => Some(user),
                 // By another request, a moment ago.
                 Err(error) if error.is_taken() => auth.users().get_by_username(name).await?,

@@ -64,7 +64,7 @@ impl FromRequest for StaffUser {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        extract(request, async |_, user| match user.is_staff() {
+        extract(request, async |_, user| match user.is_active() && user.is_staff() {
             true => Ok(Self(user)),
             false => Err(Error::forbidden("the user is not staff")),
         })
@@ -80,7 +80,7 @@ impl FromRequest for Superuser {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        extract(request, async |_, user| match user.is_superuser() {
+        extract(request, async |_, user| match user.is_active() && user.is_superuser() {
             true => Ok(Self(user)),
             false => Err(Error::forbidden("the user is no superuser")),
         })

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -58,8 +58,9 @@ struct RequestAuth {
     user: Mutex<Option<Option<User>>>,
     /// The user could not be loaded, so that the response may be wrong.
     failed: AtomicBool,
+    /// Once its middleware has seen the request.
     #[cfg(feature = "csrf")]
-    csrf: Option<crate::csrf::CsrfToken>,
+    csrf: OnceLock<crate::csrf::CsrfToken>,
 }
 
 /// What logins need to know of a request.
@@ -73,15 +74,12 @@ pub(super) struct RequestFacts {
     /// The value of `next` in the query.
     pub(super) next: Option<String>,
     pub(super) address: Option<IpAddr>,
+    /// A proxy is in front, and the settings do not say so.
+    pub(super) is_behind_a_proxy: bool,
 }
 
 impl AuthSession {
-    pub(super) fn new(
-        auth: Auth,
-        session: LazySession,
-        request: RequestFacts,
-        #[cfg(feature = "csrf")] csrf: Option<crate::csrf::CsrfToken>,
-    ) -> Self {
+    pub(super) fn new(auth: Auth, session: LazySession, request: RequestFacts) -> Self {
         Self(Arc::new(RequestAuth {
             auth,
             session,
@@ -89,8 +87,15 @@ impl AuthSession {
             user: Mutex::default(),
             failed: AtomicBool::new(false),
             #[cfg(feature = "csrf")]
-            csrf,
+            csrf: OnceLock::new(),
         }))
+    }
+
+    #[cfg(feature = "csrf")]
+    pub(super) fn set_csrf(&self, csrf: Option<crate::csrf::CsrfToken>) {
+        if let Some(csrf) = csrf {
+            let _ = self.0.csrf.set(csrf); // the first middleware's stays
+        }
     }
 
     /// Returns the logins of the site.
@@ -142,8 +147,10 @@ impl AuthSession {
         let user = match auth.session_user(&session).await? {
             SessionUser::Known(user) => Some(user),
             SessionUser::ByFallback(user) => {
-                session.cycle_key()?;
-                session.insert(HASH, &auth.hash().make(user.password_column()))?;
+                session.make_own_changes(|| {
+                    session.cycle_key()?;
+                    session.insert(HASH, &auth.hash().make(user.password_column()))
+                })?;
                 Some(user)
             }
             SessionUser::Expired => {
@@ -153,7 +160,7 @@ impl AuthSession {
             SessionUser::Nobody => None,
         };
         if user.is_some() {
-            auth.note_visit(&session)?;
+            session.make_own_changes(|| auth.note_visit(&session))?;
         }
         Ok(user)
     }
@@ -174,16 +181,22 @@ impl AuthSession {
     /// Errors if there were too many attempts ([`Error::is_throttled`]), which answers 429.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
         let login = &self.0.auth.users().model().login;
-        let Some(username) = credentials.get("username").or_else(|| credentials.get(login)) else {
-            return self.0.auth.authenticate(credentials).await;
-        };
-        let attempt = LoginAttempt { username: username.to_owned(), address: self.0.request.address };
+        let username = credentials.get("username").or_else(|| credentials.get(login)).unwrap_or_default();
+        let attempt = self.attempt(username);
         self.0.auth.begin_attempt(&attempt).await?;
         let user = self.0.auth.authenticate(credentials).await?;
         if user.is_some() {
             self.0.auth.attempt_succeeded(&attempt).await;
         }
         Ok(user)
+    }
+
+    fn attempt(&self, username: &str) -> LoginAttempt {
+        let RequestFacts { address, is_behind_a_proxy, .. } = self.0.request;
+        if is_behind_a_proxy {
+            self.0.auth.warn_of_proxy();
+        }
+        LoginAttempt { username: username.to_owned(), address }
     }
 
     /// Logs the user in: at the end of the request, the session has a new key and holds the user. Django's
@@ -200,6 +213,9 @@ impl AuthSession {
     /// several backends the user belongs to: a user of [`authenticate`](Self::authenticate) has one.
     pub async fn login(&self, user: &User) -> Result<(), Error> {
         let auth = &self.0.auth;
+        if !user.is_of(auth.users()) {
+            return Err(Error::configuration("cannot log in a user of another table than that of this Auth"));
+        }
         let path = user.backend().or_else(|| auth.only_path()).ok_or_else(|| {
             Error::configuration(
                 "there are several authentication backends: log in a user whom AuthSession::authenticate returned",
@@ -213,9 +229,13 @@ impl AuthSession {
         let session = self.0.session.load().await?;
         auth.users().note_login(user).await?;
         let is_present = session.contains_key(ID);
-        let is_same = is_present && auth.is_session_of(&session, user, user.password_column());
+        let is_same = is_present
+            && auth.is_session_of(&session, user, user.password_column())
+            && auth.is_in_time(&session);
         match (is_present, is_same) {
             (false, _) => session.cycle_key_or_new()?,
+            // A key that was known before must not become fresh.
+            (true, true) if auth.get_settings().fresh_for.is_some() => session.cycle_key_or_new()?,
             (true, true) => {}
             (true, false) => session.flush()?,
         }
@@ -224,26 +244,30 @@ impl AuthSession {
         session.insert(HASH, &auth.hash().make(user.password_column()))?;
         auth.note_login(&session)?;
         #[cfg(feature = "csrf")]
-        if let Some(csrf) = &self.0.csrf {
+        if let Some(csrf) = self.0.csrf.get() {
             csrf.rotate();
         }
         *known = Some(Some(user.clone().with_backend(path)));
         Ok(())
     }
 
-    /// Logs out: the session and all its data are deleted at the end of the request. Django's `logout`.
+    /// Logs out: the session and all its data are deleted at the end of the request, whatever its status. Data
+    /// that is stored afterwards goes into a new session. Django's `logout`.
+    ///
+    /// Call it for a POST: any page can make a browser send a GET.
     pub async fn logout(&self) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
-        self.0.session.flush()?;
+        self.0.session.log_out()?;
         *known = Some(None);
         Ok(())
     }
 
     /// Checks the password of the user who is logged in, and makes the login fresh if it is right: see
-    /// [`FreshLogin`](super::FreshLogin). Counts as an attempt to log in.
+    /// [`FreshLogin`](super::FreshLogin). The session gets a new key then: whoever knew the old one has no
+    /// fresh login. Counts as an attempt to log in.
     pub async fn confirm_password(&self, password: &str) -> Result<bool, Error> {
         let Some(user) = self.user().await? else { return Ok(false) };
-        let attempt = LoginAttempt { username: user.username().to_owned(), address: self.0.request.address };
+        let attempt = self.attempt(user.username());
         self.0.auth.begin_attempt(&attempt).await?;
         let Some(now_known) = self.0.auth.check_password(Some(&user), password).await? else {
             return Ok(false);
@@ -252,16 +276,21 @@ impl AuthSession {
         if now_known.password_column() != user.password_column() {
             self.update_session_auth_hash(&now_known).await?;
         }
-        self.0.auth.note_password(&self.0.session.load().await?)?;
+        let session = self.0.session.load().await?;
+        session.cycle_key_or_new()?;
+        self.0.auth.note_password(&session)?;
         Ok(true)
     }
 
-    /// Sets a new password for the user who is logged in. This session stays, with a new key; all others of
-    /// the user end with their next request. Errors if nobody is logged in.
+    /// Sets a new password for the user who is logged in, without asking for the old one: see
+    /// [`confirm_password`](Self::confirm_password). This session stays, with a new key, and is saved now; all
+    /// others of the user end with their next request. Errors if nobody is logged in.
     pub async fn change_password(&self, password: &str) -> Result<(), Error> {
         let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
         let user = self.0.auth.set_password(&user, password).await?;
-        self.update_session_auth_hash(&user).await
+        self.update_session_auth_hash(&user).await?;
+        // The password is changed: a concurrent request of this browser must not find the old hash for long.
+        self.0.session.load().await?.save().await
     }
 
     /// Keeps this session although the password was changed: it gets a new key, and the hash of the user's
@@ -270,7 +299,7 @@ impl AuthSession {
     pub async fn update_session_auth_hash(&self, user: &User) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         let session = self.0.session.load().await?;
-        session.cycle_key()?;
+        session.cycle_key_or_new()?;
         let of_the_user = match &*known {
             Some(known) => known.as_ref() == Some(user),
             // Not looked at yet: the session's hash is of the password before the change.

@@ -16,10 +16,10 @@ use actix_web::{
 
 use super::{Auth, AuthSession, login::RequestFacts, next_url};
 use crate::{
-    Error, SessionExt as _,
+    Error, LazySession, SessionExt as _,
     event_log::EventLog,
     hooks::{Flow, Hooks, HooksService, Middleware},
-    web::RequestHost,
+    web::{RequestHost, current_session},
 };
 
 /// Lets the handlers inside know the visitor's user. Django's `AuthenticationMiddleware`.
@@ -29,6 +29,8 @@ use crate::{
 ///
 /// If the user cannot be loaded, the response is a 503, even if the handler took an `Option<User>`, which is
 /// `None` then: a visitor who is logged in must not be told that nobody is.
+///
+/// A scope inside with another `Auth` has its own logins, such as a shorter idle timeout.
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] {
@@ -57,9 +59,19 @@ impl AuthMiddleware {
     }
 }
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// In the request's extensions: the logins of the site, and who the visitor is once that was asked for.
 #[derive(Clone, Debug)]
-struct Slot(Arc<(Auth, OnceLock<AuthSession>)>);
+struct Slot(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    auth: Auth,
+    /// That of the middleware around this one: an inner scope may have another.
+    session: Option<LazySession>,
+    asked: OnceLock<AuthSession>,
+}
 
 /// The same for the response.
 #[derive(Debug)]
@@ -75,18 +87,20 @@ impl AuthSession {
                  App or scope, before the .wrap of the session",
             ))
         })?;
-        let (auth, session) = &*slot.0;
-        if let Some(session) = session.get() {
-            return Ok(session.clone());
-        }
-        let new = Self::new(
-            auth.clone(),
-            request.session()?,
-            RequestFacts::of(request, auth),
-            #[cfg(feature = "csrf")]
-            crate::csrf::CsrfToken::of(request),
-        );
-        Ok(session.get_or_init(|| new).clone())
+        let Inner { auth, session, asked } = &*slot.0;
+        let known = match (asked.get(), session) {
+            (Some(known), _) => known,
+            (None, Some(session)) => asked
+                .get_or_init(|| Self::new(auth.clone(), session.clone(), RequestFacts::of(request, auth))),
+            (None, None) => {
+                let session = request.session()?;
+                asked.get_or_init(|| Self::new(auth.clone(), session, RequestFacts::of(request, auth)))
+            }
+        };
+        // Its middleware may be inside the one that asked first.
+        #[cfg(feature = "csrf")]
+        known.set_csrf(crate::csrf::CsrfToken::of(request));
+        Ok(known.clone())
     }
 }
 
@@ -101,6 +115,7 @@ impl RequestFacts {
             full_path: next_url::full_path(request.uri().path(), query),
             next: query.and_then(|query| next_url::field_value(query, &settings.redirect_field_name)),
             address: address(request, settings.trusted_proxies),
+            is_behind_a_proxy: settings.trusted_proxies == 0 && request.headers().contains_key(FORWARDED_FOR),
         }
     }
 }
@@ -111,8 +126,9 @@ fn address(request: &HttpRequest, trusted_proxies: usize) -> Option<IpAddr> {
     let Some(position) = trusted_proxies.checked_sub(1) else {
         return request.peer_addr().map(|address| address.ip());
     };
-    let lines = request.headers().get_all(HeaderName::from_static("x-forwarded-for"));
-    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let lines = request.headers().get_all(FORWARDED_FOR);
+    // A line that is no text has its place all the same.
+    let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     let claimed = lines.iter().flat_map(|line| line.split(',')).map(str::trim).rev().nth(position);
     claimed.and_then(|text| text.parse().ok())
 }
@@ -124,15 +140,17 @@ fn logged(error: Error) -> Error {
 }
 
 impl Middleware for AuthMiddleware {
-    /// `None` if an outer middleware is there already.
+    /// `None` if an outer middleware of the same logins is there already.
     type State = Option<State>;
 
     async fn process_request(&self, request: &mut ServiceRequest) -> Result<Flow<Self::State>, ActixError> {
+        let session = current_session(request);
         let mut extensions = request.extensions_mut();
-        if extensions.contains::<Slot>() {
+        let is_served = |slot: &Slot| slot.0.auth.is_same(&self.auth);
+        if extensions.get::<Slot>().is_some_and(is_served) {
             return Ok(Flow::Continue(None));
         }
-        let slot = Slot(Arc::new((self.auth.clone(), OnceLock::new())));
+        let slot = Slot(Arc::new(Inner { auth: self.auth.clone(), session, asked: OnceLock::new() }));
         extensions.insert(slot.clone());
         Ok(Flow::Continue(Some(State(slot))))
     }
@@ -145,7 +163,7 @@ impl Middleware for AuthMiddleware {
         if let Some(error) = response.error().and_then(ActixError::as_error::<Error>) {
             error.log(self.auth.log());
         }
-        let failed = state.is_some_and(|slot| slot.0.0.1.get().is_some_and(AuthSession::has_failed));
+        let failed = state.is_some_and(|slot| slot.0.0.asked.get().is_some_and(AuthSession::has_failed));
         Ok(match failed && !response.status().is_server_error() {
             true => Error::store("cannot load the user").error_response(),
             false => response,

@@ -35,9 +35,9 @@ pub struct LoginRequired {
     staff: bool,
     superuser: bool,
     permissions: Vec<String>,
-    test: Option<Test>,
+    tests: Vec<Test>,
     redirect_denied: bool,
-    except: Option<Except>,
+    exceptions: Vec<Except>,
 }
 
 type Test = Arc<dyn Fn(&User) -> bool + Send + Sync>;
@@ -86,7 +86,8 @@ impl LoginRequired {
         self
     }
 
-    /// Admits only users who pass a test. Django's `user_passes_test`.
+    /// Admits only users who pass a test; with several calls, those who pass them all. Django's
+    /// `user_passes_test`.
     ///
     /// ```
     /// use actix_django_session::auth::LoginRequired;
@@ -95,7 +96,7 @@ impl LoginRequired {
     /// ```
     #[must_use]
     pub fn test(mut self, test: impl Fn(&User) -> bool + Send + Sync + 'static) -> Self {
-        self.test = Some(Arc::new(test));
+        self.tests.push(Arc::new(test));
         self
     }
 
@@ -106,8 +107,8 @@ impl LoginRequired {
         self
     }
 
-    /// Leaves out requests, as Django's `login_not_required` does: such as the login page itself, where this
-    /// is wrapped around the whole App.
+    /// Leaves out requests; with several calls, those of each. Django's `login_not_required`: such as the login
+    /// page itself, where this is wrapped around the whole App.
     ///
     /// ```
     /// use actix_django_session::auth::LoginRequired;
@@ -116,14 +117,14 @@ impl LoginRequired {
     /// ```
     #[must_use]
     pub fn except(mut self, except: impl Fn(&HttpRequest) -> bool + Send + Sync + 'static) -> Self {
-        self.except = Some(Arc::new(except));
+        self.exceptions.push(Arc::new(except));
         self
     }
 
     async fn admits(&self, user: &User) -> Result<bool, Error> {
-        Ok((!self.staff || user.is_staff())
-            && (!self.superuser || user.is_superuser())
-            && self.test.as_ref().is_none_or(|test| test(user))
+        Ok((!self.staff || (user.is_active() && user.is_staff()))
+            && (!self.superuser || (user.is_active() && user.is_superuser()))
+            && self.tests.iter().all(|test| test(user))
             && user.has_perms(&self.permissions).await?)
     }
 
@@ -187,11 +188,15 @@ impl Middleware for LoginRequired {
     type State = ();
 
     async fn process_request(&self, request: &mut ServiceRequest) -> Result<Flow<()>, ActixError> {
-        if self.except.as_ref().is_some_and(|except| except(request.request())) {
+        if self.exceptions.iter().any(|except| except(request.request())) {
             return Ok(Flow::Continue(()));
         }
         let refusal = match AuthSession::of(request.request()) {
-            Ok(auth) => self.refusal(&auth).await.unwrap_or_else(Some),
+            // The response of this middleware has no error that another one could log.
+            Ok(auth) => {
+                let refusal = self.refusal(&auth).await.unwrap_or_else(Some);
+                refusal.inspect(|error| error.log(auth.auth().log()))
+            }
             Err(error) => Some(error),
         };
         if let Some(error) = refusal {

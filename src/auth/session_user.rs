@@ -72,8 +72,12 @@ impl Auth {
 
     /// Whether the session names this user, and its hash is of this password column.
     pub(super) fn is_session_of(&self, session: &Session, user: &User, password_column: &str) -> bool {
+        self.names(session, user) && self.verify_hash(session, password_column) == MadeBy::Current
+    }
+
+    fn names(&self, session: &Session, user: &User) -> bool {
         let key = session.get_json(ID).and_then(|id| self.users().model().key.1.of_json(&id));
-        key.as_deref() == Some(user.id()) && self.verify_hash(session, password_column) == MadeBy::Current
+        key.as_deref() == Some(user.id())
     }
 
     /// Whether the user was logged in by this session before this process changed the password.
@@ -82,7 +86,8 @@ impl Auth {
         let path = session.get::<String>(BACKEND).ok().flatten();
         let backend = path.and_then(|path| self.backend_at(&path));
         backend.is_some_and(|backend| user.is_active() || backend.allows_inactive())
-            && self.is_session_of(session, user, previous)
+            && self.names(session, user)
+            && self.verify_hash(session, previous) != MadeBy::Nobody
             && self.is_in_time(session)
     }
 

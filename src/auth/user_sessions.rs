@@ -69,7 +69,7 @@ impl AuthSession {
     ///     Ok(sessions.iter().map(|session| format!("{}\n", session.id())).collect::<String>())
     /// }
     ///
-    /// async fn end(auth: AuthSession, id: web::Form<String>) -> Result<impl Responder, Error> {
+    /// async fn end(auth: AuthSession, id: web::Path<String>) -> Result<impl Responder, Error> {
     ///     let ended = auth.end_session(&id).await?;
     ///     Ok(if ended { "logged out there" } else { "no such session" })
     /// }

@@ -195,13 +195,30 @@ impl Session {
         Ok(())
     }
 
-    /// The same for a login: if the row is gone, since a concurrent login has renamed it, the data is stored
-    /// in a new session. Only for the data of an anonymous visitor, which a logout does not end.
+    /// The same for a visitor who has just proved the password: if the row is gone, since a concurrent request
+    /// has renamed or flushed it, the data is stored in a new session, as Django does.
     #[cfg(feature = "auth")]
     pub(crate) fn cycle_key_or_new(&self) -> Result<(), Error> {
         self.cycle_key()?;
         self.state().new_if_gone = true;
         Ok(())
+    }
+
+    /// Makes changes that the application did not request. If the session is gone, they are dropped, and the
+    /// request does not fail for them.
+    #[cfg(feature = "auth")]
+    pub(crate) fn make_own_changes(&self, make: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let before = self.state().change_count;
+        let made = make();
+        let mut state = self.state();
+        state.own_change_count += state.change_count - before;
+        made
+    }
+
+    /// A flush that a later failure of the request does not take back.
+    #[cfg(feature = "auth")]
+    pub(crate) fn note_logout(&self) {
+        self.state().logged_out = true;
     }
 
     /// Returns the key of the row, which may differ from the session's until the next save.
@@ -342,6 +359,23 @@ impl Session {
     /// Refuses changes from here on: nobody would save them.
     pub(crate) fn close(&self) {
         self.state().closed = true;
+    }
+
+    /// Whether all changes are those that the crate made by itself.
+    pub(crate) fn has_only_own_changes(&self) -> bool {
+        let state = self.state();
+        state.own_change_count > 0 && state.own_change_count == state.change_count
+    }
+
+    /// Drops what was stored after a logout: the request has failed, and the logout is to be carried out.
+    pub(crate) fn drop_data_after_logout(&self) {
+        let mut state = self.state();
+        if state.logged_out {
+            state.data = SessionData::default();
+            state.journal.clear();
+            state.key = None;
+            (state.flushed, state.ended) = (true, true);
+        }
     }
 
     /// Whether `flush` was called, with the delete still to come.

@@ -126,6 +126,7 @@ impl Session {
             state.key = key;
             state.flushed = false;
             state.new_if_gone = false;
+            state.logged_out = false;
         }
         state.stored = stored;
         if state.journal.is_empty() {

@@ -63,6 +63,10 @@ pub(super) struct State {
     /// Counts changes, and `saved_count` how many of them a save has written.
     pub(super) change_count: u64,
     pub(super) saved_count: Option<u64>,
+    /// How many of them the crate made by itself: they must not fail the request.
+    pub(super) own_change_count: u64,
+    /// A logout was requested, which a response with a 5xx carries out too.
+    pub(super) logged_out: bool,
     /// Counts calls of `flush` and `cycle_key`, so that a save notices one that came meanwhile.
     pub(super) key_change_count: u64,
     /// A save of an `update` was dropped or had no reply: nobody knows whether it is stored.
@@ -88,6 +92,8 @@ impl State {
             modified: false,
             change_count: 0,
             saved_count: None,
+            own_change_count: 0,
+            logged_out: false,
             key_change_count: 0,
             in_doubt: false,
             closed: false,

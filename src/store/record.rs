@@ -110,8 +110,10 @@ impl SessionEntry {
 
     /// Returns the id of the user who is logged in, as Django stores it: text.
     pub fn user_id(&self) -> Option<String> {
-        let data = self.data.as_ref().ok()?;
-        json::from_json(data.get_json(USER_KEY)?).ok()
+        let id = self.data.as_ref().ok()?.get_json(USER_KEY)?;
+        // A number is accepted too: a site may have written one.
+        let is_number = id.bytes().all(|b| b.is_ascii_digit());
+        if is_number { Some(id.to_owned()) } else { json::from_json(id).ok() }
     }
 }
 

@@ -275,6 +275,16 @@ impl LazySession {
         Ok(())
     }
 
+    /// Flushes, also if the request fails later.
+    #[cfg(feature = "auth")]
+    pub(crate) fn log_out(&self) -> Result<(), Error> {
+        self.flush()?;
+        if let Some(session) = self.0.loaded.get() {
+            session.note_logout();
+        }
+        Ok(())
+    }
+
     #[cfg(feature = "auth")]
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
@@ -342,7 +352,7 @@ impl RequestSessions {
 }
 
 /// The session of the innermost middleware, for a middleware that can do without.
-#[cfg(any(feature = "csrf", feature = "messages"))]
+#[cfg(any(feature = "auth", feature = "csrf", feature = "messages"))]
 pub(crate) fn current_session(request: &impl HttpMessage) -> Option<LazySession> {
     request.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned()
 }

@@ -72,6 +72,9 @@ impl SessionMiddleware {
             lazy.load().await?; // which makes the pending changes
         }
         let loaded = lazy.loaded();
+        if let Some(session) = loaded.as_ref().filter(|_| response.status().is_server_error()) {
+            session.drop_data_after_logout();
+        }
         let accessed = loaded.as_ref().is_some_and(Session::accessed);
         let modified = loaded.as_ref().is_some_and(Session::modified);
         let save = modified || settings.save_every_request;
@@ -162,6 +165,11 @@ fn send_key(
     Ok(())
 }
 
+/// The application has changed nothing: a session that is gone is no failure of its request.
+fn has_only_own_changes(lazy: &LazySession) -> bool {
+    lazy.loaded().is_some_and(|session| session.has_only_own_changes())
+}
+
 impl Middleware for SessionMiddleware {
     fn log_error(&self, error: &Error) {
         error.log(self.store.log());
@@ -204,6 +212,7 @@ impl Middleware for SessionMiddleware {
         lazy.close();
         match self.respond(&lazy, &mut response).await {
             Ok(()) => Ok(response),
+            Err(error) if error.is_interrupted() && has_only_own_changes(&lazy) => Ok(response),
             Err(error) if error.is_interrupted() && self.store.settings().drop_interrupted_changes => {
                 self.store.log().warn(format!("{error} The changes of this request were dropped."));
                 Ok(response)

@@ -8,7 +8,7 @@ mod host;
 mod middleware;
 mod token;
 
-#[cfg(any(feature = "csrf", feature = "messages"))]
+#[cfg(any(feature = "auth", feature = "csrf", feature = "messages"))]
 pub(crate) use self::extract::current_session;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 pub use self::host::HostSettings;

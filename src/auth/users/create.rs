@@ -36,6 +36,11 @@ impl NewUser {
         Self { username: username.nfkc().collect(), columns: Map::new(), fields: Vec::new(), id: None }
     }
 
+    /// The same, with the name as it is: somebody else has said who this is.
+    pub(crate) fn exactly(username: &str) -> Self {
+        Self { username: username.to_owned(), columns: Map::new(), fields: Vec::new(), id: None }
+    }
+
     /// The primary key, where the database does not draw it: text keys need one. UUIDs are drawn here.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {

@@ -116,6 +116,12 @@ impl User {
 
 /// # Columns
 impl User {
+    /// Whether it is a row of this table.
+    pub(crate) fn is_of(&self, users: &Users) -> bool {
+        let (own, other) = (self.0.users.model(), users.model());
+        (&own.table, &own.schema) == (&other.table, &other.schema)
+    }
+
     /// The primary key as text: as the session holds it under `_auth_user_id`.
     pub fn id(&self) -> &str {
         &self.0.row.id
@@ -270,7 +276,7 @@ impl User {
 /// The same row of the same table.
 impl PartialEq for User {
     fn eq(&self, other: &Self) -> bool {
-        self.id() == other.id() && self.0.users.model().table == other.0.users.model().table
+        self.id() == other.id() && self.is_of(&other.0.users)
     }
 }
 
