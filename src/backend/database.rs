@@ -73,11 +73,13 @@ pub(crate) struct NotExecuted {
     pub(crate) error: Error,
     /// A unique constraint refused the row.
     pub(crate) taken: bool,
+    /// The row's values do not fit the table.
+    pub(crate) refused: bool,
 }
 
 impl From<Error> for NotExecuted {
     fn from(error: Error) -> Self {
-        Self { error, taken: false }
+        Self { error, taken: false, refused: false }
     }
 }
 

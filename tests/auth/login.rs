@@ -4,7 +4,10 @@ use std::{pin::Pin, rc::Rc, time::Duration};
 
 use actix_django_session::{
     Error, LazySession, SecretKey, Session, SessionKey, SessionMiddleware,
-    auth::{AcceptedBackend, Auth, AuthMiddleware, AuthSession, AuthSettings, Credentials, NewUser, User},
+    auth::{
+        AcceptedBackend, Auth, AuthMiddleware, AuthSession, AuthSettings, Credentials, FreshLogin,
+        ModelBackend, NewUser, StaffUser, User,
+    },
 };
 use actix_web::{
     App, HttpResponse,
@@ -82,6 +85,41 @@ async fn elsewhere(auth: AuthSession) -> Result<String, Error> {
     Ok(format!("{} {ended} {}", sessions.len(), auth.end_other_sessions().await?))
 }
 
+/// Logs out, leaves something for the next visitor, and fails.
+async fn failing_sign_out(auth: AuthSession, session: Session) -> Result<HttpResponse, Error> {
+    auth.logout().await?;
+    session.insert("bye", "bye")?;
+    Ok(HttpResponse::InternalServerError().finish())
+}
+
+/// Looks at the user while other requests do so too.
+async fn slow_who(session: LazySession, auth: AuthSession) -> Result<String, Error> {
+    session.load().await?;
+    actix_web::rt::time::sleep(Duration::from_millis(100)).await;
+    Ok(auth.user().await?.map_or("nobody".to_owned(), |user| user.username().to_owned()))
+}
+
+/// Between the new password and the session's new hash, another request may come.
+async fn slow_password(auth: AuthSession) -> Result<String, Error> {
+    let user = auth.user().await?.unwrap();
+    let user = auth.auth().set_password(&user, "another").await?;
+    actix_web::rt::time::sleep(Duration::from_millis(300)).await;
+    auth.update_session_auth_hash(&user).await?;
+    Ok(String::new())
+}
+
+async fn confirm(auth: AuthSession, query: web::Query<SignIn>) -> Result<String, Error> {
+    Ok(auth.confirm_password(query.password.as_deref().unwrap_or(PASSWORD)).await?.to_string())
+}
+
+async fn fresh(FreshLogin(user): FreshLogin) -> String {
+    user.username().to_owned()
+}
+
+async fn staff(StaffUser(user): StaffUser) -> String {
+    user.username().to_owned()
+}
+
 async fn slow_sign_in(session: LazySession, auth: AuthSession) -> Result<String, Error> {
     session.load().await?;
     let user = auth.authenticate(&Credentials::password("ann", PASSWORD)).await?.unwrap();
@@ -97,6 +135,12 @@ macro_rules! app {
                 .route("/in", web::get().to(sign_in))
                 .route("/slow", web::get().to(slow_sign_in))
                 .route("/out", web::get().to(sign_out))
+                .route("/failing-out", web::get().to(failing_sign_out))
+                .route("/slow-who", web::get().to(slow_who))
+                .route("/slow-password", web::get().to(slow_password))
+                .route("/confirm", web::get().to(confirm))
+                .route("/fresh", web::get().to(fresh))
+                .route("/staff", web::get().to(staff))
                 .route("/elsewhere", web::get().to(elsewhere))
                 .route("/who", web::get().to(who))
                 .route("/add/{value}", web::get().to(add))
@@ -399,6 +443,11 @@ async fn a_login_has_a_lifetime() {
     browser.key = session.session_key().map(|key| key.as_str().to_owned());
     assert_eq!(browser.ok(&app, "/who").await, "ann");
     assert_eq!(browser.keys(&tables).await.len(), 5);
+    // A new password does not revive it.
+    let session = browser.session(&tables).await.unwrap();
+    session.insert("_auth_login_at", &(now - 3700)).unwrap();
+    session.save().await.unwrap();
+    assert_eq!(browser.ok(&app, "/password/update").await, "nobody");
 }
 
 #[actix_web::test]
@@ -435,4 +484,117 @@ async fn sessions_elsewhere_are_listed_and_ended() {
         assert_eq!(bob.ok(&app, "/who").await, "bob");
         assert_eq!(Browser::default().get(&app, "/elsewhere").await.0, 401);
     }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_logout_is_carried_out_although_the_request_fails() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        let before = browser.clone();
+        assert_eq!(browser.get(&app, "/failing-out").await.0, 500);
+        assert_eq!((browser.key.clone(), before.session(&tables).await.is_none()), (None, true));
+        assert_eq!(before.clone().ok(&app, "/who").await, "nobody");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_new_secret_fails_no_parallel_request() {
+    for tables in Tables::both().await {
+        let mut browser = Browser::default();
+        let auth = with_ann(&tables).await;
+        browser.ok(&app!(tables, auth), "/in?user=ann").await;
+        let rotated = SecretKey::new("a newer secret").with_fallbacks(["a secret"]);
+        let app = app!(tables, Auth::new(tables.users.clone(), rotated).unwrap());
+        let mut all = vec![browser; 4];
+        let old = all[0].key.clone();
+        let gets = all.iter_mut().map(|browser| browser.get(&app, "/slow-who"));
+        for (status, body) in futures_util::future::join_all(gets).await {
+            assert_eq!((status.as_u16(), &*body), (200, "ann"));
+        }
+        let renewed: Vec<_> = all.iter().filter(|browser| browser.key != old).collect();
+        assert_eq!(renewed.len(), 1, "one key, and nobody loses the cookie");
+        assert_eq!(renewed[0].clone().ok(&app, "/who").await, "ann");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_request_beside_a_new_password_does_not_log_out() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        browser.ok(&app, "/add/1").await;
+        let mut poll = browser.clone();
+        let late = async {
+            actix_web::rt::time::sleep(Duration::from_millis(150)).await;
+            poll.ok(&app, "/who").await
+        };
+        let (changed, polled) = futures_util::future::join(browser.get(&app, "/slow-password"), late).await;
+        assert_eq!((changed.0.as_u16(), &*polled), (200, "nobody"));
+        assert_eq!(browser.ok(&app, "/who").await, "ann");
+        assert_eq!(browser.keys(&tables).await.len(), 4, "with the cart");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_fresh_login_has_a_key_that_nobody_knew() {
+    for tables in Tables::both().await {
+        let settings = AuthSettings::default().fresh_for(Duration::from_secs(300)).unauthorized(true);
+        let auth = with_ann(&tables).await;
+        let app = app!(tables, auth.settings(settings).unwrap());
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        assert_eq!(browser.ok(&app, "/fresh").await, "ann");
+        for way in ["/confirm?user=x", "/in?user=ann"] {
+            let session = browser.session(&tables).await.unwrap();
+            session.insert("_auth_fresh_at", &1).unwrap();
+            session.save().await.unwrap();
+            assert_eq!(browser.get(&app, "/fresh").await.0, 401, "{way}");
+            assert_eq!(browser.ok(&app, "/confirm?user=x&password=wrong").await, "false");
+            let mut thief = browser.clone();
+            browser.ok(&app, way).await;
+            assert_eq!(browser.ok(&app, "/fresh").await, "ann", "{way}");
+            assert_eq!(thief.get(&app, "/fresh").await.0, 401, "{way}");
+        }
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_login_does_not_revive_an_expired_one() {
+    let tables = Tables::sqlite().await;
+    let auth = with_ann(&tables).await;
+    let settings = AuthSettings::default().idle_timeout(Duration::from_secs(600));
+    let app = app!(tables, auth.settings(settings).unwrap());
+    let mut browser = Browser::default();
+    browser.ok(&app, "/in?user=ann").await;
+    let session = browser.session(&tables).await.unwrap();
+    session.insert("_auth_seen_at", &1).unwrap();
+    session.save().await.unwrap();
+    let mut old = browser.clone();
+    browser.ok(&app, "/in?user=ann").await;
+    assert_eq!(old.ok(&app, "/who").await, "nobody");
+    assert_eq!(browser.ok(&app, "/who").await, "ann");
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn inactive_staff_is_no_staff() {
+    let tables = Tables::postgres().await;
+    let auth = with_ann(&tables).await.only_backend(ModelBackend::all_users());
+    let app = app!(tables, auth);
+    let mut browser = Browser::default();
+    browser.ok(&app, "/in?user=ann").await;
+    assert_eq!(browser.get(&app, "/staff").await.0, 403);
+    tables.execute("UPDATE auth_user SET is_staff = true");
+    assert_eq!(browser.ok(&app, "/staff").await, "ann");
+    tables.execute("UPDATE auth_user SET is_active = false");
+    assert_eq!(browser.ok(&app, "/who").await, "ann");
+    assert_eq!(browser.get(&app, "/staff").await.0, 403);
 }

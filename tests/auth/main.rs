@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod at_once;
+mod locked;
 mod login;
 mod next_url;
 mod passwords;

@@ -64,6 +64,13 @@ impl Tables {
         }
     }
 
+    pub(crate) fn into_database(self) -> Database {
+        match self.place {
+            Place::Postgres(database) => database,
+            Place::Sqlite(_) => panic!("an SQLite file"),
+        }
+    }
+
     /// The first column of a query's rows, as text; NULL is empty.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         match &self.place {
@@ -127,7 +134,20 @@ async fn a_created_user_is_found_again() {
         }
         let taken = auth.create_user(NewUser::new("ann"), None).await.unwrap_err();
         assert!(taken.is_taken(), "{taken}");
-        assert!(auth.create_user(NewUser::new(""), None).await.unwrap_err().is_value());
+        let bad = [
+            NewUser::new(""),
+            NewUser::new("a\0b"),
+            NewUser::new("x").column("is_superuser", true),
+            NewUser::new("x").column("password", "plain"),
+            NewUser::new("x").column("id", 7),
+        ];
+        for new in bad {
+            assert!(auth.create_user(new, None).await.unwrap_err().is_value());
+        }
+        if tables.is_postgres() {
+            let error = auth.create_user(NewUser::new(&"x".repeat(151)), None).await.unwrap_err();
+            assert!(error.is_value() && !error.with_causes().contains("xxx"), "{error}");
+        }
     }
 }
 

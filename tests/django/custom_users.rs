@@ -166,7 +166,7 @@ impl Custom<'_> {
         let expected = if has_permissions { json!(["auth.add_group", "auth.view_group"]) } else { json!([]) };
         assert_eq!(djangos[1], expected, "{class}");
         assert_eq!(self.ours(&site, &key, &program), (djangos.clone(), key.clone()), "{class}");
-        // A login of ours, also of a user whom we have made.
+        // A login on our side, also of a user made there.
         let (_, ours) = self.ours(&site, "-", &json!([["login", NAME]]));
         assert_eq!(self.django(&ours, &program), (djangos, ours.clone()), "{class}");
         let made = self.in_the_table(async |auth| self.make_another(&auth).await);
@@ -198,7 +198,7 @@ impl Custom<'_> {
         assert_eq!(auth.users().get(ann.id()).await.unwrap().unwrap(), ann);
         let groups: &[&str] = if self.class == "Device" { &[] } else { &["writers"] };
         assert_eq!(ann.groups().await.unwrap(), groups);
-        // Who has last_login: Django's login has set it.
+        // Django's login has set last_login, where the table has it.
         assert_eq!(ann.last_login().is_some(), self.class != "Coded");
         let new = NewUser::new("bob@example.com");
         let new = match self.class {

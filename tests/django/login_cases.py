@@ -97,7 +97,7 @@ def id_cases(model):
     texts = ["Bob b", "bob b", "Bob b ", "1 ", "Bob\0b", "\u00a01", 1.5, "[]", "[1]"]
     ids = common + {"integer": [], "uuid": uuids, "text": texts}[model]
     for value in ids:
-        # Whose hash it must be, if anybody's.
+        # The user whom the key may mean: the hash has to be of the same one.
         name = "bob" if value in ("1_0", "Bob b") or (isinstance(value, str) and "123abcd" in value.lower()) else "ann"
         yield {"session": session(value, f"<{name}>"), "ops": [["user"]]}
 

@@ -1,6 +1,6 @@
 //! New users, in rows that Django takes.
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 use unicode_normalization::UnicodeNormalization as _;
@@ -21,7 +21,7 @@ use crate::{
 /// let admin = NewUser::new("root").superuser();
 /// let member = NewUser::new("bob@example.com").column("phone", "555-1234");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewUser {
     username: String,
     columns: Map<String, Value>,
@@ -82,7 +82,8 @@ impl NewUser {
         self.field(UserField::IsActive, false.into())
     }
 
-    /// A value for a further column. The column's type reads it: a text, a number, `true`, JSON.
+    /// A value for a further column, not for one of the model's fields. The column's type reads it: a text, a
+    /// number, `true`, JSON.
     #[must_use]
     pub fn column(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.columns.insert(name.to_owned(), value.into());
@@ -93,6 +94,13 @@ impl NewUser {
         self.fields.retain(|(other, _)| *other != field);
         self.fields.push((field, value));
         self
+    }
+}
+
+/// Shows no name, address or other value.
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewUser(…)")
     }
 }
 
@@ -120,7 +128,20 @@ impl Users {
                 row.insert(column.to_owned(), value);
             }
         }
+        // A form's fields must not become rights, or a password that is not hashed.
+        let is_known =
+            |name: &&String| row.contains_key(*name) || [&model.login, &model.key.0].contains(name);
+        if let Some(name) = new.columns.keys().find(is_known) {
+            return Err(Error::value(format!(
+                "{name:?} is not a further column of the table of users: use the method of NewUser for it"
+            )));
+        }
         row.extend(new.columns.clone());
+        // PostgreSQL has no such text, and Django's forms refuse it.
+        let texts = row.values().filter_map(Value::as_str).chain([&*new.username]);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return Err(Error::value("a new user has a value with a NUL character: refuse it in the form"));
+        }
         // A login field may be one of the others, as an address.
         row.insert(model.login.clone(), json!(new.username));
         if let Some(id) = self.new_key(new)? {
@@ -130,9 +151,15 @@ impl Users {
         let statement = Sql::insert(model, dialect, &columns);
         let json = Value::Object(row.clone()).to_string();
         let created = self.database().execute(&statement, &[Some(&json)]).await;
-        let created = created.map_err(|NotExecuted { taken, error }| match taken {
-            true => Error::taken("the login name, or another unique value, is another user's already"),
-            false => error,
+        let created = created.map_err(|failed| match failed {
+            NotExecuted { taken: true, .. } => {
+                Error::taken("the login name, or another unique value, is another user's already")
+            }
+            NotExecuted { refused: true, .. } => Error::value(
+                "the table of users refuses a value of the new user: it is too long, of another type, or \
+                 missing",
+            ),
+            failed => failed.error,
         })?;
         let key = created.rows.into_iter().flatten().flatten().next().unwrap_or_default();
         self.get(&key)

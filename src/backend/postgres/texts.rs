@@ -124,7 +124,10 @@ impl Job {
                 Err(failed) if failed.maybe_applied && self.writes => {
                     return Err(Error::write_in_doubt(self.action).into());
                 }
-                Err(failed) => return Err(NotExecuted { taken: failed.unique, error: failed.error }),
+                Err(failed) => {
+                    let refused = failed.refused.is_some();
+                    return Err(NotExecuted { taken: failed.unique, refused, error: failed.error });
+                }
             }
             drop(permit);
             tokio::time::sleep(PAUSE).await;

@@ -40,7 +40,7 @@ impl Sqlite {
             true => Error::write_in_doubt(statement.action),
             false => failed.error,
         })?;
-        executed.ok_or_else(|| NotExecuted { taken: true, error: taken() })
+        executed.ok_or_else(|| NotExecuted { taken: true, refused: false, error: taken() })
     }
 
     pub(crate) async fn script(&self, action: &'static str, sql: String) -> Result<(), Error> {

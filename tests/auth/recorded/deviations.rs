@@ -1,5 +1,5 @@
-//! Where a login differs from Django's on purpose: the reason, and what Django's outcome becomes. They apply in
-//! this order.
+//! Differences from Django's logins, each with its reason and with what Django's outcome becomes. They apply
+//! in this order.
 
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn kept(outcome: Outcome) -> Outcome {
     Outcome { before, data: None, cookie: None, ..outcome }
 }
 
-/// Whose session it was before, if that is still valid afterwards.
+/// The user of the session before the request, if that session is still valid afterwards.
 fn of_before(question: &Question<'_>) -> Option<String> {
     let Before::Session(pairs) = question.recording.before(question.case) else { return None };
     let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, json)| &**json);

@@ -55,7 +55,7 @@ pub(crate) struct Case {
     outcomes: Option<Vec<(Vec<String>, Box<RawValue>)>>,
 }
 
-/// What a browser presents.
+/// The cookie that a browser presents, and the session behind it.
 pub(crate) enum Before {
     NoCookie,
     Unknown,
@@ -101,7 +101,7 @@ impl Recording {
         })
     }
 
-    /// What the browser of a case presents, with values for their names.
+    /// Returns the cookie and session of a case, with values for their names.
     pub(crate) fn before(&self, case: &Case) -> Before {
         let mut json = case.session.as_deref().map_or("null", RawValue::get);
         if let Some(named) =

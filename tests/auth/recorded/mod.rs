@@ -1,5 +1,5 @@
-//! What Django's logins do, recorded by `tests/django/record_login.py`, and that ours do the same. Where they
-//! do not, `deviations.rs` says why.
+//! Django's logins, recorded by `tests/django/record_login.py`, are replayed here. `deviations.rs` lists the
+//! differences.
 
 mod deviations;
 mod file;
@@ -90,8 +90,9 @@ async fn session_hashes_are_those_of_django() {
     let mut number = 0;
     for tables in Tables::both().await {
         tables.execute(
-            "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, email, is_staff, \
-             is_active, date_joined) VALUES (1, '', 'ann', false, '', '', '', false, true, '2026-01-01')",
+            "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, email, \
+             is_staff, is_active, date_joined) \
+             VALUES (1, '', 'ann', false, '', '', '', false, true, '2026-01-01')",
         );
         for case in recording.of("hash") {
             number += 1;

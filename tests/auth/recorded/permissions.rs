@@ -83,8 +83,9 @@ fn user(id: usize, case: &Case) -> String {
     let (superuser, staff) = (is("is_superuser", false), is("is_staff", false));
     let active = is("is_active", true);
     let mut sql = format!(
-        "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, email, is_staff, \
-         is_active, date_joined) VALUES ({id}, '', '{}', {superuser}, '', '', '', {staff}, {active}, '2026-01-01');",
+        "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, email, \
+         is_staff, is_active, date_joined) \
+         VALUES ({id}, '', '{}', {superuser}, '', '', '', {staff}, {active}, '2026-01-01');",
         case.user
     );
     for group in &case.groups {

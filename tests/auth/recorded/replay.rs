@@ -64,15 +64,17 @@ impl<'a> Site<'a> {
             let column = format!("!column of {name}");
             tables.execute(&match model {
                 "integer" => format!(
-                    "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, email, \
-                     is_staff, is_active, date_joined) VALUES ({id}, '{column}', '{name}', false, '', '', '', \
-                     false, {is_active}, '2026-01-01')"
+                    "INSERT INTO auth_user (id, password, username, is_superuser, first_name, last_name, \
+                     email, is_staff, is_active, date_joined) \
+                     VALUES ({id}, '{column}', '{name}', false, '', '', '', false, {is_active}, '2026-01-01')"
                 ),
                 "uuid" => format!(
-                    "INSERT INTO members (uid, password, email, is_active) VALUES ('{id}', '{column}', '{name}', \
-                     {is_active})"
+                    "INSERT INTO members (uid, password, email, is_active) \
+                     VALUES ('{id}', '{column}', '{name}', {is_active})"
                 ),
-                _ => format!("INSERT INTO devices (serial, password, label) VALUES ('{id}', '{column}', '{name}')"),
+                _ => format!(
+                    "INSERT INTO devices (serial, password, label) VALUES ('{id}', '{column}', '{name}')"
+                ),
             });
             reset += &format!("UPDATE {table} SET password = '{column}' WHERE {key} = '{id}';");
         }

@@ -295,7 +295,7 @@ OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "set_password": set_password,
     "create_superuser": create_superuser,
     "update_hash": lambda request, name: auth.update_session_auth_hash(request, named(name)),
-    "perms": lambda request: sorted(request.user.get_all_permissions()),
+    "perms": lambda request: sorted(getattr(request.user, "get_all_permissions", set)()),
     "delete_row": delete_row,
     "locked_incr": locked_incr,
     "sleep": lambda request, seconds: time.sleep(seconds),
