@@ -140,9 +140,12 @@ impl<P: PermissionName> FromRequest for WithPermission<P> {
 }
 
 /// A user who has entered the password within [`AuthSettings::fresh_for`](super::AuthSettings::fresh_for):
-/// for actions that a stolen session must not do. Others are sent to the login page, as if they were not
-/// logged in; a page that asks for the password alone calls
+/// for actions that a stolen session must not do. Others are sent to
+/// [`AuthSettings::confirm_url`](super::AuthSettings::confirm_url), a page that calls
 /// [`AuthSession::confirm_password`](super::AuthSession::confirm_password).
+///
+/// A password that was entered on Django's login page does not count: nobody knows when that was. So a site
+/// whose only login page is Django's needs such a page.
 ///
 /// ```
 /// use actix_django_session::auth::FreshLogin;
@@ -162,7 +165,7 @@ impl FromRequest for FreshLogin {
         let rules = Rules::of(request);
         extract(request, async move |auth, user| match auth.is_fresh().await? {
             true => Ok(Self(user)),
-            false => Err(rules.login_required(&auth)),
+            false => Err(rules.confirmation_required(&auth)),
         })
     }
 }

@@ -162,6 +162,19 @@ impl Rules {
     }
 
     pub(super) fn login_required(&self, auth: &AuthSession) -> Error {
+        let own = self.login_url.as_deref();
+        self.send_to(own.unwrap_or(&auth.auth().get_settings().login_url), auth)
+    }
+
+    /// For a user who is logged in, and must enter the password again.
+    pub(super) fn confirmation_required(&self, auth: &AuthSession) -> Error {
+        match &auth.auth().get_settings().confirm_url {
+            Some(url) => self.send_to(url, auth),
+            None => self.login_required(auth),
+        }
+    }
+
+    fn send_to(&self, url: &str, auth: &AuthSession) -> Error {
         let (settings, request) = (auth.auth().get_settings(), auth.facts());
         if self.unauthorized.unwrap_or(settings.unauthorized) {
             return Error::login_required(None);
@@ -171,7 +184,7 @@ impl Rules {
             return Error::bad_request("the Host of the request is none of the site's (HostSettings)");
         };
         let location = next_url::login_redirect(
-            self.login_url.as_deref().unwrap_or(&settings.login_url),
+            url,
             request.secure,
             host,
             &request.full_path,

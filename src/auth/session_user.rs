@@ -1,11 +1,14 @@
 //! The user whom a session names: what Django's `get_user` finds out.
 
 use super::{Auth, User, session_hash::MadeBy};
-use crate::{Error, Session};
+use crate::{Error, Session, SessionEntry};
 
 pub(super) const ID: &str = "_auth_user_id";
 pub(super) const BACKEND: &str = "_auth_user_backend";
 pub(super) const HASH: &str = "_auth_user_hash";
+
+/// Characters of a value in the session that the log quotes.
+const MAX_LOGGED: usize = 100;
 
 /// The user whom a session names, and what must become of the session.
 pub(super) enum SessionUser {
@@ -43,7 +46,14 @@ impl Auth {
 
     pub(super) async fn session_user(&self, session: &Session) -> Result<SessionUser, Error> {
         let Some((id, path)) = self.named_user(session) else { return Ok(SessionUser::Nobody) };
-        let Some(backend) = self.backend_at(&path) else { return Ok(SessionUser::Nobody) };
+        let Some(backend) = self.backend_at(&path) else {
+            self.log().warn(format!(
+                "a session names the authentication backend {:?}, which is not listed, so nobody is logged in: \
+                 add it by Auth::backend, or Auth::only_backend(ModelBackend::named(…))",
+                path.chars().take(MAX_LOGGED).collect::<String>(),
+            ));
+            return Ok(SessionUser::Nobody);
+        };
         let Some(user) = self.users().get_by_key(id).await? else { return Ok(SessionUser::Nobody) };
         if !user.is_active() && !backend.allows_inactive() {
             return Ok(SessionUser::Nobody);
@@ -65,7 +75,9 @@ impl Auth {
         let path = session.get::<String>(BACKEND).ok().flatten()?;
         let key = self.users().model().key.1.of_json(&id);
         if key.is_none() && id != "null" {
-            self.log().warn("a session names a user by a key that no user can have: ignored".to_owned());
+            self.log().warn("a session names a user by a key that no user can have, so nobody is logged in: is the site's \
+                 AUTH_USER_MODEL another one? See UserModel::key"
+                    .to_owned(),);
         }
         Some((key?, path))
     }
@@ -89,6 +101,13 @@ impl Auth {
             && self.names(session, user)
             && self.verify_hash(session, previous) != MadeBy::Nobody
             && self.is_in_time(session)
+    }
+
+    /// Whether a session of a listing is of the user's present password.
+    pub(super) fn is_hash_of(&self, entry: &SessionEntry, user: &User) -> bool {
+        let json = entry.data.as_ref().ok().and_then(|data| data.get_json(HASH));
+        let hash: Option<String> = json.and_then(|json| serde_json::from_str(json).ok());
+        self.hash().verify(&hash.unwrap_or_default(), user.password_column()) != MadeBy::Nobody
     }
 
     fn verify_hash(&self, session: &Session, password_column: &str) -> MadeBy {

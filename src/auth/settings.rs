@@ -26,6 +26,7 @@ pub struct AuthSettings {
     pub(crate) lifetime: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) fresh_for: Option<Duration>,
+    pub(crate) confirm_url: Option<String>,
 }
 
 impl Default for AuthSettings {
@@ -40,6 +41,7 @@ impl Default for AuthSettings {
             lifetime: None,
             idle_timeout: None,
             fresh_for: None,
+            confirm_url: None,
         }
     }
 }
@@ -77,8 +79,11 @@ impl AuthSettings {
     }
 
     /// Which hosts the site has, and which headers of a proxy are believed.
+    ///
+    /// They decide which `next` is the site's own, and what a redirect to the login page is made of. Give the
+    /// same to [`CsrfSettings`](crate::csrf::CsrfSettings).
     #[must_use]
-    pub fn host(mut self, settings: HostSettings) -> Self {
+    pub fn hosts(mut self, settings: HostSettings) -> Self {
         self.host = settings;
         self
     }
@@ -104,7 +109,8 @@ impl AuthSettings {
     /// How long a login lasts without any request that looks at the user; then the session is flushed.
     /// Default: as long as its session.
     ///
-    /// Kept in the session, which is saved for it at most once in a twentieth of this time.
+    /// Kept in the session, which is saved for it at most once in a twentieth of this time. **Requests that
+    /// Django serves are no visits**: who is busy on Django's pages alone is idle here.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
@@ -112,15 +118,27 @@ impl AuthSettings {
     }
 
     /// How long after the password was entered a login counts as fresh: see [`FreshLogin`](super::FreshLogin).
+    /// Only a password that was entered here counts: give a [`confirm_url`](Self::confirm_url), or a login page
+    /// in Rust.
     #[must_use]
     pub fn fresh_for(mut self, time: Duration) -> Self {
         self.fresh_for = Some(time);
         self
     }
 
+    /// The page that asks a user who is logged in for the password again, by
+    /// [`AuthSession::confirm_password`](super::AuthSession::confirm_password): there a
+    /// [`FreshLogin`](super::FreshLogin) sends users whose login is not fresh. Default: the login page.
+    #[must_use]
+    pub fn confirm_url(mut self, url: impl Into<String>) -> Self {
+        self.confirm_url = Some(url.into());
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.host.check()?;
         super::next_url::check_login_url(&self.login_url)?;
+        self.confirm_url.as_deref().map_or(Ok(()), super::next_url::check_login_url)?;
         let times = [self.lifetime, self.idle_timeout, self.fresh_for];
         if times.into_iter().flatten().any(|time| time.as_secs() == 0) {
             return Err(Error::configuration(

@@ -55,8 +55,9 @@ fn id(key: &SessionKey) -> String {
 
 /// # Other sessions
 impl AuthSession {
-    /// Lists the live sessions of the user who is logged in, the current one first. Reads all sessions of the
-    /// store: see [`Store::sessions_of_user`](crate::Store::sessions_of_user).
+    /// Lists the sessions in which this user is logged in, the current one first; not those of an earlier
+    /// password. Reads all sessions of the store, so do not offer it to everybody on a huge table: see
+    /// [`Store::sessions_of_user`](crate::Store::sessions_of_user).
     ///
     /// Errors if nobody is logged in.
     ///
@@ -82,7 +83,12 @@ impl AuthSession {
         while let Some(entry) = all.next().await? {
             let is_known = || found.iter().any(|known| known.entry.key == entry.key);
             // Redis may list a session twice.
-            if !entry.is_expired() && entry.user_id().as_deref() == Some(user.id()) && !is_known() {
+            let is_alive = || self.auth().is_hash_of(&entry, &user);
+            if !entry.is_expired()
+                && entry.user_id().as_deref() == Some(user.id())
+                && is_alive()
+                && !is_known()
+            {
                 let is_current = Some(&entry.key) == current.as_ref();
                 found.push(UserSession { entry, is_current });
             }

@@ -127,14 +127,20 @@ async fn poolers_of_others() {
         let work = (0..30).map(|at| {
             let (auth, name) = (&auth, name(at));
             async move {
-                let user = auth.create_user(NewUser::new(&name), Some(PASSWORD)).await.unwrap();
-                let found = auth.authenticate(&Credentials::password(&name, PASSWORD)).await.unwrap();
-                assert_eq!(found.as_ref(), Some(&user));
+                // Hashes take long: one is enough.
+                let password = (at == 0).then_some(PASSWORD);
+                let user = auth.create_user(NewUser::new(&name), password).await.unwrap();
+                if let Some(password) = password {
+                    let found = auth.authenticate(&Credentials::password(&name, password)).await.unwrap();
+                    assert_eq!(found, Some(user.clone()));
+                    auth.set_password(&user, "another").await.unwrap();
+                    assert!(
+                        auth.authenticate(&Credentials::password(&name, password)).await.unwrap().is_none()
+                    );
+                }
                 let again = auth.users().get(user.id()).await.unwrap().unwrap();
                 assert_eq!(again.username(), name);
                 assert!(again.permissions().await.unwrap().all().is_empty());
-                auth.set_password(&user, "another").await.unwrap();
-                assert!(auth.authenticate(&Credentials::password(&name, PASSWORD)).await.unwrap().is_none());
                 let taken = auth.create_user(NewUser::new(&name), None).await.unwrap_err();
                 assert!(taken.is_taken(), "{taken}");
             }

@@ -118,6 +118,7 @@ async fn a_created_user_is_found_again() {
         let new = NewUser::new("\u{ff41}nn").email("Ann@Example.COM").full_name("Ann", "Lee").staff();
         let ann = auth.create_user(new, None).await.unwrap();
         assert_eq!((ann.id(), ann.username(), ann.email()), ("1", "ann", "Ann@example.com"));
+        tables.users.check().await.unwrap();
         assert!(ann.is_active() && ann.is_staff() && !ann.is_superuser() && !ann.has_usable_password());
         assert_eq!(ann.full_name(), "Ann Lee");
         assert!(ann.last_login().is_none() && ann.date_joined().unwrap().elapsed().unwrap().as_secs() < 60);
@@ -212,7 +213,8 @@ async fn a_model_of_its_own() {
             .extra("company_id");
         let users = tables.users.with_model(model).unwrap();
         let auth = Auth::new(users.clone(), secret()).unwrap();
-        let new = NewUser::new("bob@x.org").column("phone", "555").column("company_id", 7);
+        users.check().await.unwrap();
+        let new = NewUser::new("bob@X.org").column("phone", "555").column("company_id", 7);
         let bob = auth.create_user(new, None).await.unwrap();
         assert_eq!(bob.id().len(), 36);
         assert_eq!((&bob.id()[14..15], bob.username()), ("4", "bob@x.org"));
@@ -245,6 +247,7 @@ async fn what_does_not_fit_is_said() {
         let users = tables.users.with_model(model).unwrap();
         let key = if expected == "other columns" { "00000000000000000000000000000001" } else { "1" };
         let error = users.get(key).await.unwrap_err();
+        assert_eq!(users.check().await.unwrap_err().to_string(), error.to_string());
         assert!(error.is_store() && error.to_string().contains(expected), "{error}");
     }
     let table = UserModel::default().table("a\0b");

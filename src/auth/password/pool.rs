@@ -95,7 +95,11 @@ impl Pool {
                 Ok(panic) => resume_unwind(panic),
                 Err(_) => self.busy(),
             },
-            Stopped::NotBegun | Stopped::Running => self.busy(),
+            Stopped::NotBegun => self.busy(),
+            Stopped::Running => Error::store(format!(
+                "cannot hash a password: it takes longer than {TIMEOUT:?}; is this a build without optimization? \
+                 See the guide's page on login"
+            )),
         })
     }
 

@@ -51,11 +51,7 @@ impl NewUser {
     /// The address. Its domain is stored in lower case, as Django does.
     #[must_use]
     pub fn email(self, email: &str) -> Self {
-        let normalized = match email.trim().rsplit_once('@') {
-            Some((name, domain)) => format!("{name}@{}", domain.to_lowercase()),
-            None => email.to_owned(),
-        };
-        self.field(UserField::Email, normalized.into())
+        self.field(UserField::Email, normalize_email(email).into())
     }
 
     /// First and last name.
@@ -143,7 +139,9 @@ impl Users {
             return Err(Error::value("a new user has a value with a NUL character: refuse it in the form"));
         }
         // A login field may be one of the others, as an address.
-        row.insert(model.login.clone(), json!(new.username));
+        let is_address = model.column_of(UserField::Email) == Some(&*model.login);
+        let name = if is_address { normalize_email(&new.username) } else { new.username.clone() };
+        row.insert(model.login.clone(), json!(name));
         if let Some(id) = self.new_key(new)? {
             row.insert(model.key.0.clone(), json!(id));
         }
@@ -189,6 +187,14 @@ impl Users {
             None => drawn(),
         };
         Ok(id.map(|id| self.key_param(&key.of_text(&id).unwrap_or(id)).into_owned()))
+    }
+}
+
+/// Django's `normalize_email`.
+fn normalize_email(email: &str) -> String {
+    match email.trim().rsplit_once('@') {
+        Some((name, domain)) => format!("{name}@{}", domain.to_lowercase()),
+        None => email.to_owned(),
     }
 }
 

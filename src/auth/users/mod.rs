@@ -126,6 +126,26 @@ impl Users {
         row.map(|row| User::read(self, row)).transpose()
     }
 
+    /// Reads nothing from each table, so that what does not fit is known when the service starts: a missing
+    /// table, another column, another type of the key, a missing right to read. Rights to write are not tried.
+    pub async fn check(&self) -> Result<(), Error> {
+        let nobody = match self.0.model.key.1 {
+            UserKey::Integer => "0",
+            UserKey::Uuid => "00000000-0000-0000-0000-000000000000",
+            UserKey::Text => "",
+        };
+        self.get_by_key(nobody.to_owned()).await?;
+        self.get_by_username("").await?;
+        let key = self.key_param(nobody);
+        if let Some(statement) = &self.0.sql.permissions {
+            self.0.database.execute(statement, &[Some(&key), Some("no")]).await?;
+        }
+        if let Some(statement) = &self.0.sql.groups {
+            self.0.database.execute(statement, &[Some(&key)]).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn permissions_of(&self, user: &User) -> Result<Permissions, Error> {
         let Some(statement) = &self.0.sql.permissions else { return Ok(Permissions::default()) };
         let all = if user.is_superuser() { "yes" } else { "no" };

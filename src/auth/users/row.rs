@@ -199,7 +199,11 @@ impl User {
     pub fn extra<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let json = self.0.row.extra.as_deref().unwrap_or("{}");
         serde_json::from_str(json).map_err(|error| {
-            Error::value(format!("the further columns of a user do not fit (column {})", error.column()))
+            let column = error.column();
+            Error::value(format!(
+                "the further columns of a user do not fit the struct (at character {column} of their JSON): is \
+                 each field named by UserModel::extra, and of the column's type?"
+            ))
         })
     }
 

@@ -133,11 +133,11 @@ fn of_users(action: &str, code: &SqlState) -> Option<&'static str> {
         | SqlState::UNDEFINED_FUNCTION
         | SqlState::DATATYPE_MISMATCH
         | SqlState::CANNOT_COERCE => {
-            "the table of users has other columns than the UserModel: see UserModel::column, without and key"
+            "the table of users has other columns than the UserModel: see UserModel::column, without, extra and key"
         }
         SqlState::INSUFFICIENT_PRIVILEGE => {
-            "the role lacks a right on a table of users: GRANT SELECT on the tables of auth to it, and \
-             UPDATE (password, last_login) on that of users"
+            "the role lacks a right on a table of users: GRANT SELECT on the tables of auth to it, \
+             UPDATE (password, last_login) on that of users, and INSERT on it to create users"
         }
         SqlState::NOT_NULL_VIOLATION => {
             "the table of users has a further column that is NOT NULL: give it a default, or a value by \

@@ -196,6 +196,7 @@ pub(super) async fn check_store(
         report.warning("sessions", format!("{}: {why}", share(number, all, noun)), advice);
     }
     match context.signature_checked() {
+        Some(true) if tally.rows == 0 => report.ok("secrets", "there is no session to try them on"),
         Some(true) => tally.report(noun, report),
         Some(false) => report_no_secret(report),
         None => {}
