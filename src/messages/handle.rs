@@ -55,6 +55,8 @@ struct State {
     level: Option<MessageLevel>,
     /// The response has begun.
     closed: bool,
+    /// The cookie was looked at: the response depends on it.
+    cookie_read: bool,
 }
 
 /// # Adding
@@ -263,10 +265,16 @@ impl Messages {
         let loaded = self.0.storage.load().await.inspect_err(|error| error.log(EventLog::general()))?;
         let mut state = self.state();
         if state.loaded.is_none() {
+            state.cookie_read = self.settings().storage != MessageStorage::Session;
             state.used |= loaded.is_used;
             state.loaded = Some(loaded);
         }
         Ok(())
+    }
+
+    /// Whether the response depends on the visitor's cookie, for caches.
+    pub(super) fn cookie_read(&self) -> bool {
+        self.state().cookie_read
     }
 
     /// Stores what is left for the next request. Django's `storage.update(response)`.

@@ -111,7 +111,7 @@ async fn without_sessions_the_cookie_has_its_own_attributes() {
     let response = test::call_service(&app, test::TestRequest::default().to_request()).await;
     let [line] = &cookie_lines(&response)[..] else { panic!() };
     assert!(line.ends_with("; Domain=example.com; Path=/; SameSite=Strict; Secure"), "{line}");
-    assert!(!response.headers().contains_key(header::VARY));
+    assert_eq!(response.headers().get(header::VARY).unwrap(), "Cookie");
 }
 
 #[actix_web::test]
@@ -143,10 +143,12 @@ async fn messages_survive_until_a_page_takes_them() {
     let app = test::init_service(app).await;
     let response = test::call_service(&app, test::TestRequest::with_uri("/add").to_request()).await;
     let cookie = pair(&cookie_lines(&response)[0]);
-    for path in ["/none", "/peek", "/missing"] {
+    for (path, vary) in [("/none", None), ("/peek", Some("Cookie")), ("/missing", None)] {
         let request = test::TestRequest::with_uri(path).insert_header((header::COOKIE, &*cookie));
         let response = test::call_service(&app, request.to_request()).await;
         assert_eq!(cookie_lines(&response), [""; 0], "{path}");
+        let found = response.headers().get(header::VARY).map(|line| line.to_str().unwrap());
+        assert_eq!(found, vary, "{path}");
     }
     let request = test::TestRequest::with_uri("/show").insert_header((header::COOKIE, &*cookie));
     let response = test::call_service(&app, request.to_request()).await;
