@@ -12,7 +12,7 @@ use actix_web::{
 
 use super::{
     CsrfSettings, CsrfToken,
-    exempt::Exemptions,
+    exempt::{Exemptions, has_token_session},
     form::{self, BadForm, Field, Limits},
     origin::{TrustedOrigin, check_referer, is_trusted_origin},
     reject::{self, Reason, TokenSource},
@@ -147,8 +147,10 @@ impl CsrfMiddleware {
                 )
             })?;
             CsrfState::from_session(session)
+        } else if has_token_session(req) {
+            CsrfState::nowhere()
         } else {
-            CsrfState::from_cookie(req.headers(), &self.settings.cookie.cookie_name)
+            CsrfState::from_cookie(req.headers(), self.settings.clone())
         };
         req.extensions_mut().insert(state.clone());
         Ok(state)
@@ -189,11 +191,7 @@ impl CsrfMiddleware {
         if !host.secure {
             return Ok(());
         }
-        let domain = match state.session() {
-            Some(session) => session.cookie_domain(),
-            None => self.settings.cookie.cookie_domain.as_deref(),
-        };
-        let own = match domain {
+        let own = match state.cookie_domain() {
             Some(domain) if matches!(&*host.port, "443" | "80") => Some(domain.to_owned()),
             Some(domain) => Some(format!("{domain}:{}", host.port)),
             None => host.host,
@@ -309,12 +307,12 @@ impl Middleware for CsrfMiddleware {
         mut response: HttpResponse,
     ) -> Result<HttpResponse, ActixError> {
         let Some(secret) = state.take_to_send() else { return Ok(response) };
-        if state.session().is_some() {
+        let Some(CsrfSettings { cookie, cookie_age, .. }) = state.cookie() else {
             state.store(secret).await?;
             return Ok(response);
-        }
-        let age = self.settings.cookie_age.map(|age| age.as_secs_f64());
-        let line = set_cookie(&self.settings.cookie, Some(secret.as_str()), age);
+        };
+        let age = cookie_age.map(|age| age.as_secs_f64());
+        let line = set_cookie(cookie, Some(secret.as_str()), age);
         response.headers_mut().append(header::SET_COOKIE, line);
         vary_on_cookie(response.headers_mut());
         Ok(response)

@@ -157,6 +157,32 @@ async fn an_inner_middleware_checks_what_an_outer_one_exempts_and_the_cookie_is_
     assert_eq!(response.headers().get_all(header::SET_COOKIE).count(), 1);
 }
 
+/// An inner one with settings of its own checks and renews the outer one's cookie.
+#[actix_web::test]
+async fn the_cookie_is_that_of_the_middleware_which_read_it() {
+    async fn page(csrf: CsrfToken) -> String {
+        csrf.token()
+    }
+    let csrf = |name: &str, path: &str| {
+        let settings = CsrfSettings::default().cookie_name(name).cookie_path(path);
+        CsrfMiddleware::new().settings(settings).unwrap()
+    };
+    let inner = web::scope("/inner").wrap(csrf("inner", "/inner")).default_service(web::to(page));
+    let app = App::new().wrap(csrf("outer", "/app")).service(inner);
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, TestRequest::get().uri("/inner/").to_request()).await;
+    assert_eq!(response.headers().get_all(header::SET_COOKIE).count(), 1);
+    let line = set_cookie(&response).unwrap();
+    assert!(line.starts_with("outer=") && line.contains("; Path=/app;"), "{line}");
+    let cookie = line.split(';').next().unwrap().to_owned();
+    let token = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+    for (cookie, status) in [(cookie.clone(), 200), (cookie.replace("outer", "inner"), 403)] {
+        let request = TestRequest::post().uri("/inner/").insert_header((header::COOKIE, cookie));
+        let request = request.insert_header(("x-csrftoken", &*token)).to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), status);
+    }
+}
+
 #[actix_web::test]
 async fn pages_of_rejections_are_djangos() {
     let recording = Recording::read();
@@ -238,5 +264,29 @@ async fn a_session_by_token_header_needs_no_token() {
     for (header, expected) in [("X-Session-Token", 200), ("X-Other", 403)] {
         let request = TestRequest::post().uri("/").insert_header((header, "x".repeat(32))).to_request();
         assert_eq!(test::call_service(&app, request).await.status(), expected, "{header}");
+    }
+}
+
+/// Such a client keeps no cookies, whatever a login or a page does.
+#[actix_web::test]
+async fn a_session_by_token_header_gets_no_cookie() {
+    async fn login(csrf: CsrfToken) -> String {
+        csrf.rotate();
+        csrf.token()
+    }
+    let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    let settings = SessionSettings::default().token_header("X-Session-Token");
+    let session = SessionMiddleware::new(store).settings(settings).unwrap();
+    let app = App::new().route("/", web::to(login)).wrap(CsrfMiddleware::new()).wrap(session);
+    let app = test::init_service(app).await;
+    for cookie in ["", "csrftoken=malformed", &format!("csrftoken={SECRET}")] {
+        for (header, expected) in [("X-Session-Token", 0), ("X-Other", 1)] {
+            let request = TestRequest::get().uri("/").insert_header((header, "x".repeat(32)));
+            let request = request.insert_header((header::COOKIE, cookie)).to_request();
+            let response = test::call_service(&app, request).await;
+            let found = response.headers().get_all(header::SET_COOKIE).count();
+            assert_eq!((response.status().as_u16(), found), (200, expected), "{header}, {cookie}");
+            assert_eq!(response.headers().contains_key(header::VARY), expected == 1, "{header}, {cookie}");
+        }
     }
 }
