@@ -15,7 +15,7 @@ use super::{
     exempt::{Exemptions, has_token_session},
     form::{self, BadForm, Field, Limits},
     origin::{TrustedOrigin, check_referer, is_trusted_origin},
-    reject::{self, Reason, TokenSource},
+    reject::{self, Reason, TokenSource, loggable},
     state::CsrfState,
     token::Secret,
 };
@@ -54,6 +54,7 @@ pub struct CsrfMiddleware {
     trusted: Arc<[TrustedOrigin]>,
     exemptions: Exemptions,
     failure: Option<FailureResponse>,
+    log: EventLog,
 }
 
 impl CsrfMiddleware {
@@ -64,6 +65,7 @@ impl CsrfMiddleware {
             trusted: Arc::new([]),
             exemptions: Exemptions::default(),
             failure: None,
+            log: EventLog::new("the CSRF check"),
         }
     }
 
@@ -114,7 +116,8 @@ impl CsrfMiddleware {
 
     /// Answers rejected requests with this instead of Django's page. `CSRF_FAILURE_VIEW`.
     ///
-    /// The second argument is the reason, for logs and developers: visitors should not see it.
+    /// The second argument is the reason, for logs and developers: visitors should not see it. It may quote
+    /// headers of the request.
     ///
     /// ```
     /// use actix_web::HttpResponse;
@@ -236,19 +239,20 @@ impl CsrfMiddleware {
         })
     }
 
+    /// The log has no line for each: anybody can send a million of them.
     fn reject(&self, req: &HttpRequest, rejected: &Rejected) -> HttpResponse {
-        let path = req.path();
+        let path = loggable(req.path());
         match rejected {
             Rejected::Forbidden(reason) => {
                 let text = reason.to_string();
-                tracing::warn!("Forbidden ({text}): {path}");
+                self.log.warn(format!("Forbidden ({}): {path}", loggable(&text)));
                 match &self.failure {
                     Some(response) => response(req, &text),
                     None => reject::page(reason),
                 }
             }
             Rejected::BadRequest(bad) => {
-                tracing::warn!("Bad Request: {path}: {}", bad.text());
+                self.log.warn(format!("Bad Request: {path}: {}", bad.text()));
                 reject::bad_request()
             }
         }

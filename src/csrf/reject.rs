@@ -66,6 +66,22 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A text of a request for one line of the log: its first 300 characters, in ASCII.
+pub(super) fn loggable(text: &str) -> String {
+    let mut line = String::new();
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            _ if index == 300 => {
+                line.push('…');
+                break;
+            }
+            ' '..='~' => line.push(c),
+            _ => line.extend(c.escape_unicode()),
+        }
+    }
+    line
+}
+
 const PAGE: &str = include_str!("403.html");
 
 const NO_REFERER: &str = "
