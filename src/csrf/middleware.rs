@@ -12,6 +12,7 @@ use actix_web::{
 
 use super::{
     CsrfSettings, CsrfToken,
+    body::Buffers,
     exempt::{Exemptions, has_token_session},
     form::{self, BadForm, Field, Limits},
     origin::{TrustedOrigin, check_referer, is_trusted_origin},
@@ -46,6 +47,8 @@ type FailureResponse = Arc<dyn Fn(&HttpRequest, &str) -> HttpResponse + Send + S
 /// let app = App::new().wrap(csrf.clone()).route("/", web::get().to(page));
 /// ```
 ///
+/// Make it once, outside the App's factory, and clone it: clones share their bound of memory for forms.
+///
 /// Django checks after the URL is matched, this middleware before. So a request to an unknown URL is
 /// rejected as any other: the App's default service may be a handler too.
 #[derive(Clone)]
@@ -54,14 +57,17 @@ pub struct CsrfMiddleware {
     trusted: Arc<[TrustedOrigin]>,
     exemptions: Exemptions,
     failure: Option<FailureResponse>,
+    buffers: Buffers,
     log: EventLog,
 }
 
 impl CsrfMiddleware {
     /// With Django's default settings.
     pub fn new() -> Self {
+        let settings = CsrfSettings::default();
         Self {
-            settings: Arc::default(),
+            buffers: Buffers::new(settings.max_buffered_bytes),
+            settings: Arc::new(settings),
             trusted: Arc::new([]),
             exemptions: Exemptions::default(),
             failure: None,
@@ -79,7 +85,8 @@ impl CsrfMiddleware {
     /// ```
     pub fn settings(self, settings: CsrfSettings) -> Result<Self, Error> {
         let trusted = settings.check()?.into();
-        Ok(Self { settings: Arc::new(settings), trusted, ..self })
+        let buffers = Buffers::new(settings.max_buffered_bytes);
+        Ok(Self { settings: Arc::new(settings), trusted, buffers, ..self })
     }
 
     /// Checks no request whose path matches `pattern`, of the syntax of
@@ -214,10 +221,12 @@ impl CsrfMiddleware {
             Err(format) => return Ok(Err(Reason::BadCookie(format).into())),
         };
         let field = if req.method() == Method::POST {
-            let CsrfSettings { max_form_bytes: bytes, max_form_fields: fields, .. } = *self.settings;
-            match form::token(req, Limits { bytes, fields }).await {
+            let CsrfSettings {
+                max_form_bytes: bytes, max_form_fields: fields, form_timeout: timeout, ..
+            } = *self.settings;
+            match form::token(req, Limits { bytes, fields, timeout }, &self.buffers).await {
                 Ok(field) => field,
-                Err(bad) => return Ok(Err(Rejected::BadRequest(bad))),
+                Err(bad) => return Ok(Err(Rejected::BadForm(bad))),
             }
         } else {
             Field::Missing
@@ -251,9 +260,11 @@ impl CsrfMiddleware {
                     None => reject::page(reason),
                 }
             }
-            Rejected::BadRequest(bad) => {
-                self.log.warn(format!("Bad Request: {path}: {}", bad.text()));
-                reject::bad_request()
+            Rejected::BadForm(bad) => {
+                let status = bad.status();
+                let name = status.canonical_reason().unwrap_or_default();
+                self.log.warn(format!("{name}: {path}: {}", bad.text()));
+                reject::bad_form(status)
             }
         }
     }
@@ -274,7 +285,7 @@ impl std::fmt::Debug for CsrfMiddleware {
 
 enum Rejected {
     Forbidden(Reason),
-    BadRequest(BadForm),
+    BadForm(BadForm),
 }
 
 impl From<Reason> for Rejected {

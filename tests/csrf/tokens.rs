@@ -265,6 +265,7 @@ fn settings_that_could_never_work_are_errors() {
         (settings().cookie_name("a;b"), "cookie's name"),
         (settings().cookie_name("__Host-csrf"), "cookie_secure"),
         (settings().cookie_samesite(Some(SameSite::None)), "cookie_secure"),
+        (settings().max_form_bytes(100_000_000), "max_buffered_bytes"),
         (settings().hosts(HostSettings::default().secure_proxy_header("a b", "c")), "secure_proxy_header"),
     ];
     for (settings, text) in wrong {
