@@ -75,3 +75,16 @@ fn without(items: Vec<String>, known: Vec<String>) -> Vec<String> {
 fn to_items(messages: &[StoredMessage]) -> Vec<String> {
     messages.iter().map(|message| message.to_json(wire::SPACED)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_known_item_is_removed_once_and_the_order_stays() {
+        let items = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(without(items("a b a c a b"), items("a b a d")), items("c a b"));
+        assert_eq!(without(items("a b"), items("")), items("a b"));
+        assert_eq!(without(items("a b"), items("b a")), items(""));
+    }
+}
