@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::HeaderName;
 use cookie::SameSite;
 
 use crate::Error;
@@ -12,21 +12,57 @@ use crate::Error;
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 pub(crate) const MAX_AGE_TEXT: &str = "1,000 years (31,536,000,000 seconds)";
 
-/// Headers whose value is never a session's key alone, or that responses have for another purpose.
-const NOT_FOR_TOKENS: &[HeaderName] = &[
-    header::AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::HOST,
-    header::ORIGIN,
-    header::REFERER,
-    header::SET_COOKIE,
-    header::TRANSFER_ENCODING,
-    header::USER_AGENT,
-    header::VARY,
+/// Headers beginning with `X-` that browsers, proxies or scripts send by themselves. A request with one would
+/// be taken for one of a client without cookies, which needs no CSRF token.
+const NOT_FOR_TOKENS: &[&str] = &[
+    "x-att-deviceid",
+    "x-client-data",
+    "x-client-ip",
+    "x-cloud-trace-context",
+    "x-cluster-client-ip",
+    "x-correlation-id",
+    "x-csrf-token",
+    "x-csrftoken",
+    "x-do-not-track",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-moz",
+    "x-pingback",
+    "x-purpose",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-request-id",
+    "x-request-start",
+    "x-requested-with",
+    "x-scheme",
+    "x-trace-id",
+    "x-true-client-ip",
+    "x-uidh",
+    "x-url-scheme",
+    "x-wap-profile",
+    "x-xsrf-token",
+];
+
+/// The same, with anything behind these.
+const NOT_FOR_TOKENS_PREFIXES: &[&str] = &[
+    "x-amz-",
+    "x-amzn-",
+    "x-appengine-",
+    "x-arr-",
+    "x-azure-",
+    "x-b3-",
+    "x-envoy-",
+    "x-forwarded",
+    "x-goog-",
+    "x-ms-client-principal",
+    "x-operamini-",
+    "x-original-",
+    "x-proxy",
+    "x-rewrite-",
+    "x-vercel-",
 ];
 
 /// How sessions and their cookie behave: Django's `SESSION_*` settings by their names.
@@ -199,6 +235,9 @@ impl SessionSettings {
     /// apps. Default: none. Django has no such setting; `X-Session-Token` is the name that django-allauth
     /// uses.
     ///
+    /// The name has to begin with `X-`, and must not be one that browsers or proxies send by themselves, such
+    /// as `X-Requested-With` or `X-Forwarded-For`: requests with the header need no CSRF token.
+    ///
     /// A request with the header gets its session from it. Its cookie is ignored, and no session cookie is
     /// set. The response has the same header whenever the client must change its token:
     ///
@@ -279,8 +318,11 @@ impl SessionSettings {
         }
         match &self.token_header {
             Some(Err(text)) => return bad(format!("{text:?} cannot be the name of token_header")),
-            Some(Ok(name)) if NOT_FOR_TOKENS.contains(name) => {
-                return bad(format!("token_header cannot be {name}, which has another meaning"));
+            Some(Ok(name)) if !is_for_tokens(name) => {
+                return bad(format!(
+                    "token_header cannot be {name}, which browsers or proxies may send by themselves: use a \
+                     name of your own that begins with X-, such as X-Session-Token"
+                ));
             }
             _ => {}
         }
@@ -304,6 +346,14 @@ impl SessionSettings {
         let host_only = begins("__Host-");
         NamePrefix { secure: http_only || host_only || begins("__Secure-"), http_only, host_only }
     }
+}
+
+/// Whether no browser or proxy sends the header by itself. Names of the standards have no `X-`.
+fn is_for_tokens(name: &HeaderName) -> bool {
+    let name = name.as_str(); // in lower case
+    name.starts_with("x-")
+        && !NOT_FOR_TOKENS.contains(&name)
+        && !NOT_FOR_TOKENS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The rules of `__Secure-`, `__Host-`, `__Http-` and `__Host-Http-`. They hold for a deletion too.

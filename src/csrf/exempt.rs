@@ -49,6 +49,6 @@ impl fmt::Debug for Exemptions {
 
 /// Whether the session's key came in a header that no browser sends by itself, so that no other site can
 /// make one send it.
-fn has_token_session(req: &ServiceRequest) -> bool {
+pub(super) fn has_token_session(req: &ServiceRequest) -> bool {
     current_session(req).is_some_and(|session| session.is_by_token())
 }

@@ -1,17 +1,19 @@
 //! The token in the body of a form: the body is read once, within bounds, and still reaches the handler.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use actix_web::{
-    HttpMessage, HttpRequest,
-    dev::{Payload, ServiceRequest},
-    http::header,
-    web::{Bytes, BytesMut},
+    HttpRequest,
+    dev::ServiceRequest,
+    http::{StatusCode, header},
 };
-use futures_util::{StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
 
-use super::{content_type::ContentType, multipart::Multipart};
+use super::{
+    body::{self, Buffers},
+    content_type::ContentType,
+    multipart::Multipart,
+};
 use crate::web::header_line;
 
 /// The name of the form's field.
@@ -22,15 +24,20 @@ pub(super) const FIELD: &str = "csrfmiddlewaretoken";
 pub(super) struct Limits {
     pub(super) bytes: usize,
     pub(super) fields: usize,
+    pub(super) timeout: Duration,
 }
 
-/// Forms that are answered with 400.
+/// Forms that are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadForm {
     TooLarge,
     TooManyFields,
     Charset,
     Multipart,
+    /// The client sends too slowly.
+    Late,
+    /// Too many others are read.
+    NoRoom,
 }
 
 impl BadForm {
@@ -43,6 +50,18 @@ impl BadForm {
             }
             Self::Charset => "its form is not UTF-8",
             Self::Multipart => "its multipart form has no usable boundary, or a part with too long headers",
+            Self::Late => "its form did not come within form_timeout",
+            Self::NoRoom => {
+                "no room for its form: others fill max_buffered_bytes. Raise it if they are legitimate"
+            }
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge | Self::TooManyFields | Self::Charset | Self::Multipart => StatusCode::BAD_REQUEST,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -57,7 +76,11 @@ pub(super) enum Field {
 }
 
 /// The last value of the field, if the request has a form.
-pub(super) async fn token(req: &mut ServiceRequest, limits: Limits) -> Result<Field, BadForm> {
+pub(super) async fn token(
+    req: &mut ServiceRequest,
+    limits: Limits,
+    buffers: &Buffers,
+) -> Result<Field, BadForm> {
     let Some(content_type) = header_line(req.headers(), header::CONTENT_TYPE.as_str()) else {
         return Ok(Field::Missing);
     };
@@ -71,7 +94,7 @@ pub(super) async fn token(req: &mut ServiceRequest, limits: Limits) -> Result<Fi
             if declared_length(req.request()).is_some_and(|length| length > limits.bytes) {
                 return Err(BadForm::TooLarge);
             }
-            let body = read(req, limits.bytes).await;
+            let body = body::read(req, limits.bytes, limits.timeout, buffers).await?;
             if !body.is_complete {
                 return Err(BadForm::TooLarge);
             }
@@ -79,7 +102,7 @@ pub(super) async fn token(req: &mut ServiceRequest, limits: Limits) -> Result<Fi
         }
         "multipart/form-data" => {
             let form = Multipart::new(&content_type)?;
-            let body = read(req, limits.bytes).await;
+            let body = body::read(req, limits.bytes, limits.timeout, buffers).await?;
             let found = form.last_field(&body.bytes, FIELD, limits.fields, body.is_complete)?;
             match found.value {
                 _ if !body.is_complete && !found.has_files => Err(BadForm::TooLarge),
@@ -94,37 +117,6 @@ pub(super) async fn token(req: &mut ServiceRequest, limits: Limits) -> Result<Fi
 
 fn declared_length(req: &HttpRequest) -> Option<usize> {
     req.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// The beginning of a body.
-struct Read {
-    bytes: Bytes,
-    /// Whether this is all that can be read, also if the client broke off.
-    is_complete: bool,
-}
-
-/// Reads up to `limit` bytes, or one chunk more, and puts them back.
-async fn read(req: &mut ServiceRequest, limit: usize) -> Read {
-    let mut payload = req.take_payload();
-    let (mut bytes, mut error) = (BytesMut::new(), None);
-    let is_complete = loop {
-        match payload.next().await {
-            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(broken)) => {
-                error = Some(Err(broken));
-                break true;
-            }
-            None => break true,
-        }
-        if bytes.len() > limit {
-            break false;
-        }
-    };
-    let bytes = bytes.freeze();
-    let first = (!bytes.is_empty()).then(|| Ok(bytes.clone()));
-    let again = stream::iter(first).chain(stream::iter(error)).chain(payload);
-    req.set_payload(Payload::Stream { payload: Box::pin(again) });
-    Read { bytes, is_complete }
 }
 
 /// Django's `QueryDict`.

@@ -12,10 +12,11 @@ use actix_web::{
 
 use super::{
     CsrfSettings, CsrfToken,
-    exempt::Exemptions,
+    body::Buffers,
+    exempt::{Exemptions, has_token_session},
     form::{self, BadForm, Field, Limits},
     origin::{TrustedOrigin, check_referer, is_trusted_origin},
-    reject::{self, Reason, TokenSource},
+    reject::{self, Reason, TokenSource, loggable},
     state::CsrfState,
     token::Secret,
 };
@@ -46,6 +47,8 @@ type FailureResponse = Arc<dyn Fn(&HttpRequest, &str) -> HttpResponse + Send + S
 /// let app = App::new().wrap(csrf.clone()).route("/", web::get().to(page));
 /// ```
 ///
+/// Make it once, outside the App's factory, and clone it: clones share their bound of memory for forms.
+///
 /// Django checks after the URL is matched, this middleware before. So a request to an unknown URL is
 /// rejected as any other: the App's default service may be a handler too.
 #[derive(Clone)]
@@ -54,16 +57,21 @@ pub struct CsrfMiddleware {
     trusted: Arc<[TrustedOrigin]>,
     exemptions: Exemptions,
     failure: Option<FailureResponse>,
+    buffers: Buffers,
+    log: EventLog,
 }
 
 impl CsrfMiddleware {
     /// With Django's default settings.
     pub fn new() -> Self {
+        let settings = CsrfSettings::default();
         Self {
-            settings: Arc::default(),
+            buffers: Buffers::new(settings.max_buffered_bytes),
+            settings: Arc::new(settings),
             trusted: Arc::new([]),
             exemptions: Exemptions::default(),
             failure: None,
+            log: EventLog::new("the CSRF check"),
         }
     }
 
@@ -77,7 +85,8 @@ impl CsrfMiddleware {
     /// ```
     pub fn settings(self, settings: CsrfSettings) -> Result<Self, Error> {
         let trusted = settings.check()?.into();
-        Ok(Self { settings: Arc::new(settings), trusted, ..self })
+        let buffers = Buffers::new(settings.max_buffered_bytes);
+        Ok(Self { settings: Arc::new(settings), trusted, buffers, ..self })
     }
 
     /// Checks no request whose path matches `pattern`, of the syntax of
@@ -114,7 +123,8 @@ impl CsrfMiddleware {
 
     /// Answers rejected requests with this instead of Django's page. `CSRF_FAILURE_VIEW`.
     ///
-    /// The second argument is the reason, for logs and developers: visitors should not see it.
+    /// The second argument is the reason, for logs and developers: visitors should not see it. It may quote
+    /// headers of the request.
     ///
     /// ```
     /// use actix_web::HttpResponse;
@@ -147,8 +157,10 @@ impl CsrfMiddleware {
                 )
             })?;
             CsrfState::from_session(session)
+        } else if has_token_session(req) {
+            CsrfState::nowhere()
         } else {
-            CsrfState::from_cookie(req.headers(), &self.settings.cookie.cookie_name)
+            CsrfState::from_cookie(req.headers(), self.settings.clone())
         };
         req.extensions_mut().insert(state.clone());
         Ok(state)
@@ -189,11 +201,7 @@ impl CsrfMiddleware {
         if !host.secure {
             return Ok(());
         }
-        let domain = match state.session() {
-            Some(session) => session.cookie_domain(),
-            None => self.settings.cookie.cookie_domain.as_deref(),
-        };
-        let own = match domain {
+        let own = match state.cookie_domain() {
             Some(domain) if matches!(&*host.port, "443" | "80") => Some(domain.to_owned()),
             Some(domain) => Some(format!("{domain}:{}", host.port)),
             None => host.host,
@@ -213,10 +221,12 @@ impl CsrfMiddleware {
             Err(format) => return Ok(Err(Reason::BadCookie(format).into())),
         };
         let field = if req.method() == Method::POST {
-            let CsrfSettings { max_form_bytes: bytes, max_form_fields: fields, .. } = *self.settings;
-            match form::token(req, Limits { bytes, fields }).await {
+            let CsrfSettings {
+                max_form_bytes: bytes, max_form_fields: fields, form_timeout: timeout, ..
+            } = *self.settings;
+            match form::token(req, Limits { bytes, fields, timeout }, &self.buffers).await {
                 Ok(field) => field,
-                Err(bad) => return Ok(Err(Rejected::BadRequest(bad))),
+                Err(bad) => return Ok(Err(Rejected::BadForm(bad))),
             }
         } else {
             Field::Missing
@@ -238,20 +248,23 @@ impl CsrfMiddleware {
         })
     }
 
+    /// The log has no line for each: anybody can send a million of them.
     fn reject(&self, req: &HttpRequest, rejected: &Rejected) -> HttpResponse {
-        let path = req.path();
+        let path = loggable(req.path());
         match rejected {
             Rejected::Forbidden(reason) => {
                 let text = reason.to_string();
-                tracing::warn!("Forbidden ({text}): {path}");
+                self.log.warn(format!("Forbidden ({}): {path}", loggable(&text)));
                 match &self.failure {
                     Some(response) => response(req, &text),
                     None => reject::page(reason),
                 }
             }
-            Rejected::BadRequest(bad) => {
-                tracing::warn!("Bad Request: {path}: {}", bad.text());
-                reject::bad_request()
+            Rejected::BadForm(bad) => {
+                let status = bad.status();
+                let name = status.canonical_reason().unwrap_or_default();
+                self.log.warn(format!("{name}: {path}: {}", bad.text()));
+                reject::bad_form(status)
             }
         }
     }
@@ -272,7 +285,7 @@ impl std::fmt::Debug for CsrfMiddleware {
 
 enum Rejected {
     Forbidden(Reason),
-    BadRequest(BadForm),
+    BadForm(BadForm),
 }
 
 impl From<Reason> for Rejected {
@@ -309,12 +322,12 @@ impl Middleware for CsrfMiddleware {
         mut response: HttpResponse,
     ) -> Result<HttpResponse, ActixError> {
         let Some(secret) = state.take_to_send() else { return Ok(response) };
-        if state.session().is_some() {
+        let Some(CsrfSettings { cookie, cookie_age, .. }) = state.cookie() else {
             state.store(secret).await?;
             return Ok(response);
-        }
-        let age = self.settings.cookie_age.map(|age| age.as_secs_f64());
-        let line = set_cookie(&self.settings.cookie, Some(secret.as_str()), age);
+        };
+        let age = cookie_age.map(|age| age.as_secs_f64());
+        let line = set_cookie(cookie, Some(secret.as_str()), age);
         response.headers_mut().append(header::SET_COOKIE, line);
         vary_on_cookie(response.headers_mut());
         Ok(response)

@@ -4,6 +4,7 @@
 //! A form that Django rendered can be posted to Rust, and the reverse. See the guide's page
 //! [csrf](crate::guide::csrf).
 
+mod body;
 mod content_type;
 mod exempt;
 mod extract;

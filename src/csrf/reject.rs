@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use actix_web::{HttpResponse, http::header};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
 
 use super::token::BadFormat;
 
@@ -66,6 +69,23 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A text of a request for one line of the log: its first 300 characters, with escapes for all but
+/// ASCII.
+pub(super) fn loggable(text: &str) -> String {
+    let mut line = String::new();
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            _ if index == 300 => {
+                line.push('…');
+                break;
+            }
+            ' '..='~' => line.push(c),
+            _ => line.extend(c.escape_unicode()),
+        }
+    }
+    line
+}
+
 const PAGE: &str = include_str!("403.html");
 
 const NO_REFERER: &str = "
@@ -88,14 +108,14 @@ const NO_COOKIE: &str = "
      this site, or for “same-origin” requests.</p>
 ";
 
-const BAD_REQUEST: &str = "
+const BAD_FORM: &str = "
 <!doctype html>
 <html lang=\"en\">
 <head>
-  <title>Bad Request (400)</title>
+  <title>{title}</title>
 </head>
 <body>
-  <h1>Bad Request (400)</h1><p></p>
+  <h1>{title}</h1><p></p>
 </body>
 </html>
 ";
@@ -111,9 +131,12 @@ pub(super) fn page(reason: &Reason) -> HttpResponse {
     HttpResponse::Forbidden().insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8")).body(body)
 }
 
-/// Django's page for a form that it does not read.
-pub(super) fn bad_request() -> HttpResponse {
-    HttpResponse::BadRequest()
+/// Django's page for a form that it does not read, with `Bad Request (400)` or another status. The rest of
+/// the form is not read, so the connection is closed.
+pub(super) fn bad_form(status: StatusCode) -> HttpResponse {
+    let title = format!("{} ({})", status.canonical_reason().unwrap_or_default(), status.as_u16());
+    HttpResponse::build(status)
+        .force_close()
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .body(BAD_REQUEST)
+        .body(BAD_FORM.replace("{title}", &title))
 }

@@ -29,6 +29,8 @@ pub struct CsrfSettings {
     pub(super) hosts: HostSettings,
     pub(super) max_form_bytes: usize,
     pub(super) max_form_fields: usize,
+    pub(super) form_timeout: Duration,
+    pub(super) max_buffered_bytes: usize,
 }
 
 impl Default for CsrfSettings {
@@ -42,6 +44,8 @@ impl Default for CsrfSettings {
             hosts: HostSettings::default(),
             max_form_bytes: 2_621_440,
             max_form_fields: 1000,
+            form_timeout: Duration::from_secs(30),
+            max_buffered_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -154,6 +158,24 @@ impl CsrfSettings {
         self
     }
 
+    /// How long a form may take to arrive, as far as it is searched for the token. Later ones are answered
+    /// 408. Default: 30 seconds, and one more for each 8 KiB that came. Django leaves this to its server.
+    #[must_use]
+    pub fn form_timeout(mut self, timeout: Duration) -> Self {
+        self.form_timeout = timeout;
+        self
+    }
+
+    /// The most bytes of forms that may wait for their handlers at once, of all requests together. More are
+    /// answered 503. Default: 67,108,864 (64 MiB). Django has no such setting.
+    ///
+    /// The first 16 KiB of each form do not count, so that large forms keep nobody from posting small ones.
+    #[must_use]
+    pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
+        self.max_buffered_bytes = bytes;
+        self
+    }
+
     /// Refuses what could never work, and returns the trusted origins in parts.
     pub(super) fn check(&self) -> Result<Vec<TrustedOrigin>, Error> {
         self.cookie.clone().cookie_age(self.cookie_age.unwrap_or(Duration::from_secs(1))).check()?;
@@ -163,6 +185,11 @@ impl CsrfSettings {
                 "header_name: {:?} cannot be a header's name: use X-CSRFToken or the like",
                 self.header_name
             )));
+        }
+        if self.max_buffered_bytes < self.max_form_bytes {
+            return Err(Error::configuration(
+                "max_buffered_bytes is less than max_form_bytes, so that no form of that length could be read",
+            ));
         }
         self.trusted_origins.iter().map(|origin| TrustedOrigin::parse(origin)).collect()
     }

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::{HttpMessage, HttpRequest, http::header::HeaderMap};
 
-use super::token::{BadFormat, Secret};
+use super::{
+    CsrfSettings,
+    token::{BadFormat, Secret},
+};
 use crate::{Error, LazySession, web::find_cookie};
 
 /// The key of a session that holds the secret.
@@ -23,8 +26,12 @@ struct Shared {
 /// Where the secret is kept.
 #[derive(Debug)]
 enum Place {
-    Cookie(Result<Option<Secret>, BadFormat>),
+    /// With the settings of the middleware that read it: no other cookie is set.
+    Cookie(Result<Option<Secret>, BadFormat>, Arc<CsrfSettings>),
     Session(LazySession),
+    /// Nowhere. The client sends its session's key in a header: its cookies do not count, and it needs no
+    /// token.
+    Nowhere,
 }
 
 #[derive(Debug, Default)]
@@ -41,19 +48,24 @@ struct Inner {
 
 impl CsrfState {
     /// The secret is in the cookie. A malformed one is replaced, by a secret that will be sent.
-    pub(super) fn from_cookie(headers: &HeaderMap, name: &str) -> Self {
-        let cookie = match find_cookie(headers, name) {
+    pub(super) fn from_cookie(headers: &HeaderMap, settings: Arc<CsrfSettings>) -> Self {
+        let cookie = match find_cookie(headers, &settings.cookie.cookie_name) {
             Some(cookie) => Secret::parse(&String::from_utf8_lossy(&cookie.value)).map(Some),
             None => Ok(None),
         };
         let secret = cookie.unwrap_or_else(|_| Some(Secret::generate()));
         let inner = Inner { secret, is_read: true, to_send: cookie.is_err(), ..Inner::default() };
-        Self(Arc::new(Shared { place: Place::Cookie(cookie), inner: Mutex::new(inner) }))
+        Self(Arc::new(Shared { place: Place::Cookie(cookie, settings), inner: Mutex::new(inner) }))
     }
 
     /// The secret is in the session, which is not loaded before somebody needs it.
     pub(super) fn from_session(session: LazySession) -> Self {
         Self(Arc::new(Shared { place: Place::Session(session), inner: Mutex::default() }))
+    }
+
+    /// There is no secret, and none will be sent or stored.
+    pub(super) fn nowhere() -> Self {
+        Self(Arc::new(Shared { place: Place::Nowhere, inner: Mutex::default() }))
     }
 
     /// The state of a request, if a middleware has made it.
@@ -79,8 +91,9 @@ impl CsrfState {
     /// The secret that came with the request: what tokens are compared with.
     pub(super) async fn presented(&self) -> Result<Result<Option<Secret>, BadFormat>, Error> {
         match &self.0.place {
-            Place::Cookie(cookie) => Ok(*cookie),
+            Place::Cookie(cookie, _) => Ok(*cookie),
             Place::Session(session) => Ok(Ok(stored(session).await?)),
+            Place::Nowhere => Ok(Ok(None)),
         }
     }
 
@@ -135,11 +148,20 @@ impl CsrfState {
         Ok(())
     }
 
-    /// The session that holds the secret, unless a cookie does.
-    pub(super) fn session(&self) -> Option<&LazySession> {
+    /// The settings of the cookie, if it holds the secret.
+    pub(super) fn cookie(&self) -> Option<&CsrfSettings> {
         match &self.0.place {
-            Place::Cookie(_) => None,
-            Place::Session(session) => Some(session),
+            Place::Cookie(_, settings) => Some(settings),
+            Place::Session(_) | Place::Nowhere => None,
+        }
+    }
+
+    /// The domain of the cookie that holds the secret, or the session's key.
+    pub(super) fn cookie_domain(&self) -> Option<&str> {
+        match &self.0.place {
+            Place::Cookie(_, settings) => settings.cookie.cookie_domain.as_deref(),
+            Place::Session(session) => session.cookie_domain(),
+            Place::Nowhere => None,
         }
     }
 

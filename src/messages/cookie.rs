@@ -40,6 +40,9 @@ pub(super) fn read(signer: &CookieSigner, value: Option<&[u8]>) -> Content {
     }
 }
 
+/// The largest list that can fit: zlib shortens to a 1032nd at most.
+const MAX_LIST: usize = MAX_LEN * 3 / 4 * 1032;
+
 /// Which messages stay if not all fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -51,28 +54,32 @@ pub(super) enum Keep {
 pub(super) fn write(signer: &CookieSigner, messages: &[StoredMessage], keep: Keep) -> (String, Range<usize>) {
     let now = SystemTime::now();
     let items: Vec<String> = messages.iter().map(|message| message.to_json(wire::COMPACT)).collect();
-    let all = signer.sign_object(wire::join(&items, wire::COMPACT).as_bytes(), now);
-    if all.len() <= MAX_LEN {
+    let fitting = |items: &[String]| {
+        let list = Some(wire::join(items, wire::COMPACT)).filter(|list| list.len() <= MAX_LIST)?;
+        Some(signer.sign_object(list.as_bytes(), now)).filter(|value| value.len() <= MAX_LEN)
+    };
+    if let Some(all) = fitting(&items) {
         return (all, 0..messages.len());
     }
     let part = |range: Range<usize>| {
         let mut items = items.get(range).unwrap_or_default().to_vec();
         items.push(format!("\"{SENTINEL}\""));
-        signer.sign_object(wire::join(&items, wire::COMPACT).as_bytes(), now)
+        fitting(&items)
     };
     // The steps of Django since 5.0. Its loop before that ends in the same place.
     let range_of = |kept: usize| match keep {
         Keep::Oldest => 0..kept,
         Keep::Newest => messages.len() - kept..messages.len(),
     };
-    let (mut fits, mut too_many) = (0, messages.len() + 1);
+    let (mut fits, mut too_many, mut value) = (0, messages.len() + 1, None);
     while fits + 1 < too_many {
         let middle = (fits + too_many + usize::from(keep == Keep::Oldest)) / 2;
-        match part(range_of(middle)).len() <= MAX_LEN {
-            true => fits = middle,
-            false => too_many = middle,
+        match part(range_of(middle)) {
+            Some(fitting) => (fits, value) = (middle, Some(fitting)),
+            None => too_many = middle,
         }
     }
-    let kept = range_of(fits);
-    (part(kept.clone()), kept)
+    // The sentinel alone always fits.
+    let value = value.or_else(|| part(range_of(0))).unwrap_or_default();
+    (value, range_of(fits))
 }

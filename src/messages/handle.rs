@@ -12,8 +12,8 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use super::{
     Message, MessageLevel, MessageSettings, MessageStorage, MessageText,
     cookie::SALT,
-    storage::{Config, CookieChange, Loaded, Storage},
-    wire::StoredMessage,
+    storage::{Config, CookieChange, Loaded, Storage, drop_oldest},
+    wire::{MAX_MESSAGES, StoredMessage},
 };
 use crate::{Error, SecretKey, SessionSettings, codec::cookie_signer::CookieSigner, event_log::EventLog};
 
@@ -23,7 +23,8 @@ use crate::{Error, SecretKey, SessionSettings, codec::cookie_signer::CookieSigne
 /// [`len`](Self::len) is called; only these await, since messages can be in the session. Clones are the same
 /// messages.
 ///
-/// Messages stay until a page takes them, however many redirects, JSON responses and errors come between.
+/// Messages stay until a page takes them, however many redirects, JSON responses and errors come between. Of
+/// more than 500 messages the oldest are dropped, and the log says so.
 ///
 /// ```
 /// # #[actix_web::main] async fn main() -> Result<(), actix_django_session::Error> {
@@ -54,6 +55,8 @@ struct State {
     level: Option<MessageLevel>,
     /// The response has begun.
     closed: bool,
+    /// The cookie was looked at: the response depends on it.
+    cookie_read: bool,
 }
 
 /// # Adding
@@ -99,6 +102,7 @@ impl Messages {
         } else if !text.is_empty() && level >= state.level.unwrap_or(self.settings().level) {
             state.added_new = true;
             state.queued.push(StoredMessage { is_safe, level, text, extra_tags: Some(extra_tags.into()) });
+            drop_oldest(&mut state.queued);
         }
     }
 
@@ -156,6 +160,7 @@ impl Messages {
         let State { loaded, queued, .. } = &mut *state;
         let loaded = loaded.get_or_insert_default();
         loaded.messages.append(queued);
+        drop_oldest(&mut loaded.messages);
         Ok(loaded.messages.iter().map(|message| message.to_message(self.settings())).collect())
     }
 
@@ -165,8 +170,10 @@ impl Messages {
     pub async fn peek(&self) -> Result<Vec<Message>, Error> {
         self.load().await?;
         let state = self.state();
-        let earlier = state.loaded.iter().flat_map(|loaded| &loaded.messages);
-        Ok(earlier.chain(&state.queued).map(|message| message.to_message(self.settings())).collect())
+        let earlier = state.loaded.as_ref().map_or(&[][..], |loaded| &loaded.messages);
+        let too_many = (earlier.len() + state.queued.len()).saturating_sub(MAX_MESSAGES);
+        let all = earlier.iter().chain(&state.queued).skip(too_many);
+        Ok(all.map(|message| message.to_message(self.settings())).collect())
     }
 
     /// Returns how many messages there are, and keeps them. Django's `len(storage)`.
@@ -176,7 +183,8 @@ impl Messages {
     pub async fn len(&self) -> Result<usize, Error> {
         self.load().await?;
         let state = self.state();
-        Ok(state.queued.len() + state.loaded.as_ref().map_or(0, |loaded| loaded.messages.len()))
+        let earlier = state.loaded.as_ref().map_or(0, |loaded| loaded.messages.len());
+        Ok((earlier + state.queued.len()).min(MAX_MESSAGES))
     }
 
     /// Keeps what [`take`](Self::take) returned for the next page too. Django's `storage.used = False`.
@@ -257,10 +265,16 @@ impl Messages {
         let loaded = self.0.storage.load().await.inspect_err(|error| error.log(EventLog::general()))?;
         let mut state = self.state();
         if state.loaded.is_none() {
+            state.cookie_read = self.settings().storage != MessageStorage::Session;
             state.used |= loaded.is_used;
             state.loaded = Some(loaded);
         }
         Ok(())
+    }
+
+    /// Whether the response depends on the visitor's cookie, for caches.
+    pub(super) fn cookie_read(&self) -> bool {
+        self.state().cookie_read
     }
 
     /// Stores what is left for the next request. Django's `storage.update(response)`.
@@ -279,7 +293,8 @@ impl Messages {
             (state.loaded.take().unwrap_or_default(), mem::take(&mut state.queued))
         };
         let earlier = if used { &[] } else { loaded.messages.as_slice() };
-        let messages: Vec<StoredMessage> = earlier.iter().cloned().chain(queued).collect();
+        let mut messages: Vec<StoredMessage> = earlier.iter().cloned().chain(queued).collect();
+        drop_oldest(&mut messages);
         self.0.storage.store(&messages, Some(&loaded)).await
     }
 }

@@ -30,7 +30,8 @@ pub struct Message {
     /// The tags that it was added with; `None` if Django stored it without.
     pub extra_tags: Option<String>,
     /// The tag of its level: `debug`, `info`, `success`, `warning`, `error`, or what
-    /// [`MessageSettings::tag`](super::MessageSettings::tag) says. Empty for other levels.
+    /// [`MessageSettings::tag`](super::MessageSettings::tag) says. Empty for other levels. It comes from the
+    /// settings, never from visitors.
     pub level_tag: String,
     /// The extra tags and the level's, separated by a space: for a `class` attribute. Escape it there.
     pub tags: String,

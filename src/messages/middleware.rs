@@ -101,7 +101,11 @@ impl Middleware for MessagesMiddleware {
         mut response: HttpResponse,
     ) -> Result<HttpResponse, ActixError> {
         let Some(messages) = state else { return Ok(response) };
-        let value = match messages.finish().await {
+        let change = messages.finish().await;
+        if messages.cookie_read() {
+            cookie::vary_on_cookie(response.headers_mut());
+        }
+        let value = match change {
             Ok(CookieChange::Keep) => return Ok(response),
             Ok(CookieChange::Set(value)) => Some(value),
             Ok(CookieChange::Delete) => None,

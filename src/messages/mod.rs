@@ -20,7 +20,7 @@
 //! async fn page(messages: Messages) -> Result<String, Error> {
 //!     let mut html = String::new();
 //!     for message in messages.take().await? {
-//!         html += &format!("<p class=\"{}\">{}</p>", message.tags, message.html());
+//!         html += &format!("<p class=\"{}\">{}</p>", message.level_tag, message.html());
 //!     }
 //!     Ok(html)
 //! }

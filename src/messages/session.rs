@@ -1,8 +1,8 @@
 //! Messages in the session, under Django's key `_messages`.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use super::wire::{self, Listing, StoredMessage};
+use super::wire::{self, Listing, MAX_MESSAGES, StoredMessage};
 use crate::{Error, Session, codec::json};
 
 /// A string that contains the JSON list.
@@ -40,6 +40,7 @@ pub(super) fn write(session: &Session, messages: &[StoredMessage]) -> Result<(),
             let shown = added(present, replaced.as_deref());
             items = without(items, shown);
             items.extend(added(replaced.as_deref(), present));
+            items.drain(..items.len().saturating_sub(MAX_MESSAGES));
         }
         if items.is_empty() {
             return None;
@@ -56,17 +57,34 @@ fn added(before: Option<&str>, after: Option<&str>) -> Vec<String> {
 }
 
 /// Removes each of `known` once.
-fn without(items: Vec<String>, mut known: Vec<String>) -> Vec<String> {
-    let is_new = |item: &String| match known.iter().position(|one| one == item) {
-        Some(at) => {
-            known.swap_remove(at);
+fn without(items: Vec<String>, known: Vec<String>) -> Vec<String> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for item in known {
+        *counts.entry(item).or_default() += 1;
+    }
+    let is_new = |item: &String| match counts.get_mut(item) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
             false
         }
-        None => true,
+        _ => true,
     };
     items.into_iter().filter(is_new).collect()
 }
 
 fn to_items(messages: &[StoredMessage]) -> Vec<String> {
     messages.iter().map(|message| message.to_json(wire::SPACED)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_known_item_is_removed_once_and_the_order_stays() {
+        let items = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(without(items("a b a c a b"), items("a b a d")), items("c a b"));
+        assert_eq!(without(items("a b"), items("")), items("a b"));
+        assert_eq!(without(items("a b"), items("b a")), items(""));
+    }
 }

@@ -7,7 +7,7 @@ use super::{
     cookie::{self, Content, Keep},
     session,
     settings::COOKIE_NAME,
-    wire::{Listing, StoredMessage},
+    wire::{Listing, MAX_MESSAGES, StoredMessage},
 };
 use crate::{Error, LazySession, SessionSettings, codec::cookie_signer::CookieSigner, event_log::EventLog};
 
@@ -75,6 +75,7 @@ impl Storage {
                 Err(error) => warn(&format!("the messages of a session were ignored: {error}")),
             }
         }
+        drop_oldest(&mut loaded.messages);
         Ok(loaded)
     }
 
@@ -138,8 +139,26 @@ impl Loaded {
                   messages writes them",
             );
         }
+        if list.dropped > 0 {
+            warn_of_too_many();
+        }
         self.messages.extend(list.messages);
     }
+}
+
+/// Keeps the newest [`MAX_MESSAGES`].
+pub(super) fn drop_oldest(messages: &mut Vec<StoredMessage>) {
+    if messages.len() > MAX_MESSAGES {
+        messages.drain(..messages.len() - MAX_MESSAGES);
+        warn_of_too_many();
+    }
+}
+
+fn warn_of_too_many() {
+    warn(&format!(
+        "a visitor has more than {MAX_MESSAGES} messages, and the oldest were dropped: show messages on more \
+         pages, or add fewer"
+    ));
 }
 
 fn warn(text: &str) {

@@ -12,6 +12,9 @@ const MARK: &str = "__json_message";
 /// Ends a cookie's list if there are more messages in the session.
 pub(super) const SENTINEL: &str = "__messagesnotfinished__";
 
+/// The most messages of a visitor. The oldest go, since nobody reads them.
+pub(super) const MAX_MESSAGES: usize = 500;
+
 /// Between items: Python's default, in the session.
 pub(super) const SPACED: &str = ", ";
 
@@ -90,6 +93,8 @@ pub(super) struct Listing {
     pub(super) has_sentinel: bool,
     /// How many items are no messages.
     pub(super) ignored: usize,
+    /// How many items at the beginning were not read, since there are too many.
+    pub(super) dropped: usize,
 }
 
 impl Listing {
@@ -105,8 +110,10 @@ impl Listing {
         if items.first().is_some_and(|first| is_text(first, MARK)) {
             return Err(Error::unreadable("the messages are one message, and no list"));
         }
-        let mut listing = Self::default();
-        for item in items {
+        // One more than the messages, for the sentinel.
+        let dropped = items.len().saturating_sub(MAX_MESSAGES + 1);
+        let mut listing = Self { dropped, ..Self::default() };
+        for item in items.into_iter().skip(dropped) {
             // It counts only at the end.
             listing.ignored += usize::from(listing.has_sentinel);
             listing.has_sentinel = is_text(item, SENTINEL);
@@ -120,7 +127,7 @@ impl Listing {
 
     /// Whether it has to be removed once it is shown. In Django, every item counts as a message.
     pub(super) fn is_used(&self) -> bool {
-        !self.messages.is_empty() || self.ignored > 0
+        !self.messages.is_empty() || self.ignored > 0 || self.dropped > 0
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies reach the handler whole, whatever was read of them before.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use actix_django_session::csrf::{CsrfMiddleware, CsrfSettings};
 use actix_web::{
@@ -11,7 +11,7 @@ use actix_web::{
     test::{self, TestRequest},
     web::{self, Bytes},
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 
 const SECRET: &str = "abcdefghijklmnopqrstuvwxyzABCDEF";
 const LIMIT: usize = 1000;
@@ -31,27 +31,32 @@ async fn read(mut body: web::Payload) -> HttpResponse {
 type Chunks = Vec<Result<Bytes, PayloadError>>;
 type BoxedPayload = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
+/// A POST with this body. A macro, since actix exports no name for the type.
+macro_rules! form {
+    ($content_type:expr, $token:expr, $payload:expr) => {{
+        let payload: BoxedPayload = Box::pin($payload);
+        let mut request = TestRequest::post()
+            .uri("/")
+            .insert_header((header::COOKIE, format!("csrftoken={SECRET}")))
+            .insert_header((header::CONTENT_TYPE, $content_type));
+        if let Some(token) = $token {
+            request = request.insert_header(("x-csrftoken", token));
+        }
+        request.to_request().replace_payload(Payload::Stream { payload }).0
+    }};
+}
+
 /// Status, the body that the handler read, and whether it broke off.
 async fn post(content_type: &str, header: Option<&str>, chunks: Chunks) -> (u16, Vec<u8>, bool) {
     let settings = CsrfSettings::default().max_form_bytes(LIMIT);
     let csrf = CsrfMiddleware::new().settings(settings).unwrap();
     let app = test::init_service(App::new().wrap(csrf).route("/", web::post().to(read))).await;
-    let mut request = TestRequest::post()
-        .uri("/")
-        .insert_header((header::COOKIE, format!("csrftoken={SECRET}")))
-        .insert_header((header::CONTENT_TYPE, content_type));
-    if let Some(token) = header {
-        request = request.insert_header(("x-csrftoken", token));
-    }
-    let request = request.to_request();
     // As from the network: each chunk arrives a moment after the one before.
     let body = stream::iter(chunks).then(|chunk| async {
         tokio::task::yield_now().await;
         chunk
     });
-    let payload: BoxedPayload = Box::pin(body);
-    let (request, _) = request.replace_payload(Payload::Stream { payload });
-    let response = app.call(request).await.unwrap();
+    let response = app.call(form!(content_type, header, body)).await.unwrap();
     let status = response.status().as_u16();
     let broken = response.headers().get("x-broken").is_some_and(|text| text == "true");
     (status, test::read_body(response).await.to_vec(), broken)
@@ -130,4 +135,68 @@ async fn other_bodies_are_not_touched() {
         let (status, read, _) = post(content_type, Some(SECRET), chunks(&body, 100)).await;
         assert_eq!((status, read == body), (200, true), "{content_type}");
     }
+}
+
+/// Chunks of this size, one each second.
+fn trickle(body: &[u8], size: usize) -> BoxedPayload {
+    Box::pin(stream::iter(chunks(body, size)).then(|chunk| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        chunk
+    }))
+}
+
+#[actix_web::test]
+async fn a_form_has_to_come_in_time() {
+    let settings = CsrfSettings::default().form_timeout(Duration::from_secs(20));
+    let csrf = CsrfMiddleware::new().settings(settings).unwrap();
+    let app = test::init_service(App::new().wrap(csrf).route("/", web::post().to(read))).await;
+    tokio::time::pause(); // no test waits
+    let short = format!("csrfmiddlewaretoken={SECRET}&x={}", "x".repeat(100)).into_bytes();
+    let long = format!("csrfmiddlewaretoken={SECRET}&x={}", "x".repeat(1_000_000)).into_bytes();
+    for (body, size, status) in [
+        (&short, 10, 200),
+        (&short, 5, 408),
+        (&long, 10_000, 200), // a hundred seconds
+        (&long, 5_000, 408),
+    ] {
+        let response = app.call(form!(FORM, None::<&str>, trickle(body, size))).await.unwrap();
+        assert_eq!(response.status(), status, "{} bytes in chunks of {size}", body.len());
+    }
+    // A body that is not read here is the handler's matter.
+    let response = app.call(form!("text/plain", Some(SECRET), trickle(&short, 5))).await.unwrap();
+    assert_eq!(test::read_body(response).await, short);
+}
+
+#[actix_web::test]
+async fn forms_that_are_read_at_once_are_bounded_together() {
+    const FORM_BYTES: usize = 100_000;
+    let settings = CsrfSettings::default().max_form_bytes(FORM_BYTES).max_buffered_bytes(2 * FORM_BYTES);
+    let csrf = CsrfMiddleware::new().settings(settings).unwrap();
+    let app = test::init_service(App::new().wrap(csrf).route("/", web::post().to(read))).await;
+    let body = |length: usize| {
+        let begin = format!("csrfmiddlewaretoken={SECRET}&x=");
+        let fill = "x".repeat(length - begin.len());
+        [begin, fill].concat().into_bytes()
+    };
+    let whole = |length: usize| form!(FORM, None::<&str>, stream::iter(chunks(&body(length), 1000)));
+    // These stay incomplete.
+    let open = || {
+        let begin = stream::iter(chunks(&body(FORM_BYTES - 10), 1000));
+        form!(FORM, None::<&str>, begin.chain(stream::pending()))
+    };
+    let mut open: Vec<_> = (0..2).map(|_| Box::pin(app.call(open()))).collect();
+    for request in &mut open {
+        assert!(request.now_or_never().is_none());
+    }
+    for (length, status) in [(16_000, 200), (90_000, 503), (16_000, 200)] {
+        assert_eq!(app.call(whole(length)).await.unwrap().status(), status, "{length} bytes");
+    }
+    open.pop();
+    for _ in 0..10 {
+        let response = app.call(whole(90_000)).await.unwrap();
+        assert_eq!((response.status().as_u16(), test::read_body(response).await.len()), (200, 90_000));
+    }
+    drop(open);
+    let response = app.call(whole(FORM_BYTES)).await.unwrap();
+    assert_eq!(response.status(), 200);
 }

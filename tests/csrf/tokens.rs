@@ -157,6 +157,32 @@ async fn an_inner_middleware_checks_what_an_outer_one_exempts_and_the_cookie_is_
     assert_eq!(response.headers().get_all(header::SET_COOKIE).count(), 1);
 }
 
+/// An inner one with settings of its own checks and renews the outer one's cookie.
+#[actix_web::test]
+async fn the_cookie_is_that_of_the_middleware_which_read_it() {
+    async fn page(csrf: CsrfToken) -> String {
+        csrf.token()
+    }
+    let csrf = |name: &str, path: &str| {
+        let settings = CsrfSettings::default().cookie_name(name).cookie_path(path);
+        CsrfMiddleware::new().settings(settings).unwrap()
+    };
+    let inner = web::scope("/inner").wrap(csrf("inner", "/inner")).default_service(web::to(page));
+    let app = App::new().wrap(csrf("outer", "/app")).service(inner);
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, TestRequest::get().uri("/inner/").to_request()).await;
+    assert_eq!(response.headers().get_all(header::SET_COOKIE).count(), 1);
+    let line = set_cookie(&response).unwrap();
+    assert!(line.starts_with("outer=") && line.contains("; Path=/app;"), "{line}");
+    let cookie = line.split(';').next().unwrap().to_owned();
+    let token = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+    for (cookie, status) in [(cookie.clone(), 200), (cookie.replace("outer", "inner"), 403)] {
+        let request = TestRequest::post().uri("/inner/").insert_header((header::COOKIE, cookie));
+        let request = request.insert_header(("x-csrftoken", &*token)).to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), status);
+    }
+}
+
 #[actix_web::test]
 async fn pages_of_rejections_are_djangos() {
     let recording = Recording::read();
@@ -199,6 +225,25 @@ async fn rejections_are_logged_with_their_reason_and_without_secrets() {
 }
 
 #[actix_web::test]
+async fn rejections_are_counted_and_their_texts_are_cut_and_escaped() {
+    let logs = logs::capture();
+    let app = App::new().wrap(CsrfMiddleware::new()).default_service(web::to(ok));
+    let app = test::init_service(app).await;
+    let origin = header::HeaderValue::from_bytes(b"https://a\x9b31mb").unwrap();
+    for number in 0..100 {
+        let uri = format!("/{number}/{}", "long".repeat(1000));
+        let request = TestRequest::post().uri(&uri).insert_header((header::ORIGIN, origin.clone()));
+        assert_eq!(test::call_service(&app, request.to_request()).await.status(), 403);
+    }
+    let lines = logs.with("Forbidden");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].len() < 600 && lines[0].contains("…"), "{lines:?}");
+    assert!(lines[0].contains(r"https://a\u{9b}31mb does not match"), "{lines:?}");
+    drop(app);
+    logs.expect_total("Forbidden", 100);
+}
+
+#[actix_web::test]
 async fn the_failure_response_is_the_applications() {
     let csrf = CsrfMiddleware::new()
         .failure_response(|req, reason| HttpResponse::ImATeapot().body(format!("{} {reason}", req.path())));
@@ -220,6 +265,7 @@ fn settings_that_could_never_work_are_errors() {
         (settings().cookie_name("a;b"), "cookie's name"),
         (settings().cookie_name("__Host-csrf"), "cookie_secure"),
         (settings().cookie_samesite(Some(SameSite::None)), "cookie_secure"),
+        (settings().max_form_bytes(100_000_000), "max_buffered_bytes"),
         (settings().hosts(HostSettings::default().secure_proxy_header("a b", "c")), "secure_proxy_header"),
     ];
     for (settings, text) in wrong {
@@ -238,5 +284,29 @@ async fn a_session_by_token_header_needs_no_token() {
     for (header, expected) in [("X-Session-Token", 200), ("X-Other", 403)] {
         let request = TestRequest::post().uri("/").insert_header((header, "x".repeat(32))).to_request();
         assert_eq!(test::call_service(&app, request).await.status(), expected, "{header}");
+    }
+}
+
+/// Such a client keeps no cookies, whatever a login or a page does.
+#[actix_web::test]
+async fn a_session_by_token_header_gets_no_cookie() {
+    async fn login(csrf: CsrfToken) -> String {
+        csrf.rotate();
+        csrf.token()
+    }
+    let store = Store::new(Memory::new(), SecretKey::new("a secret"));
+    let settings = SessionSettings::default().token_header("X-Session-Token");
+    let session = SessionMiddleware::new(store).settings(settings).unwrap();
+    let app = App::new().route("/", web::to(login)).wrap(CsrfMiddleware::new()).wrap(session);
+    let app = test::init_service(app).await;
+    for cookie in ["", "csrftoken=malformed", &format!("csrftoken={SECRET}")] {
+        for (header, expected) in [("X-Session-Token", 0), ("X-Other", 1)] {
+            let request = TestRequest::get().uri("/").insert_header((header, "x".repeat(32)));
+            let request = request.insert_header((header::COOKIE, cookie)).to_request();
+            let response = test::call_service(&app, request).await;
+            let found = response.headers().get_all(header::SET_COOKIE).count();
+            assert_eq!((response.status().as_u16(), found), (200, expected), "{header}, {cookie}");
+            assert_eq!(response.headers().contains_key(header::VARY), expected == 1, "{header}, {cookie}");
+        }
     }
 }

@@ -111,7 +111,7 @@ async fn without_sessions_the_cookie_has_its_own_attributes() {
     let response = test::call_service(&app, test::TestRequest::default().to_request()).await;
     let [line] = &cookie_lines(&response)[..] else { panic!() };
     assert!(line.ends_with("; Domain=example.com; Path=/; SameSite=Strict; Secure"), "{line}");
-    assert!(!response.headers().contains_key(header::VARY));
+    assert_eq!(response.headers().get(header::VARY).unwrap(), "Cookie");
 }
 
 #[actix_web::test]
@@ -143,10 +143,12 @@ async fn messages_survive_until_a_page_takes_them() {
     let app = test::init_service(app).await;
     let response = test::call_service(&app, test::TestRequest::with_uri("/add").to_request()).await;
     let cookie = pair(&cookie_lines(&response)[0]);
-    for path in ["/none", "/peek", "/missing"] {
+    for (path, vary) in [("/none", None), ("/peek", Some("Cookie")), ("/missing", None)] {
         let request = test::TestRequest::with_uri(path).insert_header((header::COOKIE, &*cookie));
         let response = test::call_service(&app, request.to_request()).await;
         assert_eq!(cookie_lines(&response), [""; 0], "{path}");
+        let found = response.headers().get(header::VARY).map(|line| line.to_str().unwrap());
+        assert_eq!(found, vary, "{path}");
     }
     let request = test::TestRequest::with_uri("/show").insert_header((header::COOKIE, &*cookie));
     let response = test::call_service(&app, request.to_request()).await;
@@ -224,4 +226,83 @@ async fn bad_values_are_ignored_with_a_warning_that_does_not_quote_them() {
     let log = logs.lines().join("\n");
     assert!(log.contains("were ignored: the messages are no list"), "{log}");
     assert!(!log.contains("personal"), "{log}");
+}
+
+#[actix_web::test]
+async fn of_too_many_messages_the_oldest_are_dropped_with_a_warning() {
+    let logs = logs::capture();
+    let messages = Messages::detached();
+    for number in 0..1000 {
+        messages.info(number.to_string());
+    }
+    assert_eq!(messages.len().await.unwrap(), 500);
+    let texts = |list: Vec<Message>| list.into_iter().map(|m| m.text).collect::<Vec<_>>();
+    let newest: Vec<_> = (500..1000).map(|number| number.to_string()).collect();
+    assert_eq!(texts(messages.peek().await.unwrap()), newest);
+    assert_eq!(texts(messages.take().await.unwrap()), newest);
+    messages.info("new");
+    assert_eq!(messages.len().await.unwrap(), 500);
+    assert_eq!(texts(messages.peek().await.unwrap())[498..], ["999", "new"]);
+    assert_eq!(texts(messages.take().await.unwrap())[498..], ["999", "new"]);
+    assert_eq!(logs.with("a visitor has more than 500 messages").len(), 1, "{:?}", logs.lines());
+}
+
+/// Thousands of equal ones fit into a cookie, and any number into a session.
+#[actix_web::test]
+async fn too_many_stored_messages_are_cut_when_they_are_read_and_when_they_are_written() {
+    async fn fill(messages: Messages, count: web::Path<usize>) -> &'static str {
+        for _ in 0..*count {
+            messages.info("equal");
+        }
+        ""
+    }
+    async fn count(messages: Messages) -> Result<String, actix_django_session::Error> {
+        Ok(messages.len().await?.to_string())
+    }
+    async fn store(session: actix_django_session::Session) -> Result<String, actix_django_session::Error> {
+        let many = vec![json!(["__json_message", 0, 20, "equal", ""]); 100_000];
+        session.insert("_messages", &json!(many).to_string())?;
+        Ok(String::new())
+    }
+    async fn stored(session: actix_django_session::Session) -> Result<String, actix_django_session::Error> {
+        let text: Option<String> = session.get("_messages")?;
+        Ok(text.unwrap_or_default().matches("equal").count().to_string())
+    }
+    for storage in [MessageStorage::Fallback, MessageStorage::Cookie, MessageStorage::Session] {
+        let app = App::new()
+            .route("/fill/{count}", web::get().to(fill))
+            .route("/count", web::get().to(count))
+            .route("/store", web::get().to(store))
+            .route("/stored", web::get().to(stored))
+            .route("/show", web::get().to(show))
+            .wrap(messages(MessageSettings::default().storage(storage)))
+            .wrap(session());
+        let app = test::init_service(app).await;
+        let mut cookies = std::collections::BTreeMap::new();
+        let is_session = storage == MessageStorage::Session;
+        for (path, expected) in [
+            ("/fill/400", ""),
+            ("/fill/99", ""),
+            ("/count", "499"),
+            ("/fill/2", ""),
+            ("/count", "500"),
+            ("/stored", if is_session { "500" } else { "0" }),
+            ("/store", ""),
+            ("/count", "500"),
+            ("/fill/1", ""),
+            ("/count", "500"),
+            ("/stored", if is_session { "500" } else { "100000" }),
+        ] {
+            let header: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let request =
+                test::TestRequest::with_uri(path).insert_header((header::COOKIE, header.join("; ")));
+            let response = test::call_service(&app, request.to_request()).await;
+            for line in cookie_lines(&response) {
+                let (name, value) =
+                    pair(&line).split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+                cookies.insert(name, value);
+            }
+            assert_eq!(test::read_body(response).await, expected, "{storage:?} {path}");
+        }
+    }
 }

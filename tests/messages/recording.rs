@@ -45,6 +45,7 @@ async fn we_do_what_django_does() {
             differences.push(format!("{name:?}\n  Django: {django:?}\n  ours:   {ours:?}"));
         }
     }
+    assert!(recording.without_vary > 500, "{} without Vary", recording.without_vary);
     println!("{} requests, {as_django} as Django, {deviations:#?}", names.len());
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     assert!(as_django > 800, "{as_django} as Django");

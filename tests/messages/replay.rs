@@ -88,17 +88,20 @@ pub(crate) struct Recording<'a> {
     pub(crate) cases: BTreeMap<Name<'a>, Outcome>,
     overrides: BTreeMap<String, &'a Value>,
     secret: &'a str,
+    /// How many responses of Django lack the `Vary` of ours.
+    pub(crate) without_vary: usize,
 }
 
 impl<'a> Recording<'a> {
     pub(crate) fn new(file: &'a Value, names: &'a [[String; 5]]) -> Self {
         let secret = file["settings"]["SECRET_KEY"].as_str().unwrap();
-        let mut recording = Self { file, cases: BTreeMap::new(), overrides: BTreeMap::new(), secret };
+        let (cases, overrides) = (BTreeMap::new(), BTreeMap::new());
+        let mut recording = Self { file, cases, overrides, secret, without_vary: 0 };
         for (case, name) in file["cases"].as_array().unwrap().iter().zip(names) {
             recording.overrides.insert(name[0].clone(), &case["override"]);
             let before = &file["sessions"][&name[3]];
             let stored = case.get("stored").unwrap_or(before).as_object().cloned();
-            let outcome = Outcome {
+            let mut outcome = Outcome {
                 status: case["status"].as_u64().unwrap(),
                 results: case["results"].clone(),
                 cookie: case["set_cookie"].as_str().map(|line| MessagesCookie::new(line, secret)),
@@ -106,6 +109,13 @@ impl<'a> Recording<'a> {
                 stored,
                 vary: case["vary"].clone(),
             };
+            // Whoever looks at the cookie depends on it. Django says so of the session's only.
+            let mut ops = file["programs"][&name[4]].as_array().unwrap().iter();
+            let shows = ops.any(|op| op[0] == "messages" || op[0] == "count_messages");
+            if name[1] != "session" && (shows || outcome.cookie.is_some()) && outcome.vary.is_null() {
+                outcome.vary = json!("Cookie");
+                recording.without_vary += 1;
+            }
             let name = [&*name[0], &*name[1], &*name[2], &*name[3], &*name[4]];
             recording.cases.insert(name, outcome);
         }
