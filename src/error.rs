@@ -116,6 +116,16 @@ impl Error {
         Self::new(Kind::InDoubt, text, None)
     }
 
+    /// A write outside a session has no reply.
+    #[cfg(feature = "auth")]
+    pub(crate) fn write_in_doubt(action: &str) -> Self {
+        Self::new(
+            Kind::InDoubt,
+            format!("cannot {action}: no reply came, so it may or may not be stored"),
+            None,
+        )
+    }
+
     pub(crate) fn closed() -> Self {
         let text = "the response has already begun: a change to the session can no longer be saved; change \
              it before the handler returns, or open it again with Session::open";

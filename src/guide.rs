@@ -5,6 +5,7 @@
 //! | [`getting_started`] | From an empty project to a tested handler: quickstart, login, tasks, cleaning. |
 //! | [`login`] | Stay logged in while you migrate: users, login and logout on both sides. |
 //! | [`from_django`] | What are Django's settings, methods and commands called here? |
+//! | [`users`] | Which table and columns do my users have? Models of your own, further columns. |
 //! | [`deviations`] | Where does this crate leave Django on purpose, and why? |
 //! | [`engines`] | Where are sessions kept? URLs, parameters, guarantees, a backend of your own. |
 //! | [`csrf`] | How are forms protected, alone and beside Django? |
@@ -29,6 +30,10 @@ pub mod login {}
 
 #[doc = include_str!("guide/from_django.md")]
 pub mod from_django {}
+
+#[cfg(feature = "auth")]
+#[doc = include_str!("guide/users.md")]
+pub mod users {}
 
 #[doc = include_str!("guide/deviations.md")]
 pub mod deviations {}

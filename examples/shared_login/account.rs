@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::page::{Page, Visitor, escape, name};
 
-/// Who the visitor is. Django has the same page.
+/// A page about the visitor. Django has the same one.
 pub(crate) async fn you(visitor: Visitor) -> Result<Html, Error> {
     let about = match &visitor.user {
         Some(user) => {
@@ -106,8 +106,9 @@ pub(crate) async fn sign_in(
             Ok(Either::Left(Redirect::to(auth.next_url(Some(&form.next))).see_other()))
         }
         None => {
-            let error = "<p class=\"message error\" role=\"alert\">Please enter a correct user name and password.</p>";
-            sign_in_form(&visitor, &form.next, error).await.map(Either::Right)
+            let error = "Please enter a correct user name and password.";
+            let error = format!("<p class=\"message error\" role=\"alert\">{error}</p>");
+            sign_in_form(&visitor, &form.next, &error).await.map(Either::Right)
         }
     }
 }

@@ -56,7 +56,8 @@ pub(crate) async fn show(visitor: Visitor, catalogue: web::Data<Catalogue>) -> R
     let content = match lines.is_empty() {
         true => "<p class=\"empty\">Nothing yet. <a href=\"/\">Have a look at the teas.</a></p>".to_owned(),
         false => format!(
-            "<ul class=\"lines\">\n{lines}</ul>\n<p class=\"total\"><span>Total</span> <b id=\"total\">{}</b></p>",
+            "<ul class=\"lines\">\n{lines}</ul>\n\
+             <p class=\"total\"><span>Total</span> <b id=\"total\">{}</b></p>",
             price(total)
         ),
     };
@@ -70,7 +71,7 @@ pub(crate) struct Change {
     by: Option<i8>,
 }
 
-/// Also the target of forms on Django's pages: their CSRF token is as good as one of ours.
+/// Also the target of forms on Django's pages: both halves accept the CSRF tokens of either one.
 pub(crate) async fn change(
     session: Session,
     messages: Messages,

@@ -11,7 +11,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::cart;
 
-/// What every page shows: extracted from a request as one argument.
+/// The parts of a request that every page needs, extracted as one argument.
 pub(crate) struct Visitor {
     pub(crate) session: Session,
     pub(crate) user: Option<User>,

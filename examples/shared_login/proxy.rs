@@ -42,7 +42,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// What a visitor could forge, to pass for another address, or for an encrypted connection.
+/// Headers of proxies. A visitor could forge them, to pass for another address or an encrypted connection.
 const FORWARDED: [HeaderName; 5] = [
     header::FORWARDED,
     header::X_FORWARDED_FOR,
@@ -165,7 +165,7 @@ fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &Header
 /// The body of a request, as hyper sends it.
 struct Upload {
     body: web::Payload,
-    /// None: in chunks, until it ends.
+    /// None: in chunks, as long as there are any.
     length: Option<u64>,
 }
 

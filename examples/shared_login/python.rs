@@ -17,8 +17,8 @@ pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
         return match output(Command::new(&own).args(["-c", check])) {
             Ok(_) => Ok(own),
             Err(why) => Err(format!(
-                "PYTHON is {}, which needs Django 5.2 or newer and gunicorn. Install them there, or unset PYTHON to \
-                 have a virtual environment made: {why}",
+                "PYTHON is {}, which needs Django 5.2 or newer and gunicorn. Install them there, or unset \
+                 PYTHON to have a virtual environment made: {why}",
                 own.display()
             )),
         };
@@ -45,8 +45,8 @@ pub(crate) fn find(dir: &Path) -> Result<PathBuf, String> {
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     output(Command::new(&python).args(pip).args(PACKAGES)).map_err(|why| {
         format!(
-            "pip cannot install Django. It needs the network, or a package index as PIP_INDEX_URL. PYTHON can name a \
-             Python that has Django and gunicorn already: {why}"
+            "pip cannot install Django. It needs the network, or a package index as PIP_INDEX_URL. PYTHON can \
+             name a Python that has Django and gunicorn already: {why}"
         )
     })?;
     fs::write(&complete, wanted).map_err(|error| format!("cannot write {}: {error}", complete.display()))?;
@@ -73,8 +73,8 @@ fn check_system_python() -> Result<(), String> {
     })?;
     output(Command::new("python3").args(["-c", "import ensurepip, venv"])).map_err(|why| {
         format!(
-            "this python3 cannot make virtual environments: install the package python3-venv (Debian, Ubuntu), or set \
-             PYTHON to a Python that has Django: {why}"
+            "this python3 cannot make virtual environments: install the package python3-venv (Debian, \
+             Ubuntu), or set PYTHON to a Python that has Django: {why}"
         )
     })?;
     Ok(())

@@ -269,16 +269,18 @@ impl AuthSession {
     pub async fn update_session_auth_hash(&self, user: &User) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         let session = self.0.session.load().await?;
+        session.cycle_key()?;
         let of_the_user = match &*known {
             Some(known) => known.as_ref() == Some(user),
             // Not looked at yet: the session's hash is of the password before the change.
+            None if self.0.auth.was_session_of(&session, user) => true,
             None => {
-                let columns = [Some(user.password_column()), user.previous_password_column()];
-                let is_of = |column| self.0.auth.is_session_of(&session, user, column);
-                columns.into_iter().flatten().any(is_of)
+                let found = self.find_user().await?;
+                let is_user = found.as_ref() == Some(user);
+                *known = Some(found);
+                is_user
             }
         };
-        session.cycle_key()?;
         if of_the_user {
             session.insert(HASH, &self.0.auth.hash().make(user.password_column()))?;
             let path = match &*known {

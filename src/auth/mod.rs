@@ -3,6 +3,8 @@
 mod authenticate;
 mod backends;
 mod extract;
+#[cfg(feature = "cli")]
+mod inspect;
 mod lifetime;
 mod login;
 mod middleware;
@@ -17,6 +19,9 @@ mod throttle;
 mod user_sessions;
 mod users;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use self::inspect::{LoginState, SessionLogin};
 pub use self::{
     authenticate::Auth,
     backends::{AcceptedBackend, AuthBackend, Authenticated, Credentials, ModelBackend, RemoteUserBackend},
@@ -26,7 +31,7 @@ pub use self::{
     permissions::Permissions,
     required::LoginRequired,
     settings::AuthSettings,
-    throttle::{LoginAttempt, LoginThrottle},
+    throttle::{DatabaseThrottle, LoginAttempt, LoginThrottle},
     user_sessions::UserSession,
     users::{NewUser, User, UserField, UserKey, UserModel, Users},
 };

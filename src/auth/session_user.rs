@@ -76,6 +76,16 @@ impl Auth {
         key.as_deref() == Some(user.id()) && self.verify_hash(session, password_column) == MadeBy::Current
     }
 
+    /// Whether the user was logged in by this session before this process changed the password.
+    pub(super) fn was_session_of(&self, session: &Session, user: &User) -> bool {
+        let Some(previous) = user.previous_password_column() else { return false };
+        let path = session.get::<String>(BACKEND).ok().flatten();
+        let backend = path.and_then(|path| self.backend_at(&path));
+        backend.is_some_and(|backend| user.is_active() || backend.allows_inactive())
+            && self.is_session_of(session, user, previous)
+            && self.is_in_time(session)
+    }
+
     fn verify_hash(&self, session: &Session, password_column: &str) -> MadeBy {
         let hash = session.get::<String>(HASH).ok().flatten().unwrap_or_default();
         self.hash().verify(&hash, password_column)

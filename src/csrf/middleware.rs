@@ -103,8 +103,7 @@ impl CsrfMiddleware {
     /// use actix_django_session::csrf::CsrfMiddleware;
     ///
     /// let csrf = CsrfMiddleware::new().exempt(|req| {
-    ///     let bearer = req.headers().get("authorization").is_some_and(|v| v.as_bytes().starts_with(b"Bearer "));
-    ///     bearer && !req.headers().contains_key("cookie")
+    ///     req.headers().contains_key("authorization") && !req.headers().contains_key("cookie")
     /// });
     /// ```
     #[must_use]

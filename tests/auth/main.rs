@@ -8,5 +8,7 @@ mod support;
 mod login;
 mod next_url;
 mod passwords;
+mod recorded;
 mod required;
+mod throttle;
 mod users;

@@ -1,5 +1,6 @@
 //! Passwords: Django's columns and rules, and the pool that hashes.
 
+mod any_text;
 mod django;
 mod pool;
 mod recording;

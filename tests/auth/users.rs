@@ -56,6 +56,38 @@ impl Tables {
         matches!(self.place, Place::Postgres(_))
     }
 
+    /// The same users over connections of their own, as another host has them.
+    pub(crate) async fn another_host(&self) -> Users {
+        match &self.place {
+            Place::Postgres(database) => Users::postgres(&Postgres::connect(database.url()).await.unwrap()),
+            Place::Sqlite(dir) => Users::sqlite(&Sqlite::open(dir.path().join("db.sqlite3")).await.unwrap()),
+        }
+    }
+
+    /// The first column of a query's rows, as text; NULL is empty.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        match &self.place {
+            Place::Postgres(database) => {
+                let rows = database.query(sql);
+                rows.into_iter().map(|row| row.into_iter().flatten().next().unwrap_or_default()).collect()
+            }
+            Place::Sqlite(dir) => {
+                use rusqlite::types::Value;
+                let db = rusqlite::Connection::open(dir.path().join("db.sqlite3")).unwrap();
+                let mut statement = db.prepare(sql).unwrap();
+                let rows = statement.query_map([], |row| row.get::<_, Value>(0)).unwrap();
+                let text = |value| match value {
+                    Value::Null => String::new(),
+                    Value::Integer(number) => number.to_string(),
+                    Value::Real(number) => number.to_string(),
+                    Value::Text(text) => text,
+                    Value::Blob(bytes) => String::from_utf8(bytes).unwrap(),
+                };
+                rows.map(|value| text(value.unwrap())).collect()
+            }
+        }
+    }
+
     pub(crate) fn execute(&self, sql: &str) {
         match &self.place {
             Place::Postgres(database) => drop(database.query(sql)),

@@ -13,6 +13,7 @@ mod stores;
 mod support;
 mod texts;
 mod usage;
+mod users;
 
 use std::{
     io::Write as _,

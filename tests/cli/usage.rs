@@ -4,8 +4,18 @@ use serde_json::json;
 
 use crate::{Cli, NOT_CHECKED, hide};
 
-const COMMANDS: [&str; 9] =
-    ["clearsessions", "doctor", "show", "list", "revoke", "encode", "decode", "createtable", "stats"];
+const COMMANDS: [&str; 10] = [
+    "clearsessions",
+    "doctor",
+    "show",
+    "list",
+    "revoke",
+    "encode",
+    "decode",
+    "createtable",
+    "createuser",
+    "stats",
+];
 
 #[test]
 fn help_is_there_for_all_and_tells_no_secret() {
@@ -45,6 +55,14 @@ fn mistakes_are_told_without_keys_and_secrets() {
         &["revoke", "--user", "1", "--all"],
         &["encode", "--serializer", "yaml"],
         &["list", "--deadline", "0"],
+        &["list", "--user", "1", "--username", "ada"],
+        &["list", "--user-model", "Member"],
+        &["list", "--user-model", "a.B?key=id:blob"],
+        &["doctor", "--django", "5"],
+        &["doctor", "--hasher", "sha1"],
+        &["createuser"],
+        &["createuser", "ada", "--password", secret],
+        &["createuser", "ada", secret],
         &["completions", "cobol"],
         &["list", "--secret-key", secret, "--secret-key-file", "/dev/null"],
     ] {
@@ -59,7 +77,9 @@ fn mistakes_are_told_without_keys_and_secrets() {
 #[test]
 fn what_is_missing_is_named() {
     let nothing = Cli::default();
-    for command in COMMANDS.iter().filter(|command| !["encode", "decode", "revoke", "show"].contains(command))
+    for command in COMMANDS
+        .iter()
+        .filter(|command| !["encode", "decode", "revoke", "show", "createuser"].contains(command))
     {
         let output = nothing.clone().secret("some secret").run(&[command]).code(1);
         output.complains("--database-url or the variable DATABASE_URL");
@@ -108,6 +128,9 @@ fn empty_arguments_are_refused() {
         &["revoke", "--user", ""],
         &["revoke", "--user= "],
         &["list", "--user", ""],
+        &["list", "--username", ""],
+        &["revoke", "--username", ""],
+        &["createuser", ""],
     ] {
         let output = cli.run(arguments).code(2).complains("is a shell variable unset?");
         assert_eq!(output.out, "", "{arguments:?}");

@@ -9,5 +9,6 @@ mod bodies;
 mod differences;
 mod live;
 mod recording;
+mod site;
 mod tokens;
 mod vectors_up_to_date;

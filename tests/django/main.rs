@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod auth;
 mod backing;
 mod basics;
 mod cached;
 mod cookie;
+mod custom_users;
 mod expiry;
 mod login;
 mod merging;
@@ -120,6 +122,19 @@ const MERGED: &[Scenario] = &[
     ("both sides count on one row", merging::counting),
 ];
 
+/// With our own logins, on databases that have users.
+const AUTH: &[Scenario] = &[
+    ("a login at Django's admin is a user here", auth::login_at_django),
+    ("a login here enters Django's admin", auth::login_here),
+    ("a login as another user, on either side", auth::login_as_another),
+    ("logout on either side", auth::logout),
+    ("a new password at Django's admin", auth::password_at_django),
+    ("a new password here", auth::password_here),
+    ("a user deactivated at Django's admin", auth::deactivated),
+    ("permissions given at Django's admin", auth::permissions),
+    ("a new SECRET_KEY, and a login of the old one", auth::rotated_secret),
+];
+
 const AT_ONCE: &[Scenario] = &[("both sites under load", races::both_under_load)];
 
 #[test]
@@ -221,6 +236,18 @@ fn files() {
 #[ignore = "needs Django: run tests/run"]
 fn signed_cookies() {
     run_all("signed_cookies", Cookies::new, &[COOKIE, VALUES, ROTATED]);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Django: run tests/run"]
+fn logins_on_postgres() {
+    run_all("logins, PostgreSQL", Database::postgres, &[AUTH]);
+}
+
+#[test]
+#[ignore = "needs Django: run tests/run"]
+fn logins_on_sqlite() {
+    run_all("logins, SQLite, WAL", || Database::sqlite("wal"), &[AUTH]);
 }
 
 fn run_all<B: Backing + 'static>(engine: &str, backing: impl Fn() -> B, scenarios: &[&[Scenario]]) {

@@ -1,4 +1,4 @@
-//! Django's side saves by the engine `merging_db`: what is merged, and that nothing is lost in either direction.
+//! Django's side saves by the engine `merging_db`: changes are merged, and none is lost in either direction.
 
 use std::{
     path::Path,
@@ -115,7 +115,7 @@ pub(crate) fn counting(pair: &Pair) {
     let by = |side: &str| -> u64 {
         threads.iter().filter(|(name, _)| name.starts_with(side)).map(|(_, done)| done).sum()
     };
-    println!("    {} requests of Django and {} of ours, nothing lost", by("Django"), by("ours"));
+    println!("    {} requests at Django and {} at our site, none lost", by("Django"), by("ours"));
 }
 
 /// Runs the script on SQLite and on PostgreSQL, for every version of Django.

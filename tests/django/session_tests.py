@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 def sources(directory):
     """Return the directory `tests` of Django's source distribution."""
     version = django.get_version()
-    wanted = directory / f"django-{version}-tests"
+    wanted = directory / f"tests-of-django-{version}"
     if wanted.exists():
         return wanted
     with tempfile.TemporaryDirectory(dir=directory) as work:

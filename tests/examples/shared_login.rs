@@ -250,7 +250,7 @@ fn django_stops_with_the_example() {
         let process = PathBuf::from(format!("/proc/{}", django[0]));
         wait_until(&format!("Django should stop after {signal}"), PATIENCE, || !process.exists());
     }
-    // What it printed, and that its directory has all that it made.
+    // It prints two lines at each start, and makes these files.
     let log = fs::read_to_string(dir.path().join("log")).unwrap();
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 6, "{log}");

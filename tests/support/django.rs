@@ -55,6 +55,13 @@ impl Version {
         self.python.clone()
     }
 
+    /// As `script`, with settings of the site.
+    pub fn script_with(&self, args: &[&str], settings: &[(&str, &str)]) -> String {
+        let mut command = self.python(args);
+        command.envs(settings.iter().copied());
+        proc::run(&format!("Django {}: {}", self.name, args.join(" ")), &mut command, b"")
+    }
+
     fn python(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
         command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/django"));

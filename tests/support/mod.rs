@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod django;
 pub mod gate;
 pub mod http;
+pub mod logins;
 pub mod logs;
 pub mod names;
 pub mod pgbouncer;

@@ -68,14 +68,14 @@ class SessionStore(DatabaseSessionStore):
 
     def __init__(self, session_key=None):
         super().__init__(session_key)
-        # What the row held before a save whose transaction has not committed yet.
+        # The text of the row before a save whose transaction has not committed yet.
         self._uncommitted_text = None
         self._begin(None)
 
     def _begin(self, text):
         """Start a journal of changes to the row that holds `text`; None if no row was read."""
         self._loaded_text = text
-        # What `text` holds, decoded when it is needed.
+        # The dictionary in `text`, decoded when it is needed.
         self._original = {} if text is None else None
         # Key -> ASSIGNED, or a list of functions that change a dictionary.
         self._journal = {}

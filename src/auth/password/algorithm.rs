@@ -45,7 +45,7 @@ const ALL: [PasswordAlgorithm; 10] =
     [Pbkdf2Sha256, Pbkdf2Sha1, Argon2, BcryptSha256, Bcrypt, Scrypt, Md5, Sha1, UnsaltedMd5, UnsaltedSha1];
 
 impl PasswordAlgorithm {
-    /// What a site accepts that does not set `PASSWORD_HASHERS`.
+    /// Django's default for `PASSWORD_HASHERS`.
     pub(super) const DJANGO: [Self; 5] = [Pbkdf2Sha256, Pbkdf2Sha1, Argon2, BcryptSha256, Scrypt];
 
     /// Returns the name of the algorithm in Django, which is also the first part of most columns.
@@ -139,8 +139,8 @@ impl PasswordHasher {
         Self(Scheme::Pbkdf2 { digest: Pbkdf2Digest::Sha1, iterations })
     }
 
-    /// `Argon2PasswordHasher`: Argon2id with `memory_cost` in KiB, `time_cost` passes and `parallelism` lanes,
-    /// which are computed one after the other.
+    /// `Argon2PasswordHasher`: Argon2id with `memory_cost` in KiB, `time_cost` passes and `parallelism`
+    /// lanes. The lanes are computed one after the other.
     pub const fn argon2(memory_cost: u32, time_cost: u32, parallelism: u32) -> Self {
         Self(Scheme::Argon2 {
             variety: Variety::Argon2id,

@@ -1,5 +1,7 @@
-//! The password column, read strictly. What Django's own hashers would not write is refused, or differs when
-//! the column is written again and compared.
+//! A strict parser of the password column.
+//!
+//! It refuses what Django's hashers do not write. The rest shows when the column is written again and
+//! compared.
 
 use argon2::{Algorithm as Variety, Version};
 use base64::{

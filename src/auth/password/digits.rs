@@ -1,5 +1,6 @@
-//! Python's `str.isdigit`: decimal digits of all scripts, superscripts, circled digits and the like. Of Unicode
-//! 15.1, as in Python 3.13; the tests compare it.
+//! Python's `str.isdigit`: decimal digits of all scripts, superscripts, circled digits and the like.
+//!
+//! Of Unicode 15.1, as in Python 3.13. A test compares each character.
 
 /// First and last of each range, in order.
 #[rustfmt::skip]

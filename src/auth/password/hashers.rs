@@ -18,12 +18,12 @@ use crate::{Error, event_log::EventLog};
 
 /// How passwords are hashed and checked: Django's `PASSWORD_HASHERS`.
 ///
-/// The preferred hasher must have the parameters of the Django site that uses the same table. A right password
-/// whose column has others is hashed again, which ends the user's other sessions; two sites that differ do so
-/// at every login. Where that cannot be helped, switch it [off](Self::upgrade).
+/// The preferred hasher must have the parameters of the Django site that uses the same table. A right
+/// password whose column has other parameters is hashed again, which ends the user's other sessions. Two
+/// sites that differ do so at every login. Where that cannot be helped, switch it [off](Self::upgrade).
 ///
-/// Hashes take a large part of a second each, so they run on threads that may block, few at once. Clones share
-/// them: make one, and clone it for each worker.
+/// A hash takes a tenth of a second or more, so hashes run on threads that may block, few at once. Clones
+/// share these threads: make one value, and clone it for each worker.
 ///
 /// ```
 /// use actix_django_session::auth::password::{PasswordHasher, PasswordHashers, PasswordCheck};
@@ -103,8 +103,8 @@ impl PasswordHashers {
         self.with_rules(|rules| rules.accepted = algorithms.into_iter().collect())
     }
 
-    /// Whether a right password is hashed again if the column differs from the preferred hasher. Default: yes,
-    /// as in Django.
+    /// Whether a right password is hashed again if its column differs from the preferred hasher. Default:
+    /// yes, as in Django.
     #[must_use]
     pub fn upgrade(self, yes: bool) -> Self {
         self.with_rules(|rules| rules.upgrade = yes)
@@ -181,12 +181,14 @@ impl PasswordHashers {
 impl PasswordHashers {
     /// Compares a password with the column of a user. Django's `check_password`.
     ///
-    /// Whatever the column holds, the answer takes at least as long as one hash of the preferred hasher, except
-    /// where Django's does not either: columns of another slow algorithm, or of Argon2 and scrypt with other
-    /// parameters. Columns that Django cannot read are wrong, and logged. So are passwords of more than a MiB,
-    /// without a line in the log.
+    /// A column that Django cannot read is answered with [`PasswordCheck::Wrong`] and a warning in the log. A
+    /// password of more than a MiB is wrong too.
     ///
-    /// The `new` column of [`PasswordCheck::Upgrade`] is to be stored: `UPDATE auth_user SET password = …`.
+    /// The time of a wrong answer does not show what the column is: it is that of one hash with the preferred
+    /// hasher. Two kinds of columns are exceptions, as in Django: those of another slow algorithm, and those
+    /// of Argon2 or scrypt with other parameters.
+    ///
+    /// The column in [`PasswordCheck::Upgrade`] is to be stored: `UPDATE auth_user SET password = …`.
     ///
     /// Errors if too many wait ([`max_waiting`](Self::max_waiting)), or if the settings cannot work.
     pub async fn check(&self, password: &str, column: &str) -> Result<PasswordCheck, Error> {

@@ -58,7 +58,7 @@ impl Scheme {
         refused.map_or(Ok(()), Err)
     }
 
-    /// How many bytes one hash takes while it is computed. What is small is not counted.
+    /// How many bytes one hash takes while it is computed. The other algorithms take next to none.
     pub(super) fn memory(self) -> u64 {
         match self {
             Self::Argon2 { memory, .. } => u64::from(memory) << 10,

@@ -1,7 +1,7 @@
 //! Passwords in every format of Django, and its rules for new ones.
 //!
-//! [`PasswordHashers`] is Django's `PASSWORD_HASHERS`: it checks a password against the `password` column of a
-//! user, and makes columns that Django verifies. [`PasswordValidators`] is `AUTH_PASSWORD_VALIDATORS`.
+//! [`PasswordHashers`] is Django's `PASSWORD_HASHERS`: it checks a password against the `password` column of
+//! a user, and makes columns that Django verifies. [`PasswordValidators`] is `AUTH_PASSWORD_VALIDATORS`.
 //! [`PasswordSummary`] names the algorithm and parameters of a column.
 //!
 //! | column | Django | default parameters |

@@ -102,8 +102,8 @@ impl Pool {
     fn busy(&self) -> Error {
         let Bounds { threads, waiting, .. } = self.bounds;
         Error::store(format!(
-            "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may wait); \
-             limit the attempts to log in, or hash on more processors"
+            "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may \
+             wait); limit the attempts to log in, or hash on more processors"
         ))
     }
 }
@@ -117,5 +117,64 @@ struct Inside<'a>(&'a AtomicUsize);
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::Mutex, thread::sleep};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Counts how many run at once.
+    #[derive(Clone, Default)]
+    struct Gauge(Arc<Mutex<(usize, usize)>>);
+
+    impl Gauge {
+        fn work(&self) -> impl FnOnce() + Send + use<> {
+            let gauge = self.0.clone();
+            move || {
+                {
+                    let mut counts = gauge.lock().unwrap();
+                    counts.0 += 1;
+                    counts.1 = counts.1.max(counts.0);
+                }
+                sleep(Duration::from_millis(5));
+                gauge.lock().unwrap().0 -= 1;
+            }
+        }
+
+        fn most(&self) -> usize {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    #[tokio::test]
+    async fn threads_and_memory_bound_what_runs_at_once() {
+        let bounds = Bounds { threads: 4, memory: 100 << 10, waiting: 100 };
+        for (memory, expected) in [(0, 4), (30 << 10, 3), (50 << 10, 2), (60 << 10, 1), (1 << 40, 1)] {
+            let (pool, gauge) = (Pool::new(bounds), Gauge::default());
+            let results = join_all((0..16).map(|_| pool.run(memory, gauge.work()))).await;
+            assert!(results.iter().all(Result::is_ok));
+            assert!(gauge.most() <= expected, "{memory}: {}", gauge.most());
+            assert_eq!(pool.memory.available_permits(), 100);
+            assert_eq!(pool.inside.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_that_leave_make_room() {
+        let bounds = Bounds { threads: 1, memory: 10 << 10, waiting: 3 };
+        let (pool, gauge) = (Pool::new(bounds), Gauge::default());
+        for _ in 0..20 {
+            let calls = join_all((0..4).map(|_| pool.run(10 << 10, gauge.work())));
+            assert!(tokio::time::timeout(Duration::ZERO, calls).await.is_err());
+        }
+        // Those that had begun end by themselves.
+        pool.run(10 << 10, gauge.work()).await.unwrap();
+        assert_eq!((gauge.most(), pool.inside.load(Ordering::Relaxed)), (1, 0));
     }
 }

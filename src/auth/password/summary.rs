@@ -1,4 +1,4 @@
-//! What a column is, for operators.
+//! The algorithm and parameters of a column, for operators.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::{
     column::{Column, Unreadable},
 };
 
-/// What a password column is: its algorithm and parameters, neither salt nor hash. As Django's `safe_summary`.
+/// The algorithm and parameters of a password column, without salt and hash. Django's `safe_summary`.
 ///
 /// Compare the hashers of live columns with [`PasswordHashers::preferred`](super::PasswordHashers::preferred)
 /// before the first login: a difference means that passwords are hashed again.
@@ -20,7 +20,8 @@ use super::{
 /// assert_eq!(summary.algorithm(), Some(PasswordAlgorithm::Pbkdf2Sha256));
 ///
 /// assert_eq!(PasswordSummary::of("!x").to_string(), "unusable: no password fits");
-/// assert_eq!(PasswordSummary::of("argon2$").to_string(), "argon2, malformed: it has not the right number of parts");
+/// let malformed = PasswordSummary::of("argon2$");
+/// assert_eq!(malformed.to_string(), "argon2, malformed: it has not the right number of parts");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordSummary(Result<PasswordHasher, Unreadable>);

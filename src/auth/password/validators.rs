@@ -52,7 +52,7 @@ impl PasswordValidators {
         self
     }
 
-    /// `CommonPasswordValidator`: refuses the 19,640 passwords of Django's list, which is that of 5.0 and later.
+    /// `CommonPasswordValidator`: refuses the 19,640 passwords of the list in Django 5.2 and 6.1.
     #[must_use]
     pub fn refuse_common(mut self) -> Self {
         self.common = true;

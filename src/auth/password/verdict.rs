@@ -40,7 +40,7 @@ impl fmt::Debug for PasswordCheck {
     }
 }
 
-/// What the answers depend on.
+/// The settings that decide on the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) preferred: Scheme,

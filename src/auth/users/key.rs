@@ -17,7 +17,8 @@ impl UserKey {
             },
             serde_json::Value::Bool(yes) => match self {
                 Self::Integer => Some(u8::from(yes).to_string()),
-                Self::Uuid | Self::Text => None,
+                Self::Uuid => Some(dashed(u128::from(yes))),
+                Self::Text => Some(if yes { "True" } else { "False" }.to_owned()),
             },
             _ => None,
         }
@@ -43,7 +44,11 @@ fn of_float(number: f64) -> Option<String> {
 /// Python's `int(text)`, as far as 64 bits go: blanks around it, a sign, digits of any script, single
 /// underscores between them.
 fn of_python_int(text: &str) -> Option<i64> {
-    let text = text.trim_matches(is_python_space);
+    // In ASCII, Python's int knows the blanks of C alone, otherwise those of str.isspace.
+    let text = match text.is_ascii() {
+        true => text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']),
+        false => text.trim_matches(is_python_space),
+    };
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -99,17 +104,33 @@ mod tests {
 
     #[test]
     fn integers_are_read_as_python_reads_them() {
-        for one in ["\"1\"", "1", "\" 1 \"", "\"1\\n\"", "\"+1\"", "\"01\"", "\"１\"", "1.0", "1.9", "true"]
-        {
+        for one in [
+            "\"1\"",
+            "1",
+            "\" 1 \"",
+            "\"1\\n\"",
+            "\"+1\"",
+            "\"01\"",
+            "\"１\"",
+            "1.0",
+            "1.9",
+            "true",
+            "\"\\u001c１\"",
+        ] {
             assert_eq!(UserKey::Integer.of_json(one).as_deref(), Some("1"), "{one}");
         }
         assert_eq!(UserKey::Integer.of_json("\"1_0\"").as_deref(), Some("10"));
         assert_eq!(UserKey::Integer.of_json("\"-1\"").as_deref(), Some("-1"));
         let refused =
             ["null", "\"\"", "\"abc\"", "\"1.0\"", "\"1e0\"", "\"0x1\"", "\"1\\u0000\"", "[]", "{}"];
-        for bad in
-            refused.into_iter().chain(["\"1__0\"", "\"_1\"", "\"1_\"", "\"9223372036854775808\"", "1e300"])
-        {
+        for bad in refused.into_iter().chain([
+            "\"1__0\"",
+            "\"_1\"",
+            "\"1_\"",
+            "\"\\u001c1\"",
+            "\"9223372036854775808\"",
+            "1e300",
+        ]) {
             assert_eq!(UserKey::Integer.of_json(bad), None, "{bad}");
         }
         assert_eq!(UserKey::Integer.of_json(&format!("\"{}\"", "9".repeat(5000))), None);
@@ -126,7 +147,9 @@ mod tests {
         ] {
             assert_eq!(UserKey::Uuid.of_text(text).as_deref(), Some(expected), "{text}");
         }
-        assert_eq!(UserKey::Uuid.of_json("1").as_deref(), Some("00000000-0000-0000-0000-000000000001"));
+        for one in ["1", "true"] {
+            assert_eq!(UserKey::Uuid.of_json(one).as_deref(), Some("00000000-0000-0000-0000-000000000001"));
+        }
         for bad in ["", "1", "0123abcd-0123-4567-89ab-0123456789ab ", "g123abcd0123456789ab0123456789ab"] {
             assert_eq!(UserKey::Uuid.of_text(bad), None, "{bad}");
         }
@@ -135,6 +158,7 @@ mod tests {
     #[test]
     fn texts_stay_as_they_are() {
         assert_eq!(UserKey::Text.of_json("\" Ann \"").as_deref(), Some(" Ann "));
+        assert_eq!(UserKey::Text.of_json("true").as_deref(), Some("True"));
         assert_eq!(UserKey::Text.of_text("a\0b"), None);
         assert_eq!(UserKey::Text.of_json("null"), None);
     }

@@ -1,6 +1,8 @@
 //! The table of users, in PostgreSQL or SQLite.
 
 mod create;
+#[cfg(feature = "cli")]
+mod inspect;
 mod key;
 mod model;
 mod row;

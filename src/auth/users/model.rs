@@ -175,6 +175,12 @@ impl UserModel {
         self.columns[field as usize].as_deref()
     }
 
+    /// The columns of the fields that the table has.
+    #[cfg(feature = "cli")]
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().flatten().map(String::as_str)
+    }
+
     /// Refuses names that no database can have.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let names = [Some(&self.table), self.schema.as_ref(), Some(&self.key.0), Some(&self.login)];

@@ -94,7 +94,8 @@ impl Sql {
             // The columns' own types read the texts of the object.
             #[cfg(feature = "postgres")]
             Dialect::Postgres => {
-                format!("SELECT {list} FROM json_populate_record(NULL::{table}, $1::json)")
+                let short = crate::backend::short_lock_timeout();
+                format!("SELECT {list} FROM json_populate_record(NULL::{table}, $1::json) WHERE {short}")
             }
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => {
@@ -116,13 +117,13 @@ impl Sql {
     }
 }
 
-struct Names<'a> {
-    model: &'a UserModel,
-    dialect: Dialect,
+pub(super) struct Names<'a> {
+    pub(super) model: &'a UserModel,
+    pub(super) dialect: Dialect,
 }
 
 impl Names<'_> {
-    fn table(&self, name: &str) -> String {
+    pub(super) fn table(&self, name: &str) -> String {
         match (&self.model.schema, self.dialect) {
             #[cfg(feature = "postgres")]
             (Some(schema), Dialect::Postgres) => format!("{}.{}", quote(schema), quote(name)),
@@ -130,7 +131,7 @@ impl Names<'_> {
         }
     }
 
-    fn link(&self, what: &str) -> String {
+    pub(super) fn link(&self, what: &str) -> String {
         format!("{}_{what}", self.model.table)
     }
 
@@ -158,7 +159,7 @@ impl Names<'_> {
     }
 
     /// The key in parameter `n`, as the column's type.
-    fn key_value(&self, n: u8) -> String {
+    pub(super) fn key_value(&self, n: u8) -> String {
         match (self.dialect, self.model.key.1) {
             #[cfg(feature = "postgres")]
             (Dialect::Postgres, _) => format!("${n}::{}", self.key_type()),

@@ -11,7 +11,11 @@ const SQLITE: &str = include_str!("tables_sqlite.sql");
 
 impl Users {
     /// Creates Django's tables of users, groups, permissions and content types, if there is no `auth_user`
-    /// yet. A Django site that comes later takes them by `manage.py migrate --fake-initial`.
+    /// yet.
+    ///
+    /// A Django site that comes later takes them by `manage.py migrate --fake contenttypes` and
+    /// `manage.py migrate --fake auth`, before its first `manage.py migrate`. `--fake-initial` does not serve:
+    /// later migrations rebuild SQLite's table in a form that refuses users who have never logged in.
     ///
     /// Errors for another model than `auth.User`: its tables are made by Django, or by hand.
     pub async fn create_tables(&self) -> Result<(), Error> {

@@ -27,7 +27,7 @@ pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Err
         #[cfg(feature = "auth")]
         Some(db)
             if subject == Subject::Users
-                && let Some(advice) = of_users(db.code()) =>
+                && let Some(advice) = of_users(action, db.code()) =>
         {
             advice.into()
         }
@@ -114,8 +114,17 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
 
 /// What differs for the tables of users from that of sessions.
 #[cfg(feature = "auth")]
-fn of_users(code: &SqlState) -> Option<&'static str> {
+fn of_users(action: &str, code: &SqlState) -> Option<&'static str> {
+    let of_attempts = action.ends_with("attempts to log in");
     Some(match *code {
+        SqlState::UNDEFINED_TABLE if of_attempts => {
+            "the table actix_login_attempts does not exist (or is not on the search_path): call \
+             DatabaseThrottle::create_table()"
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE if of_attempts => {
+            "the role lacks a right: GRANT SELECT, INSERT, UPDATE, DELETE ON actix_login_attempts to it, and \
+             CREATE on the schema to create the table"
+        }
         SqlState::UNDEFINED_TABLE => {
             "a table of users or of their permissions does not exist (or is not on the search_path): run \
              Django's `manage.py migrate`, call Users::create_tables(), or correct the UserModel"

@@ -49,6 +49,9 @@ pub(super) struct Permits {
     pub(super) free: Arc<Semaphore>,
     /// For writes of locked rows.
     pub(super) locked: Arc<Semaphore>,
+    /// For statements on the tables of users.
+    #[cfg(feature = "auth")]
+    pub(super) users: Arc<Semaphore>,
     /// Whether an attempt at a locked row may keep its connection for longer.
     pub(super) may_wait_longer: bool,
 }
@@ -56,7 +59,13 @@ pub(super) struct Permits {
 impl Permits {
     pub(super) fn of(connections: usize) -> Self {
         let quarter = || Arc::new(Semaphore::new((connections / 4).max(1)));
-        Self { free: quarter(), locked: quarter(), may_wait_longer: true }
+        Self {
+            free: quarter(),
+            locked: quarter(),
+            #[cfg(feature = "auth")]
+            users: quarter(),
+            may_wait_longer: true,
+        }
     }
 
     /// For all runtimes together. How many connections the pooler has is unknown.
@@ -66,6 +75,12 @@ impl Permits {
 }
 
 impl Connections {
+    /// The same connections, for what has less time left.
+    #[cfg(feature = "auth")]
+    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
     /// For the runtime on which this is called.
     pub(super) fn new(
         source: &Source,

@@ -51,6 +51,9 @@ pub(super) struct PerRuntime {
     pub(super) deletes: Batcher<Deletes>,
     #[cfg(feature = "auth")]
     pub(super) lookups: Batcher<Lookups>,
+    /// What waits of other statements on the tables of users.
+    #[cfg(feature = "auth")]
+    pub(super) texts: Arc<super::queue::Load>,
 }
 
 impl PerRuntime {
@@ -71,6 +74,8 @@ impl PerRuntime {
             inserts: Batcher::start(Inserts(rows.clone()), timeout, permits),
             replaces: Batcher::start(Replaces(rows.clone()), timeout, permits),
             deletes: Batcher::start(Deletes(rows.clone()), timeout, permits),
+            #[cfg(feature = "auth")]
+            texts: Arc::default(),
             #[cfg(feature = "auth")]
             lookups: Batcher::start(Lookups(rows.connections.clone()), timeout, permits),
             rows,

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio_postgres::types::Type;
+use tokio::{sync::oneshot, time::timeout_at};
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{
     Postgres,
@@ -47,46 +48,89 @@ impl KeyedStatements {
 }
 
 impl Postgres {
-    /// Runs a statement with up to 16 parameters.
+    /// Runs a statement with up to 16 parameters. The SQL of a write must contain [`short_lock_timeout`].
     ///
-    /// A write waits for a locked row in short attempts, so that it keeps no connection from others. The SQL
-    /// of a write must say so by [`short_lock_timeout`].
+    /// It runs in a task of its own: a caller who leaves must not cost the connection. Few run at once, so
+    /// that connections are left for sessions, whatever the tables of users do.
     pub(crate) async fn texts(
         &self,
         statement: &TextStatement,
         params: &[Option<&str>],
     ) -> Result<Texts, NotExecuted> {
-        let runtime = self.runtimes.current()?;
-        let connections = &runtime.rows.connections;
-        let sql = Statement::new(&*statement.sql, &TEXTS[..params.len()]).about(Subject::Users);
-        let params: Vec<_> =
-            params.iter().map(|param| param as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
-        let retry = if statement.writes {
-            Retry { resend: statement.repeatable, ..Retry::ONCE }
-        } else {
-            Retry::READ
+        let (runtime, action) = (self.runtimes.current()?, statement.action);
+        let error = |why: &str| Err(Error::store(format!("cannot {action}: {why}")).into());
+        let bytes = params.iter().flatten().map(|param| param.len()).sum();
+        let Some(ticket) = runtime.texts.admit(bytes) else {
+            return error("too many requests wait for the database already");
         };
-        let deadline = Instant::now() + connections.timeout;
-        loop {
-            let _permit = match statement.writes {
-                true => connections.permits.locked.acquire().await.ok(),
-                false => None,
-            };
-            match connections.run(statement.action, &sql, &params, retry).await {
-                Ok(executed) => return Ok(read(&executed)?),
-                Err(failed) if failed.locked && Instant::now() + PAUSE < deadline => {}
-                Err(failed) => {
-                    return Err(NotExecuted { taken: failed.unique, error: failed.error });
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        let connections = runtime.rows.connections.clone();
+        let job = Job {
+            statement: Statement::new(&*statement.sql, &TEXTS[..params.len()]).about(Subject::Users),
+            action,
+            writes: statement.writes,
+            retry: match statement.writes {
+                true => Retry { resend: statement.repeatable, ..Retry::ONCE },
+                false => Retry { locked: false, ..Retry::READ },
+            },
+            params: params.iter().map(|param| param.map(str::to_owned)).collect(),
+            deadline: Instant::now() + connections.timeout,
+        };
+        let (reply, replied) = oneshot::channel();
+        tokio::spawn(async move {
+            let result = job.run(&connections, &reply).await;
+            let _ = reply.send(result); // the caller may have left
+            drop(ticket);
+        });
+        replied.await.unwrap_or_else(|_| error("the runtime that runs it has stopped"))
     }
 
     /// Runs a query for one key, together with those of other requests that wait.
     pub(crate) async fn keyed(&self, query: &Arc<Keyed>, key: &str) -> Result<Option<TextRow>, Error> {
         let key = (Arc::as_ptr(query) as usize, key.into());
         self.runtimes.current()?.lookups.submit(Lookup { key, query: query.clone() }).await
+    }
+}
+
+/// A statement on its way.
+struct Job {
+    statement: Statement,
+    action: &'static str,
+    writes: bool,
+    retry: Retry,
+    params: Vec<Option<String>>,
+    deadline: Instant,
+}
+
+impl Job {
+    /// A locked row is tried again and again, each time for a moment only.
+    async fn run(
+        &self,
+        connections: &Connections,
+        reply: &oneshot::Sender<Result<Texts, NotExecuted>>,
+    ) -> Result<Texts, NotExecuted> {
+        let late = || Error::store(format!("cannot {}: the database has no time for it", self.action));
+        let params: Vec<_> = self.params.iter().map(|param| param as &(dyn ToSql + Sync)).collect();
+        let mut locked = false;
+        loop {
+            let permits = if locked { &connections.permits.locked } else { &connections.permits.users };
+            let permit = timeout_at(self.deadline.into(), permits.acquire()).await;
+            let Ok(Ok(permit)) = permit else { return Err(late().into()) };
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if reply.is_closed() || left.is_zero() {
+                return Err(late().into());
+            }
+            let connections = connections.with_timeout(left);
+            match connections.run(self.action, &self.statement, &params, self.retry).await {
+                Ok(executed) => return Ok(read(&executed)?),
+                Err(failed) if failed.locked && left > 2 * PAUSE => locked = true,
+                Err(failed) if failed.maybe_applied && self.writes => {
+                    return Err(Error::write_in_doubt(self.action).into());
+                }
+                Err(failed) => return Err(NotExecuted { taken: failed.unique, error: failed.error }),
+            }
+            drop(permit);
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 

@@ -36,7 +36,11 @@ impl Sqlite {
         });
         let taken =
             || Error::store(format!("cannot {}: a unique constraint refuses the row", statement.action));
-        executed.await.map_err(Error::from)?.ok_or_else(|| NotExecuted { taken: true, error: taken() })
+        let executed = executed.await.map_err(|failed| match failed.in_doubt && statement.writes {
+            true => Error::write_in_doubt(statement.action),
+            false => failed.error,
+        })?;
+        executed.ok_or_else(|| NotExecuted { taken: true, error: taken() })
     }
 
     pub(crate) async fn script(&self, action: &'static str, sql: String) -> Result<(), Error> {

@@ -5,13 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::user_args::{CreateUserArgs, HasherArgs, ListArgs, RevokeArgs, UserModelArgs};
+
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done
     1  failed: the database is away, a line could not be decoded, …; standard error says why
     2  the command line is wrong
     3  doctor found problems
-    4  there is no such session
+    4  there is no such session, or no such user
   130  stopped by Ctrl-C, 143 by SIGTERM
 
 Examples:
@@ -94,17 +96,22 @@ Examples:
   django-session clearsessions --dry-run                        # only count them")]
     Clearsessions(ClearArgs),
 
-    /// Check the table, its indexes, rights, clock, upkeep and secrets.
+    /// Check the table, its indexes, rights, clock, upkeep, secrets, and Django's login.
     ///
     /// Reads and changes nothing. Each finding is ok, a warning or a problem, with what to do about it. Tries
     /// the secret key and each fallback on a sample of the sessions: how many each verifies, which Django
     /// wrote them, and why others cannot be read.
+    ///
+    /// Where there is a table of users, also: their password hashes (of up to 100,000 users), compared with
+    /// what the site prefers by --django and --hasher; the backends that live sessions name; and whether the
+    /// secret made the hashes in them.
     ///
     /// Exit code 3 if there is a problem; warnings alone are 0.
     #[command(after_long_help = "\
 Examples:
   django-session doctor
   django-session doctor --sample 20000
+  django-session doctor --django 5.2 --hasher argon2             # what the site prefers
   django-session doctor --json | jq '.findings[] | select(.level != \"ok\")'")]
     Doctor(DoctorArgs),
 
@@ -123,6 +130,7 @@ Examples:
 Examples:
   django-session list --limit 20
   django-session list --user 42
+  django-session list --username ada
   django-session list --user 42 --full-keys --json | jq -r .key
   django-session list --expired | wc -l")]
     List(ListArgs),
@@ -132,10 +140,11 @@ Examples:
     /// Their visitors are logged out by the next request. Prints how many were deleted. Exit code 4 if there
     /// is no session with a key. Exit code 1 if live sessions of the user are left, or sessions that cannot
     /// be read and could be the user's.
-    #[command(group = ArgGroup::new("which").required(true).args(["keys", "user", "all"]))]
+    #[command(group = ArgGroup::new("which").required(true).args(["keys", "user", "username", "all"]))]
     #[command(after_long_help = "\
 Examples:
   django-session revoke --user 42                                # log a user out everywhere
+  django-session revoke --username ada
   django-session revoke - < leaked-keys.txt                      # one key per line
   django-session revoke --all --yes")]
     Revoke(RevokeArgs),
@@ -172,6 +181,21 @@ Examples:
   django-session createtable
   django-session createtable --database-url 'postgres://app@db.example/site?schema=accounts'")]
     Createtable,
+
+    /// Create a user, where there is no Django to do it.
+    ///
+    /// The password is typed twice without being shown, or is the only line of standard input; never an
+    /// argument. It is hashed as Django does, and checked by Django's four validators. The name is
+    /// normalized as Django's forms do.
+    ///
+    /// A Django site that comes later takes tables and users, by `manage.py migrate --fake contenttypes` and
+    /// `manage.py migrate --fake auth`.
+    #[command(after_long_help = "\
+Examples:
+  django-session createuser ada --superuser --email ada@example.com --create-tables
+  django-session createuser worker --no-password
+  pass show site/ada | django-session createuser ada --django 5.2")]
+    Createuser(CreateUserArgs),
 
     /// Count sessions: live and expired ones by expiry date, their sizes, users and anonymous visitors.
     ///
@@ -215,12 +239,23 @@ pub(crate) struct ClearArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Sessions that the secrets are tried on.
+    /// Sessions that the secrets are tried on, and whose logins are checked.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) sample: u32,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    /// An authentication backend that the site lists; may be repeated.
+    #[arg(
+        long = "backend",
+        value_name = "PATH",
+        default_value = "django.contrib.auth.backends.ModelBackend"
+    )]
+    pub(crate) backends: Vec<String>,
+    #[command(flatten)]
+    pub(crate) hasher: HasherArgs,
+    #[command(flatten)]
+    pub(crate) model: UserModelArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -233,38 +268,6 @@ pub(crate) struct ShowArgs {
     /// All that is known, as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListArgs {
-    /// Only those in which this user is logged in.
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
-    pub(crate) user: Option<String>,
-    /// Expired sessions that have not been cleared, instead of the live ones.
-    #[arg(long)]
-    pub(crate) expired: bool,
-    /// At most this many.
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u64>,
-    /// One JSON object per line.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct RevokeArgs {
-    /// Keys of sessions; `-` reads them from standard input, one per line.
-    #[arg(value_name = "KEY", value_parser = not_blank)]
-    pub(crate) keys: Vec<String>,
-    /// All live sessions of the user with this id (the primary key, not the name).
-    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = not_blank)]
-    pub(crate) user: Option<String>,
-    /// All sessions of all users, expired ones too. Asks for confirmation.
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Skip the confirmation.
-    #[arg(long)]
-    pub(crate) yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -293,7 +296,7 @@ pub(crate) struct StatsArgs {
 }
 
 /// Refuses what an unset shell variable leaves.
-fn not_blank(text: &str) -> Result<String, String> {
+pub(crate) fn not_blank(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("it is empty: is a shell variable unset?".to_owned()),
         _ => Ok(text.to_owned()),

@@ -113,15 +113,20 @@ impl Context {
         }
     }
 
+    /// The secret key with its fallbacks, if it was given.
+    pub(crate) fn secret_key(&self) -> Option<SecretKey> {
+        let (secret, fallbacks) = self.secrets.split_first()?;
+        Some(SecretKey::new(secret.clone()).with_fallbacks(fallbacks.iter().cloned()))
+    }
+
     /// Signs as the site does.
     pub(crate) fn codec(&self, serializer: impl Serializer) -> Result<Codec> {
-        let Some((secret, fallbacks)) = self.secrets.split_first() else {
-            return Err(CliError::new(
+        let key = self.secret_key().ok_or_else(|| {
+            CliError::new(
                 "Django's SECRET_KEY is needed: give --secret-key-file, --secret-key or the variable \
                  SECRET_KEY",
-            ));
-        };
-        let key = SecretKey::new(secret.clone()).with_fallbacks(fallbacks.iter().cloned());
+            )
+        })?;
         Ok(self.salted(Codec::new(key)).read_legacy(true).serializer(serializer))
     }
 

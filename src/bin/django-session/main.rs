@@ -3,12 +3,14 @@
 mod args;
 mod clear;
 mod context;
+mod createuser;
 mod database;
 mod doctor;
 mod error;
 mod interrupt;
 mod json;
 mod output;
+mod password;
 mod progress;
 mod reader;
 mod revoke;
@@ -16,6 +18,8 @@ mod show;
 mod stats;
 mod text;
 mod text_format;
+mod user_args;
+mod users;
 
 use std::process::ExitCode;
 
@@ -72,6 +76,7 @@ async fn run(args: Args, out: &mut Output) -> Result {
         Command::Encode(args) => text::encode(&context, &args, out),
         Command::Decode => text::decode(&context, out),
         Command::Createtable => create_table(&context, out).await,
+        Command::Createuser(args) => createuser::run(&context, &args, out).await,
         Command::Stats(args) => stats::run(&context, &args, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

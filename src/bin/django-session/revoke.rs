@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use actix_django_session::{SessionKey, Store};
 
 use crate::{
-    args::RevokeArgs,
     context::Context,
     database::Database,
     error::{CliError, Result, Status},
     output::{Output, counted, error, info},
+    user_args::RevokeArgs,
+    users,
 };
 
 /// Rows deleted by one statement of `--all`.
@@ -26,6 +27,12 @@ pub(crate) async fn run(context: &Context, args: &RevokeArgs, out: &mut Output) 
     let store = context.store().await?;
     let status = if args.all {
         all(context, &store, out).await?
+    } else if let Some(name) = &args.username {
+        let Some(user) = users::id_of(&store, &args.model.user_model, name).await? else {
+            return Ok(Status::NotFound);
+        };
+        context.note_unchecked_signatures();
+        of_user(&store, &user, out).await?
     } else if let Some(user) = &args.user {
         context.note_unchecked_signatures();
         of_user(&store, user, out).await?

@@ -7,7 +7,7 @@ use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{ListArgs, ShowArgs},
+    args::ShowArgs,
     context::Context,
     database::Database,
     error::{CliError, Result, Status},
@@ -15,6 +15,8 @@ use crate::{
     output::{Output, date, error, from_now, iso, printable},
     reader::{Decoded, secret_name},
     text_format::{TextFormat, is_compressed},
+    user_args::ListArgs,
+    users,
 };
 
 /// A session as `show` prints it.
@@ -170,13 +172,21 @@ fn read_key() -> Result<String> {
 }
 
 pub(crate) async fn list(context: &Context, args: &ListArgs, out: &mut Output) -> Result {
-    let mut sessions = context.store().await?.sessions();
+    let store = context.store().await?;
+    let wanted = match &args.username {
+        Some(name) => match users::id_of(&store, &args.model.user_model, name).await? {
+            None => return Ok(Status::NotFound),
+            id => id,
+        },
+        None => args.user.clone(),
+    };
+    let mut sessions = store.sessions();
     context.note_unchecked_signatures();
     let mut listed = 0;
     while args.limit.is_none_or(|limit| listed < limit) {
         let Some(session) = sessions.next().await? else { break };
         let user = session.user_id();
-        if session.is_expired() != args.expired || (args.user.is_some() && args.user != user) {
+        if session.is_expired() != args.expired || (wanted.is_some() && wanted != user) {
             continue;
         }
         listed += 1;

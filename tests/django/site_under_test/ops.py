@@ -37,6 +37,13 @@ run by Django and by another implementation. A program is a list of operations, 
 ["keep_messages"]           null; sets the flag "used" to False
 ["message_level", n]        null; null is the default
 ["user"]                    user name or null
+["login", name]             null; logs the user in, without a password. A third item is the backend's path
+["logout"]                  null
+["set_password", name, t]   null; stores the text t as the user's password column
+["update_hash", name]       null; update_session_auth_hash
+["create_superuser", name, p]
+                            null; with the password p. Only of auth.User
+["perms"]                   the sorted permissions of the user
 ["python", k, kind]         the repr of a value that JSON lacks (see VALUES), which is put there
 ["repr", k]                 the repr of a value
 ["delete_row"]              null; deletes what the engine has stored under the cookie's key behind
@@ -59,7 +66,7 @@ from importlib import import_module
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib import messages
+from django.contrib import auth, messages
 from django.contrib.messages.storage.base import Message
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -155,6 +162,23 @@ def flags(s):
 
 def user(request):
     return request.user.get_username() or None
+
+
+def named(name):
+    return auth.get_user_model().objects.get_by_natural_key(name)
+
+
+def login(request, name, backend=None):
+    auth.login(request, named(name), backend)
+
+
+def create_superuser(request, name, password):
+    auth.get_user_model().objects.create_superuser(name, password=password)
+
+
+def set_password(request, name, column):
+    user = named(name)
+    type(user).objects.filter(pk=user.pk).update(password=column)
 
 
 def put_python(s, key, kind):
@@ -266,6 +290,12 @@ OPS = {name: on_session(function) for name, function in SESSION_OPS.items()} | {
     "keep_messages": keep_messages,
     "message_level": set_message_level,
     "user": user,
+    "login": login,
+    "logout": auth.logout,
+    "set_password": set_password,
+    "create_superuser": create_superuser,
+    "update_hash": lambda request, name: auth.update_session_auth_hash(request, named(name)),
+    "perms": lambda request: sorted(request.user.get_all_permissions()),
     "delete_row": delete_row,
     "locked_incr": locked_incr,
     "sleep": lambda request, seconds: time.sleep(seconds),

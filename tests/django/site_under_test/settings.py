@@ -13,6 +13,8 @@ CACHE_KEY_PREFIX, CACHE_VERSION
 CACHE_SERIALIZER      of django_redis: pickle or json
 CACHE_COMPRESSOR      of django_redis: none, zlib or gzip
 CACHE_KEY_FUNCTION    KEY_FUNCTION of the cache
+AUTH_USER_MODEL       auth.User, or one of custom_users
+DATABASE_SCHEMA       of PostgreSQL: where the tables are, instead of public
 """
 
 import os
@@ -52,7 +54,12 @@ def database(url):
         "PORT": parts.port or "",
         # Keep the connection: connecting costs more than most requests here.
         "CONN_MAX_AGE": None,
+        "OPTIONS": in_schema(os.environ.get("DATABASE_SCHEMA")),
     }
+
+
+def in_schema(name):
+    return {"options": f"-c search_path={name},public"} if name else {}
 
 
 def without_version(key, key_prefix, version):
@@ -99,6 +106,8 @@ for name in dir(global_settings):
     if name.startswith("SESSION_"):
         globals()[name] = from_environment(name, getattr(global_settings, name))
 
+AUTH_USER_MODEL = os.environ.get("AUTH_USER_MODEL", "auth.User")
+
 # Unless a test wants something else, the messages are in the session, not in a cookie of their own.
 MESSAGE_STORAGE = from_environment(
     "MESSAGE_STORAGE", "django.contrib.messages.storage.session.SessionStorage"
@@ -120,6 +129,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "site_under_test",
 ]
+if AUTH_USER_MODEL.startswith("custom_users."):
+    INSTALLED_APPS.append("custom_users")
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

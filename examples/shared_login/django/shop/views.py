@@ -35,7 +35,7 @@ def change_cart(request):
 
 
 def you(request):
-    """Who the visitor is. The Rust half has the same page."""
+    """A page about the visitor. The Rust half has the same one."""
     user = request.user
     context = {
         "groups": user.groups.order_by("name") if user.is_authenticated else [],

@@ -1,6 +1,7 @@
 //! `doctor`: checks everything that sessions depend on, and says what to do.
 
 mod indexes;
+mod logins;
 mod references;
 mod report;
 mod schema;
@@ -18,12 +19,13 @@ use crate::{
 
 pub(crate) async fn run(context: &Context, args: &DoctorArgs, out: &mut Output) -> Result {
     let mut report = Report::default();
-    examine(context, args.sample, &mut report).await?;
+    examine(context, args, &mut report).await?;
     report.print(args.json, out)
 }
 
 /// Errors are about the command line. Faults of the site are in the report.
-async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<()> {
+async fn examine(context: &Context, args: &DoctorArgs, report: &mut Report) -> Result<()> {
+    let sample = args.sample;
     let store = match context.connect().await? {
         Ok(store) => store,
         Err(error) => {
@@ -51,7 +53,9 @@ async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<
     }
     let Some(database) = database else {
         let checked = secrets::check_store(context, &store, sample, report).await;
-        return report.note_failure("secrets", checked);
+        report.note_failure("secrets", checked)?;
+        let checked = logins::check(context, &store, args, report).await;
+        return report.note_failure("logins", checked);
     };
     let checked = server::check(&database, report).await;
     report.note_failure("connection", checked)?;
@@ -70,5 +74,7 @@ async fn examine(context: &Context, sample: u32, report: &mut Report) -> Result<
     let checked = upkeep::check(&database, &table, report).await;
     report.note_failure("upkeep", checked)?;
     let checked = secrets::check_table(context, &database, sample, report).await;
-    report.note_failure("secrets", checked)
+    report.note_failure("secrets", checked)?;
+    let checked = logins::check(context, &store, args, report).await;
+    report.note_failure("logins", checked)
 }

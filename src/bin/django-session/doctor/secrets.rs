@@ -134,7 +134,7 @@ impl SecretTally {
     }
 }
 
-fn share(number: u64, all: u64, noun: &str) -> String {
+pub(super) fn share(number: u64, all: u64, noun: &str) -> String {
     format!("{} of {} ({})", HumanCount(number), counted(all, noun), percent(number, all))
 }
 

@@ -1,5 +1,10 @@
 //! Limits on failed logins.
 
+mod database;
+mod sql;
+
+pub use self::database::DatabaseThrottle;
+
 use std::{fmt, future::Future, net::IpAddr, pin::Pin, time::Duration};
 
 use crate::Error;
@@ -12,6 +17,13 @@ pub struct LoginAttempt {
     pub username: String,
     /// The visitor's address, if it is known.
     pub address: Option<IpAddr>,
+}
+
+impl LoginAttempt {
+    /// An attempt with this login name, from this address if it is known.
+    pub fn new(username: impl Into<String>, address: Option<IpAddr>) -> Self {
+        Self { username: username.into(), address }
+    }
 }
 
 impl fmt::Debug for LoginAttempt {
@@ -27,7 +39,8 @@ pub trait LoginThrottle: Send + Sync + 'static {
     /// Returns how long to wait if it must not be made.
     fn begin(&self, attempt: &LoginAttempt) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// The attempt was successful: it counts no longer, and neither do those before it.
+    /// The attempt was successful: it counts no longer, and neither do those of the same visitor for the same
+    /// user before it.
     fn succeeded(&self, attempt: &LoginAttempt) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
