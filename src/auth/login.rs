@@ -9,10 +9,11 @@ use std::{
     },
 };
 
+use actix_web::http::Uri;
 use tokio::sync::Mutex;
 
 use super::{
-    Auth, Credentials, LoginAttempt, User,
+    Auth, Credentials, LoginAttempt, User, next_url,
     session_user::{BACKEND, HASH, ID, SessionUser},
 };
 use crate::{Error, LazySession};
@@ -69,10 +70,8 @@ pub(super) struct RequestFacts {
     pub(super) secure: bool,
     /// `None`: not one of the site's.
     pub(super) host: Option<String>,
-    /// Path and query, escaped as Django does.
-    pub(super) full_path: String,
-    /// The value of `next` in the query.
-    pub(super) next: Option<String>,
+    /// Its path and query, which are read only where a login leads somewhere.
+    pub(super) uri: Uri,
     pub(super) address: Option<IpAddr>,
     /// A proxy is in front, and the settings do not say so.
     pub(super) is_behind_a_proxy: bool,
@@ -332,7 +331,9 @@ impl AuthSession {
     pub fn next_url(&self, next: Option<&str>) -> String {
         let (settings, request) = (self.0.auth.get_settings(), &self.0.request);
         let hosts: Vec<&str> = request.host.as_deref().into_iter().collect();
-        super::next_url::next_target(next, request.next.as_deref(), &hosts, request.secure)
+        let field = |query| next_url::field_value(query, &settings.redirect_field_name);
+        let in_query = request.uri.query().and_then(field);
+        next_url::next_target(next, in_query.as_deref(), &hosts, request.secure)
             .unwrap_or_else(|| settings.login_redirect_url.clone())
     }
 }

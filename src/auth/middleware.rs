@@ -14,7 +14,7 @@ use actix_web::{
     http::header::HeaderName,
 };
 
-use super::{Auth, AuthSession, login::RequestFacts, next_url};
+use super::{Auth, AuthSession, login::RequestFacts};
 use crate::{
     Error, LazySession, SessionExt as _,
     event_log::EventLog,
@@ -108,12 +108,10 @@ impl RequestFacts {
     fn of(request: &HttpRequest, auth: &Auth) -> Self {
         let settings = auth.get_settings();
         let host = RequestHost::of(request, &settings.host);
-        let query = request.uri().query();
         Self {
             secure: host.secure,
             host: host.host,
-            full_path: next_url::full_path(request.uri().path(), query),
-            next: query.and_then(|query| next_url::field_value(query, &settings.redirect_field_name)),
+            uri: request.uri().clone(),
             address: address(request, settings.trusted_proxies),
             is_behind_a_proxy: settings.trusted_proxies == 0 && request.headers().contains_key(FORWARDED_FOR),
         }

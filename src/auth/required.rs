@@ -187,7 +187,7 @@ impl Rules {
             url,
             request.secure,
             host,
-            &request.full_path,
+            &next_url::full_path(request.uri.path(), request.uri.query()),
             &settings.redirect_field_name,
         );
         match location.and_then(|location| HeaderValue::from_str(&location).ok()) {

@@ -188,7 +188,7 @@ impl Names<'_> {
         }
     }
 
-    /// Every column as text. A column is always qualified: SQLite takes an unknown name alone for a text.
+    /// Every column as text, but for PostgreSQL's times. A column is always qualified: SQLite takes an unknown name alone for a text.
     fn select_list(&self) -> String {
         let model = self.model;
         let of = |field| model.column_of(field).map(|column| format!("u.{}", quote(column)));
@@ -199,8 +199,9 @@ impl Names<'_> {
             Dialect::Sqlite => ("NULL", "", false),
         };
         let text = |field| of(field).map_or(null.to_owned(), |column| column + cast);
-        let micros = |field| match of(field) {
-            Some(column) if time => format!("round(extract(epoch FROM {column}) * 1000000)::bigint::text"),
+        let moment = |field| match of(field) {
+            // PostgreSQL is slow to make a text of it: it comes as it is.
+            Some(column) if time => format!("{column}::timestamptz"),
             Some(column) => column,
             None => null.to_owned(),
         };
@@ -217,14 +218,14 @@ impl Names<'_> {
             format!("u.{}{cast}", quote(&model.key.0)),
             text(UserField::Password),
             format!("u.{}{cast}", quote(&model.login)),
-            micros(UserField::LastLogin),
+            moment(UserField::LastLogin),
             text(UserField::IsSuperuser),
             text(UserField::IsStaff),
             text(UserField::IsActive),
             text(UserField::FirstName),
             text(UserField::LastName),
             text(UserField::Email),
-            micros(UserField::DateJoined),
+            moment(UserField::DateJoined),
             extra,
         ]
         .join(", ")

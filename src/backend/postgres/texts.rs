@@ -1,11 +1,12 @@
 //! Statements on other tables than that of sessions: every parameter and every column is text.
 //!
-//! The SQL casts. So one reader serves every type of column, and SQLite's rows look the same.
+//! The SQL casts. So one reader serves every type of column, and SQLite's rows look the same. Times alone may
+//! come as `timestamptz`.
 
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{sync::oneshot, time::timeout_at};
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     Error,
     backend::database::{Executed as Texts, Keyed, NotExecuted, TextRow, TextStatement},
+    datetime::micros,
 };
 
 static TEXTS: [Type; 16] = [const { Type::TEXT }; 16];
@@ -141,7 +143,18 @@ fn read(executed: &Executed) -> Result<Texts, Error> {
 }
 
 fn read_row(row: &tokio_postgres::Row) -> Result<TextRow, Error> {
-    (0..row.len()).map(|n| row.try_get(n).map_err(unexpected_columns)).collect()
+    (0..row.len()).map(|n| read_column(row, n).map_err(unexpected_columns)).collect()
+}
+
+/// A time becomes its microseconds since 1970.
+fn read_column(row: &tokio_postgres::Row, n: usize) -> Result<Option<String>, tokio_postgres::Error> {
+    match *row.columns()[n].type_() {
+        Type::TIMESTAMPTZ => {
+            let time: Option<SystemTime> = row.try_get(n)?;
+            Ok(time.map(|time| micros(time).to_string()))
+        }
+        _ => row.try_get(n),
+    }
 }
 
 /// Queries by key, batched as the loads of sessions are.
