@@ -88,7 +88,7 @@
 //! | `redis` | | `backend::Redis`, for the `cache` and `cached_db` engines; includes `pickle` |
 //! | `tls` | | TLS to PostgreSQL (`sslmode=require` and above) and Redis (`rediss://`), with rustls |
 //! | `pickle` | | `codec::PickleSerializer`: Python's pickles, read as data only |
-//! | `auth` | | [`auth`]: users, passwords, permissions, login and logout |
+//! | `auth` | | [`auth`]: users, passwords, permissions, login and logout; needs `postgres` or `sqlite` |
 //! | `csrf` | | [`csrf`]: Django's protection against cross-site request forgery |
 //! | `messages` | | [`messages`]: Django's messages |
 //! | `cli` | | the program `django-session`, for operators |
@@ -101,6 +101,9 @@
 //! `tokio-postgres` logs the parameters of its statements, session keys among them.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(all(feature = "auth", not(any(feature = "postgres", feature = "sqlite"))))]
+compile_error!("the feature auth needs a database of users: enable the feature postgres or sqlite");
 
 #[cfg(feature = "auth")]
 pub mod auth;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -61,7 +61,7 @@ struct RequestAuth {
     failed: AtomicBool,
     /// Once its middleware has seen the request.
     #[cfg(feature = "csrf")]
-    csrf: OnceLock<crate::csrf::CsrfToken>,
+    csrf: std::sync::OnceLock<crate::csrf::CsrfToken>,
 }
 
 /// What logins need to know of a request.
@@ -86,7 +86,7 @@ impl AuthSession {
             user: Mutex::default(),
             failed: AtomicBool::new(false),
             #[cfg(feature = "csrf")]
-            csrf: OnceLock::new(),
+            csrf: std::sync::OnceLock::new(),
         }))
     }
 

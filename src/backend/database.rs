@@ -36,6 +36,7 @@ pub(crate) struct TextStatement {
     pub(crate) sql: String,
     pub(crate) writes: bool,
     /// A second time would change nothing more, so it may be sent again if its reply was lost.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub(crate) repeatable: bool,
 }
 

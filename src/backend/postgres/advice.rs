@@ -15,16 +15,15 @@ const POOLER: &str = "a pooler in transaction mode (PgBouncer, RDS Proxy?) stand
 
 /// The tables that a statement is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "auth"), allow(dead_code))]
 pub(super) enum Subject {
     Sessions,
-    #[cfg(feature = "auth")]
     Users,
 }
 
 /// Returns the error in words that say what to do.
 pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Error {
     let advice = match error.as_db_error() {
-        #[cfg(feature = "auth")]
         Some(db)
             if subject == Subject::Users
                 && let Some(advice) = of_users(action, db.code()) =>
@@ -36,6 +35,10 @@ pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Err
     };
     let text = format!("cannot {action}: {advice}");
     match error.as_db_error() {
+        // Messages of data exceptions quote the value, which may be a visitor's.
+        Some(db) if db.code().code().starts_with("22") => {
+            Error::store_caused_by(text, format!("SQLSTATE {}", db.code().code()))
+        }
         // Only message and code: the detail quotes the row, with the visitor's data.
         Some(db) => Error::store_caused_by(text, format!("{} (SQLSTATE {})", db.message(), db.code().code())),
         None => Error::store_caused_by(text, error),
@@ -113,7 +116,6 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
 }
 
 /// What differs for the tables of users from that of sessions.
-#[cfg(feature = "auth")]
 fn of_users(action: &str, code: &SqlState) -> Option<&'static str> {
     let of_attempts = action.ends_with("attempts to log in");
     Some(match *code {

@@ -29,10 +29,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(any(feature = "auth", feature = "cli"))]
+use self::advice::Subject;
 #[cfg(feature = "auth")]
 pub(crate) use self::texts::{KeyedStatements, short_lock_timeout};
 use self::{
-    advice::Subject,
     columns::Columns,
     error::unexpected_columns,
     ops::{NewRow, Replacement},
