@@ -188,7 +188,8 @@ impl CsrfSettings {
         }
         if self.max_buffered_bytes < self.max_form_bytes {
             return Err(Error::configuration(
-                "max_buffered_bytes is less than max_form_bytes, so that no form of that length could be read",
+                "max_buffered_bytes is less than max_form_bytes, so that no form of that length could be \
+                 read",
             ));
         }
         self.trusted_origins.iter().map(|origin| TrustedOrigin::parse(origin)).collect()

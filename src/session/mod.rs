@@ -195,8 +195,8 @@ impl Session {
         Ok(())
     }
 
-    /// The same for a visitor who has just proved the password: if the row is gone, since a concurrent request
-    /// has renamed or flushed it, the data is stored in a new session, as Django does.
+    /// The same for a visitor who has just proved the password: if the row is gone, since a concurrent
+    /// request has renamed or flushed it, the data is stored in a new session, as Django does.
     #[cfg(feature = "auth")]
     pub(crate) fn cycle_key_or_new(&self) -> Result<(), Error> {
         self.cycle_key()?;

@@ -51,7 +51,7 @@ pub(super) struct PerRuntime {
     pub(super) deletes: Batcher<Deletes>,
     #[cfg(feature = "auth")]
     pub(super) lookups: Batcher<Lookups>,
-    /// What waits of other statements on the tables of users.
+    /// Other statements on the tables of users, those that wait and those in flight.
     #[cfg(feature = "auth")]
     pub(super) texts: Arc<super::queue::Load>,
 }

@@ -53,7 +53,8 @@ async fn check_tables(
     let (table, missing) = (users.table(), users.missing_tables().await?);
     if missing.contains(&table) {
         let found = format!("there is no table {table} in this database");
-        let advice = "run `manage.py migrate`, or `django-session createuser --create-tables`; or is it another \
+        let advice = "run `manage.py migrate`, or `django-session createuser --create-tables`; or is it \
+             another \
                       database, or another --user-model?";
         let named = sessions.all.len() as u64;
         if args.hasher.django.is_some() {
@@ -68,7 +69,8 @@ async fn check_tables(
     if missing.is_empty() {
         report.ok("users", format!("{table} and the tables that belong to it exist"));
     } else {
-        let advice = "run `manage.py migrate`; for a model without PermissionsMixin add without=permissions to \
+        let advice = "run `manage.py migrate`; for a model without PermissionsMixin add without=permissions \
+             to \
                       --user-model";
         report.problem("users", format!("there is no table {}", missing.join(", ")), advice);
     }
@@ -209,7 +211,8 @@ async fn check_sessions(
         if args.backends.contains(path) {
             report.ok("logins", found);
         } else {
-            let advice = "if Auth does not list this backend (AcceptedBackend), these users are not logged in \
+            let advice = "if Auth does not list this backend (AcceptedBackend), these users are not logged \
+                 in \
                           there; if it does, say so by --backend";
             report.warning("logins", found, advice);
         }
@@ -226,7 +229,8 @@ async fn check_sessions(
         if other > 0 {
             let severity = if valid + fallback == 0 { Severity::Problem } else { Severity::Ok };
             let found = format!("made by no secret given, for the password in the table: {}", share(other));
-            let advice = "their next request logs them out, as after a change of password; if that is wrong, is it \
+            let advice = "their next request logs them out, as after a change of password; if that is \
+                 wrong, is it \
                           the site's SECRET_KEY, or is a fallback missing?";
             report.add(severity, "logins", found, advice);
         }
