@@ -59,7 +59,7 @@ pub(super) struct Read {
 pub(super) async fn read(
     req: &mut ServiceRequest,
     limit: usize,
-    patience: Duration,
+    time_limit: Duration,
     buffers: &Buffers,
 ) -> Result<Read, BadForm> {
     let mut payload = req.take_payload();
@@ -67,7 +67,7 @@ pub(super) async fn read(
     let start = Instant::now();
     let is_complete = loop {
         let received = Duration::from_secs((bytes.len() / BYTES_PER_SECOND) as u64);
-        let left = patience.saturating_add(received).saturating_sub(start.elapsed());
+        let left = time_limit.saturating_add(received).saturating_sub(start.elapsed());
         match timeout(left, payload.next()).await.map_err(|_| BadForm::Late)? {
             Some(Ok(chunk)) => {
                 buffers.reserve(&mut room, bytes.len() + chunk.len())?;
