@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_django_session::{
-    SecretKey, Store,
+    SecretKey, Session, Store,
     auth::{Auth, Credentials, NewUser, Users},
     backend::Postgres,
 };
@@ -71,6 +71,44 @@ fn a_locked_user_holds_up_nobody_else() {
     });
     runtime.block_on(lock.batch_execute("ROLLBACK")).unwrap();
     assert_eq!(run(&mut Client::new(), &host, &json!([["login", "ann"], ["user"]]))[1], "ann");
+}
+
+/// Anybody can send names to a login form, and a migration may lock the table of users meanwhile.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_locked_table_of_users_holds_up_no_session() {
+    let database = Tables::postgres().await.into_database();
+    let pool =
+        Pool::builder(Manager::new(database.url().parse().unwrap(), NoTls)).max_size(8).build().unwrap();
+    let (mut other, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    actix_web::rt::spawn(connection);
+    for postgres in [Postgres::connect(database.url()).await.unwrap(), Postgres::from_pool(pool)] {
+        let (users, store) = (Users::postgres(&postgres), Store::new(postgres, secret()));
+        let lock = other.transaction().await.unwrap();
+        lock.batch_execute("LOCK auth_user").await.unwrap();
+        let lookups: Vec<_> = (0..200)
+            .map(|n| {
+                let users = users.clone();
+                actix_web::rt::spawn(async move { users.get_by_username(&format!("user{n}")).await })
+            })
+            .collect();
+        actix_web::rt::time::sleep(Duration::from_millis(200)).await;
+        for _ in 0..50 {
+            let session = Session::new(&store);
+            session.insert("k", "v").unwrap();
+            session.save().await.unwrap();
+            let key = session.session_key().unwrap();
+            assert!(Session::open(&store, &key).await.unwrap().is_some());
+        }
+        let waiting = lookups.iter().filter(|lookup| !lookup.is_finished()).count();
+        assert!(waiting > 0, "the sessions have waited for the table of users");
+        for lookup in lookups {
+            let error = lookup.await.unwrap().unwrap_err();
+            assert!(error.is_store(), "{error}");
+        }
+        lock.rollback().await.unwrap();
+        assert!(users.get_by_username("nobody").await.unwrap().is_none());
+    }
 }
 
 #[actix_web::test]

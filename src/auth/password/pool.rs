@@ -14,10 +14,14 @@ use tokio::{runtime::Handle, sync::Semaphore, time::timeout_at};
 use crate::{
     Error,
     backend::blocking::{Stopped, Turns},
+    event_log::EventLog,
 };
 
 /// How long a hash waits for its turn. The visitor has left by then.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A hash of Django's default cost takes a fifth of a second in a build with optimization.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// The bounds of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +88,7 @@ impl Pool {
         let reserved = timeout_at(until.into(), self.memory.clone().acquire_many_owned(needed)).await;
         let Ok(Ok(reserved)) = reserved else { return Err(self.busy()) };
         let work = move || {
+            let _slow = Slow(Instant::now());
             // Also of a caller that has left: until the memory is free.
             let _reserved = reserved;
             work()
@@ -109,6 +114,21 @@ impl Pool {
             "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may \
              wait); limit the attempts to log in, or hash on more processors"
         ))
+    }
+}
+
+/// Says why a hash takes long, where that is likely.
+struct Slow(Instant);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        if cfg!(debug_assertions) && self.0.elapsed() > SLOW {
+            EventLog::general().warn(
+                "a password is hashed for seconds, as in a build without optimization: see the guide's page on \
+                 login for what to add to Cargo.toml"
+                    .to_owned(),
+            );
+        }
     }
 }
 
