@@ -139,7 +139,7 @@ impl Users {
             return Err(Error::value("a new user has a value with a NUL character: refuse it in the form"));
         }
         // A login field may be one of the others, as an address.
-        let is_address = model.column_of(UserField::Email) == Some(&*model.login);
+        let is_address = [model.column_of(UserField::Email), Some("email")].contains(&Some(&*model.login));
         let name = if is_address { normalize_email(&new.username) } else { new.username.clone() };
         row.insert(model.login.clone(), json!(name));
         if let Some(id) = self.new_key(new)? {

@@ -67,8 +67,9 @@ fn inactive(question: &Question<'_>, djangos: &Outcome) -> Option<Outcome> {
 
 fn not_looked_at(question: &Question<'_>, djangos: &Outcome) -> Option<Outcome> {
     let Question { recording, case, database } = question;
-    let is_about = |other: &&Case| other.part == "update" && other.session_name().as_deref() == Some("ann");
-    if !is_about(case) || case.ops[0][0] != "set_password" || djangos.status != 200 {
+    let is_about = |other: &&Case| other.part == "update" && other.session_name() == case.session_name();
+    let is_of_ann = case.session_name().is_some_and(|name| ["ann", "ann, fallback"].contains(&&*name));
+    if !is_of_ann || !is_about(case) || case.ops[0][0] != "set_password" || djangos.status != 200 {
         return None;
     }
     // The same, but for a look at the user before.
