@@ -51,6 +51,7 @@ const LIFE: &[Scenario] = &[
     ("writes at the same time", races::writes_at_once),
     ("ended in the middle of a request", races::ended_meanwhile),
     ("save_every_request", expiry::save_every_request),
+    ("the key in a header", basics::token_header),
 ];
 
 const LOGIN: &[Scenario] = &[
@@ -67,7 +68,6 @@ const VALUES: &[Scenario] = &[
     ("values that we wrote", values::values_of_ours),
     ("set_expiry in all its forms", expiry::expiry),
     ("the test cookie", basics::test_cookie),
-    ("the key in a header", basics::token_header),
     ("CSRF tokens kept in the session", login::csrf_in_session),
 ];
 
