@@ -1,5 +1,8 @@
 //! One opaque error with predicates.
 
+#[cfg(feature = "auth")]
+mod login;
+
 use std::{
     error::Error as StdError,
     fmt,
@@ -9,8 +12,6 @@ use std::{
     },
 };
 
-#[cfg(feature = "auth")]
-use actix_web::http::header;
 use actix_web::{
     HttpResponse, ResponseError,
     http::{
@@ -65,15 +66,7 @@ enum Kind {
     InDoubt,
     Closed,
     #[cfg(feature = "auth")]
-    Taken,
-    #[cfg(feature = "auth")]
-    LoginRequired,
-    #[cfg(feature = "auth")]
-    BadRequest,
-    #[cfg(feature = "auth")]
-    Forbidden,
-    #[cfg(feature = "auth")]
-    Throttled,
+    Login(login::Kind),
     TooLarge,
     Value,
     Unreadable,
@@ -117,15 +110,6 @@ impl Error {
     }
 
     /// A write outside a session has no reply.
-    #[cfg(feature = "auth")]
-    pub(crate) fn write_in_doubt(action: &str) -> Self {
-        Self::new(
-            Kind::InDoubt,
-            format!("cannot {action}: no reply came, so it may or may not be stored"),
-            None,
-        )
-    }
-
     pub(crate) fn closed() -> Self {
         let text = "the response has already begun: a change to the session can no longer be saved; change \
              it before the handler returns, or open it again with Session::open";
@@ -188,42 +172,6 @@ impl Error {
         Self::new(Kind::NoMiddleware, text, None)
     }
 
-    #[cfg(feature = "auth")]
-    pub(crate) fn taken(text: impl Into<String>) -> Self {
-        Self::new(Kind::Taken, text, None)
-    }
-
-    /// Nobody is logged in. With a location, the visitor is sent there.
-    #[cfg(feature = "auth")]
-    pub(crate) fn login_required(location: Option<HeaderValue>) -> Self {
-        let header = location.map(|location| (header::LOCATION, location));
-        Self::with_header(Kind::LoginRequired, "nobody is logged in", header)
-    }
-
-    /// The request is none that this site answers: a wrong host, or a URL that is too long to come back to.
-    #[cfg(feature = "auth")]
-    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
-        Self::new(Kind::BadRequest, text, None)
-    }
-
-    #[cfg(feature = "auth")]
-    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
-        Self::new(Kind::Forbidden, text, None)
-    }
-
-    #[cfg(feature = "auth")]
-    pub(crate) fn throttled(wait: std::time::Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let text = format!("too many attempts to log in: wait {seconds} seconds");
-        Self::with_header(Kind::Throttled, text, Some((header::RETRY_AFTER, seconds.into())))
-    }
-
-    #[cfg(feature = "auth")]
-    fn with_header(kind: Kind, text: impl Into<String>, header: Option<(HeaderName, HeaderValue)>) -> Self {
-        let inner = Arc::new(Inner { kind, text: text.into(), cause: None, header });
-        Self { inner, logged: AtomicBool::new(false) }
-    }
-
     /// A setting cannot be right. `text` says what to use instead.
     pub fn configuration(text: impl Into<String>) -> Self {
         Self::new(Kind::Configuration, text, None)
@@ -276,30 +224,6 @@ impl Error {
         self.inner.kind == Kind::BadSignature
     }
 
-    /// A new user's login name, or another unique value, is taken.
-    #[cfg(feature = "auth")]
-    pub fn is_taken(&self) -> bool {
-        self.inner.kind == Kind::Taken
-    }
-
-    /// Nobody is logged in, where somebody must be. Answers 302 to the login page, or 401.
-    #[cfg(feature = "auth")]
-    pub fn is_login_required(&self) -> bool {
-        self.inner.kind == Kind::LoginRequired
-    }
-
-    /// The user may not do this. Answers 403.
-    #[cfg(feature = "auth")]
-    pub fn is_forbidden(&self) -> bool {
-        self.inner.kind == Kind::Forbidden
-    }
-
-    /// There were too many attempts to log in. Answers 429 with `Retry-After`.
-    #[cfg(feature = "auth")]
-    pub fn is_throttled(&self) -> bool {
-        self.inner.kind == Kind::Throttled
-    }
-
     /// Settings, a URL or a secret key that cannot work.
     pub fn is_configuration(&self) -> bool {
         self.inner.kind == Kind::Configuration
@@ -332,9 +256,9 @@ impl Error {
         match self.inner.kind {
             Kind::Interrupted => log.warn(self.to_string()),
             #[cfg(feature = "auth")]
-            Kind::LoginRequired | Kind::Forbidden => {}
+            Kind::Login(kind) if !kind.is_odd() => {}
             #[cfg(feature = "auth")]
-            Kind::Throttled | Kind::BadRequest => log.warn(self.to_string()),
+            Kind::Login(_) => log.warn(self.to_string()),
             Kind::Store | Kind::InDoubt => log.failure(self.with_causes()),
             _ => log.error(self.with_causes()),
         }
@@ -373,17 +297,7 @@ impl ResponseError for Error {
             Kind::Interrupted => StatusCode::BAD_REQUEST,
             Kind::Store | Kind::InDoubt => StatusCode::SERVICE_UNAVAILABLE,
             #[cfg(feature = "auth")]
-            Kind::LoginRequired if self.inner.header.is_some() => StatusCode::FOUND,
-            #[cfg(feature = "auth")]
-            Kind::LoginRequired => StatusCode::UNAUTHORIZED,
-            #[cfg(feature = "auth")]
-            Kind::BadRequest => StatusCode::BAD_REQUEST,
-            #[cfg(feature = "auth")]
-            Kind::Forbidden => StatusCode::FORBIDDEN,
-            #[cfg(feature = "auth")]
-            Kind::Taken => StatusCode::CONFLICT,
-            #[cfg(feature = "auth")]
-            Kind::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Kind::Login(kind) => kind.status(self.inner.header.is_some()),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -394,17 +308,7 @@ impl ResponseError for Error {
             Kind::Interrupted => INTERRUPTED,
             Kind::Store | Kind::InDoubt => "Service unavailable",
             #[cfg(feature = "auth")]
-            Kind::LoginRequired if self.inner.header.is_some() => "",
-            #[cfg(feature = "auth")]
-            Kind::LoginRequired => "Unauthorized",
-            #[cfg(feature = "auth")]
-            Kind::BadRequest => "Bad request",
-            #[cfg(feature = "auth")]
-            Kind::Forbidden => "Forbidden",
-            #[cfg(feature = "auth")]
-            Kind::Taken => "Conflict",
-            #[cfg(feature = "auth")]
-            Kind::Throttled => "Too many attempts",
+            Kind::Login(kind) => kind.body(self.inner.header.is_some()),
             _ => "Internal server error",
         };
         let mut response = HttpResponse::build(self.status_code());
