@@ -22,7 +22,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether the log should say so. Visitors who must log in first, or choose a name that is taken, are nothing odd.
+    /// Whether the log should say so. Who must log in first, or chooses a name that is taken, is nothing odd.
     pub(super) fn is_odd(self) -> bool {
         !matches!(self, Self::Required | Self::Forbidden | Self::Taken)
     }
