@@ -73,10 +73,11 @@ impl Columns {
         })
     }
 
-    /// The part of an UPDATE: the columns stay if the value does.
+    /// The part of an UPDATE of the table `s`: the columns stay if the value does.
     pub(super) fn update(&self, table: &str, texts: &str, value: &str) -> String {
-        let set =
-            |(column, text)| format!(", {column} = CASE WHEN {value} IS NULL THEN {column} ELSE {text} END");
+        let set = |(column, text)| {
+            format!(", {column} = CASE WHEN {value} IS NULL THEN s.{column} ELSE {text} END")
+        };
         self.values(table, texts).map(set).collect()
     }
 }

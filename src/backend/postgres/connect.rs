@@ -19,8 +19,8 @@ use tokio_postgres::{
 
 use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 
-/// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches
-/// lock rows in one order without locking them beforehand: see
+/// Rows are looked up by an index, one key after the other, whatever the size of the table. So concurrent
+/// batches lock rows in one order without locking them beforehand: see
 /// [`BatchStatement`](super::sql::BatchStatement).
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";

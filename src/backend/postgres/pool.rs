@@ -106,8 +106,8 @@ impl Connections {
         Ok(Self { pool, hosts, timeout, pgbouncer, permits })
     }
 
-    /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of an
-    /// index.
+    /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of
+    /// the keys.
     pub(super) fn have_settings(&self) -> bool {
         self.hosts.is_some() && !self.pgbouncer
     }

@@ -80,7 +80,7 @@ impl SessionRows {
     pub(super) fn choose<'a>(&self, statement: &'a BatchStatement, skip_locked: bool) -> &'a Statement {
         match self.skips_locked(skip_locked) {
             true => &statement.skip_locked,
-            false => &statement.index_order,
+            false => &statement.key_order,
         }
     }
 
