@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::{columns::Columns, statement::Statement, table::TableName};
+use super::{columns::Columns, distributed::DistributedSql, statement::Statement, table::TableName};
 
 /// Rows of a page of a listing.
 pub(super) const PAGE_ROWS: usize = 500;
 
 /// A page ends with the first row at which its values have so many bytes.
-const PAGE_BYTES: usize = 4 << 20;
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) struct Sql {
     /// The table's name, quoted.
     pub(super) table: String,
-    pub(super) has_columns: bool,
+    pub(super) columns: Columns,
     pub(super) get: Statement,
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
@@ -28,10 +28,13 @@ pub(super) struct Sql {
     pub(super) delete_many: BatchStatement,
     /// Returns those of the keys in $1 that are taken.
     pub(super) exist: Statement,
+    /// Returns the key $1 if it is taken.
+    pub(super) exists: Statement,
     pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
     pub(super) create_table: Statement,
+    pub(super) distributed: DistributedSql,
 }
 
 /// How long a statement waits for a locked row. Batches and most statements need no longer: the lock of
@@ -85,16 +88,21 @@ impl Sql {
             update_many: replace_many(&t, columns, false),
             rename: replace(&t, columns, true),
             rename_many: replace_many(&t, columns, true),
-            has_columns: !columns.is_empty(),
+            columns: columns.clone(),
             delete: RowStatement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
             delete_many: delete_many(&t),
             exist: Statement::new(
                 format!("SELECT session_key FROM {t} WHERE {UNDER_KEYS}"),
                 &[Type::TEXT_ARRAY],
             ),
+            exists: Statement::new(
+                format!("SELECT session_key FROM {t} WHERE session_key = $1"),
+                &[Type::TEXT],
+            ),
             list: list(&t),
             check: check(&t),
             create_table: Statement::script(table.ddl()),
+            distributed: DistributedSql::new(&t),
             table: t,
         }
     }
@@ -105,7 +113,7 @@ const UNDER_KEYS: &str = "session_key = ANY($1)";
 /// The condition that a row is live at the time in a parameter. `IS TRUE` keeps the planner off the index on
 /// the date: on a table that was small when the plan was made, that index looks as good as the one on the
 /// key, and the plan stays when the table has grown.
-fn live_at(time: &str) -> String {
+pub(super) fn live_at(time: &str) -> String {
     format!("(expire_date > {time}) IS TRUE")
 }
 
@@ -150,11 +158,11 @@ fn insert_many(t: &str, columns: &Columns) -> Statement {
 }
 
 /// The last parameter of a write has the texts of further columns, if there are any.
-fn own_or_all(columns: &Columns, own: usize, types: &'static [Type]) -> &'static [Type] {
+pub(super) fn own_or_all(columns: &Columns, own: usize, types: &'static [Type]) -> &'static [Type] {
     if columns.is_empty() { &types[..own] } else { types }
 }
 
-const REPLACE: &[Type] =
+pub(super) const REPLACE: &[Type] =
     &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT];
 
 const REPLACE_MANY: &[Type] = &[
