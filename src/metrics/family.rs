@@ -49,7 +49,7 @@ impl<L: Labels> Keys<L> {
 }
 
 /// The keys of all combinations, in the order of [`Labels::index`].
-fn keys(name: &'static str, labels: &[(&'static str, &'static [&'static str])]) -> Box<[Key]> {
+pub(super) fn keys(name: &'static str, labels: &[(&'static str, &'static [&'static str])]) -> Box<[Key]> {
     let mut keys = vec![Key::from_static_name(name)];
     for (label, values) in labels {
         let with = |key: &Key, value: &&'static str| {
