@@ -16,7 +16,7 @@ use super::{
     hooks::{Flow, Hooks, HooksService, Middleware},
     token::{self, RequestToken},
 };
-use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
+use crate::{Error, Session, SessionKey, SessionSettings, Store, metrics, store::MAX_COOKIE_BYTES};
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
@@ -237,6 +237,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
+        metrics::describe();
         Hooks::new(self.clone()).new_transform(service)
     }
 }
