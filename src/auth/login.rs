@@ -16,7 +16,7 @@ use super::{
     Auth, Credentials, LoginAttempt, User, next_url,
     session_user::{BACKEND, HASH, ID, SessionUser},
 };
-use crate::{Error, LazySession};
+use crate::{Error, LazySession, metrics::auth as metrics};
 
 /// Who the visitor of a request is, with login and logout: Django's `request.user`, `login`, `logout`.
 ///
@@ -198,6 +198,12 @@ impl AuthSession {
     ///
     /// Errors if there were too many attempts ([`Error::is_throttled`]), which answers 429.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
+        let result = self.authenticate_once(credentials).await;
+        metrics::login_attempt(&result);
+        result
+    }
+
+    async fn authenticate_once(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
         let login = &self.0.auth.users().model().login;
         let username = credentials.get("username").or_else(|| credentials.get(login)).unwrap_or_default();
         let attempt = self.attempt(username);
@@ -267,6 +273,7 @@ impl AuthSession {
             csrf.rotate();
         }
         *known = Some(Some(user.clone().with_backend(path)));
+        metrics::logged_in();
         Ok(())
     }
 
@@ -277,6 +284,7 @@ impl AuthSession {
     pub async fn logout(&self) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         self.0.session.log_out()?;
+        metrics::logged_out();
         *known = Some(None);
         Ok(())
     }

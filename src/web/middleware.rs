@@ -16,7 +16,9 @@ use super::{
     hooks::{Flow, Hooks, HooksService, Middleware},
     token::{self, RequestToken},
 };
-use crate::{Error, Session, SessionKey, SessionSettings, Store, StoreFailure, store::MAX_COOKIE_BYTES};
+use crate::{
+    Error, Session, SessionKey, SessionSettings, Store, StoreFailure, metrics, store::MAX_COOKIE_BYTES,
+};
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
@@ -278,6 +280,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
+        metrics::describe();
         Hooks::new(self.clone()).new_transform(service)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
 use super::{advice::Subject, connect::Connector, error::explain, hosts::Hosts};
-use crate::Error;
+use crate::{Error, metrics::postgres as metrics};
 
 /// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
 const CONNECTIONS: usize = 8;
@@ -115,10 +115,15 @@ impl Connections {
     /// Takes a connection that was opened after `since`, and since the last failover.
     pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
+            let waiter = metrics::connection_waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
-                PoolError::Backend(error) => explain(action, error, Subject::Sessions),
+                PoolError::Backend(error) => {
+                    metrics::connection_failed();
+                    explain(action, error, Subject::Sessions)
+                }
                 other => Error::store_caused_by(format!("cannot {action}: no connection"), other),
             })?;
+            drop(waiter);
             let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
                 return Ok(Checkout(Some(connection)));

@@ -20,7 +20,10 @@ use super::{
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
-use crate::Error;
+use crate::{
+    Error,
+    metrics::{Retried, postgres::StatementWatch},
+};
 
 pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
@@ -126,6 +129,7 @@ impl Connections {
         params: &Params<'_>,
         retry: Retry,
     ) -> Result<Executed, StatementError> {
+        let mut watch = StatementWatch::start(action);
         let deadline = Instant::now() + self.timeout;
         let (mut reconnected, mut repeated, mut since, mut conflicts) = (false, false, None, 0);
         loop {
@@ -137,6 +141,7 @@ impl Connections {
             let sending = statement.send(checkout.connection(), params, !self.pgbouncer, &sent);
             let error = match timeout_at(deadline, sending).await {
                 Ok(Ok(executed)) => {
+                    watch.done();
                     if statement.writes() {
                         self.took_a_write(checkout.connection());
                     }
@@ -159,15 +164,18 @@ impl Connections {
                     ));
                 }
                 (reconnected, repeated, since) = (true, maybe_applied, reopened);
+                watch.retried(Retried::ConnectionLost);
                 continue;
             }
             checkout.give_back();
             if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
                 conflicts += 1;
+                watch.retried(Retried::Conflict);
                 let pause =
                     rand::random_range(0..=CONFLICT_PAUSE.as_micros() as u64 * u64::from(conflicts.min(10)));
                 tokio::time::sleep(Duration::from_micros(pause)).await;
             } else if is_locked(&error) && retry.locked && time_is_left {
+                watch.retried(Retried::Locked);
                 // lock_timeout may be so short that it does not wait at all.
                 tokio::time::sleep(LOCK_PAUSE).await;
             } else {
