@@ -4,7 +4,7 @@ use super::{
     Session,
     state::{State, Stored},
 };
-use crate::{Error, Store, codec::SessionData, event_log::EventLog};
+use crate::{Error, Store, codec::SessionData, event_log::EventLog, metrics};
 
 /// Why a session is degraded.
 pub(super) struct Degraded {
@@ -92,5 +92,6 @@ impl State {
 
 /// An event of its own, so that the log tells these requests from those that got a 503.
 fn log(cause: &Error, log: &EventLog) {
+    metrics::store::degraded();
     log.failure(format!("a request is served without its session: {}", cause.with_causes()));
 }
