@@ -134,7 +134,7 @@ pub use self::{
     error::Error,
     key::SessionKey,
     session::{Expiry, Session},
-    settings::SessionSettings,
+    settings::{SessionSettings, StoreFailure},
     store::{SessionEntry, Sessions, Store, Sweeper},
     web::{LazySession, SessionExt, SessionMiddleware, hooks},
 };

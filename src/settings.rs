@@ -1,10 +1,13 @@
 //! Django's `SESSION_*` settings by their names, with its defaults and meanings.
 
+mod store_failure;
+
 use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use cookie::SameSite;
 
+pub use self::store_failure::StoreFailure;
 use crate::Error;
 
 /// The longest age of a session. Added to any present date, it stays before the year 10,000, which Python's
@@ -90,6 +93,7 @@ pub struct SessionSettings {
     pub(crate) coarse_expiry: bool,
     pub(crate) expire_at_browser_close: bool,
     pub(crate) drop_interrupted_changes: bool,
+    pub(crate) store_failure: StoreFailure,
     /// `Err` with a text that is no header's name, until it is checked.
     token_header: Option<Result<HeaderName, String>>,
 }
@@ -110,6 +114,7 @@ impl Default for SessionSettings {
             coarse_expiry: false,
             expire_at_browser_close: false,
             drop_interrupted_changes: false,
+            store_failure: StoreFailure::Unavailable,
             token_header: None,
         }
     }

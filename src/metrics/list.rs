@@ -39,6 +39,8 @@ metrics! {
         "Outages that have begun.";
     Gauge OUTAGE_START: Part = "outage_start_timestamp_seconds", Seconds,
         "Start of the last outage, in seconds since 1970.";
+    Counter DEGRADED: () = "degraded_requests_total", Count,
+        "Requests that were served without their session.";
 
     Gauge QUEUE: Work = "queue_requests", Count,
         "Requests for PostgreSQL that wait or are in flight.";

@@ -121,6 +121,11 @@ pub(crate) fn cleared(engine: Engine, sessions: u64) {
 }
 
 /// A round of the sweeper has ended.
+/// A request is served without its session.
+pub(crate) fn degraded() {
+    list::DEGRADED.count(());
+}
+
 pub(crate) fn swept<T>(since: Timer, result: &Result<T, Error>) {
     list::SWEEP_TIME.record((), since.seconds());
     match result {

@@ -1,6 +1,7 @@
 //! The session: a handle that is cheap to clone, shared by everything that serves one request.
 
 mod coalesce;
+mod degraded;
 mod dictionary;
 mod expiry;
 mod journal;

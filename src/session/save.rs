@@ -81,6 +81,7 @@ impl Session {
         let (plan, change_count, key_change_count) = {
             let mut state = self.state();
             state.accessed = true; // as Django's save, which reads the data
+            state.refuse_if_degraded()?;
             if state.stays_ended() {
                 return Ok(false);
             }
