@@ -23,6 +23,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn create_table(&self) -> Boxed<'_, ()>;
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
     fn save_timeout(&self) -> Duration;
+    fn indexes_expiry(&self) -> bool;
     /// Its database, if that has other tables too.
     #[cfg(feature = "auth")]
     fn database(&self) -> Option<Database>;
@@ -76,6 +77,10 @@ impl<B: Backend> DynBackend for B {
 
     fn save_timeout(&self) -> Duration {
         Backend::save_timeout(self)
+    }
+
+    fn indexes_expiry(&self) -> bool {
+        Backend::indexes_expiry(self)
     }
 
     #[cfg(feature = "auth")]
