@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a save costs PostgreSQL: by fillfactor, with and without Django's index for LIKE, and with an exact or a
-# rounded expire_date.
+# Measures the cost of a save in PostgreSQL by fillfactor, with and without Django's index for LIKE, and with an
+# exact or a rounded expire_date.
 #
 #   benches/hot.sh postgres://postgres@127.0.0.1:5432/scratch [rounds]
 #

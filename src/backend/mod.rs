@@ -134,9 +134,8 @@ pub trait Backend: Send + Sync + 'static {
         Duration::from_secs(5)
     }
 
-    /// Returns whether it keeps an index on the expiry. Sessions then round what they store, so that most
-    /// saves leave the index alone: see [`SessionSettings::exact_expiry`](crate::SessionSettings::exact_expiry).
-    /// Default: no.
+    /// Returns whether it keeps an index on the expiry. Sessions then round the expiry, so that most saves
+    /// leave the index alone; see [`exact_expiry`](crate::SessionSettings::exact_expiry). Default: no.
     fn indexes_expiry(&self) -> bool {
         false
     }

@@ -293,7 +293,7 @@ impl Store {
         self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
-    /// Whether the expiry is better left as it is where that is possible. A cache in front expires with its row.
+    /// Whether the backend has an index on the expiry. A cache in front of it expires with the row.
     pub(crate) fn indexes_expiry(&self) -> bool {
         self.place().is_some_and(|place| place.backend.indexes_expiry())
     }
