@@ -49,7 +49,7 @@ fn check_row(row: &Row, by: &dyn Server, ends: Ends, what: &str) {
         Ends::After(age) if by.name() == "ours" => {
             assert!((-2.0..=age / 1000.0 + 2.0).contains(&(stored - exact)), "{what}: {stored} for {exact}");
             let micros = row.expires.duration_since(UNIX_EPOCH).unwrap().as_micros();
-            assert_eq!(micros % (age as u128 * 1000), 0, "{what}");
+            assert_eq!(micros % (age * 1000.0) as u128, 0, "{what}");
         }
         _ => near(stored, exact, what),
     }
