@@ -25,6 +25,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn save_timeout(&self) -> Duration;
     /// For metrics.
     fn engine(&self) -> Engine;
+    fn indexes_expiry(&self) -> bool;
     /// Its database, if that has other tables too.
     #[cfg(feature = "auth")]
     fn database(&self) -> Option<Database>;
@@ -99,6 +100,10 @@ impl<B: Backend> DynBackend for B {
             _ if backend.is::<super::Memory>() => Engine::Memory,
             _ => Engine::Other,
         }
+    }
+
+    fn indexes_expiry(&self) -> bool {
+        Backend::indexes_expiry(self)
     }
 
     #[cfg(feature = "auth")]

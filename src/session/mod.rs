@@ -145,7 +145,9 @@ impl Session {
     }
 
     fn policy(&self) -> ExpiryPolicy {
-        self.shared.store.settings().expiry()
+        let store = &self.shared.store;
+        let policy = store.settings().expiry();
+        ExpiryPolicy { rounded: policy.rounded && store.indexes_expiry(), ..policy }
     }
 }
 

@@ -319,6 +319,11 @@ impl Store {
         self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
+    /// Whether the backend has an index on the expiry. A cache in front of it expires with the row.
+    pub(crate) fn indexes_expiry(&self) -> bool {
+        self.place().is_some_and(|place| place.backend.indexes_expiry())
+    }
+
     /// Whether a session is its cookie, so that each save changes the key.
     pub(crate) fn is_in_cookies(&self) -> bool {
         matches!(self.0.engine, Engine::SignedCookies(_))

@@ -410,6 +410,10 @@ impl Backend for Postgres {
         self.runtimes.settings.timeout
     }
 
+    fn indexes_expiry(&self) -> bool {
+        true
+    }
+
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         let max = max_value_bytes(site);
         let columns = &self.runtimes.settings.columns;
