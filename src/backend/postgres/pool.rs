@@ -57,6 +57,7 @@ pub(super) struct Connections {
     pub(super) permits: Permits,
     pub(super) engine: Arc<Engine>,
     sql: Arc<Sql>,
+    pub(super) metrics: Arc<metrics::ConnectionMetrics>,
 }
 
 /// Permits for requests that use a connection by themselves, so that some are always left for batches.
@@ -140,7 +141,8 @@ impl Connections {
                 (pool, Some(hosts.clone()), permits)
             }
         };
-        Ok(Self { pool, hosts, timeout, pgbouncer, permits, engine, sql })
+        let metrics = Arc::new(metrics::ConnectionMetrics::new());
+        Ok(Self { pool, hosts, timeout, pgbouncer, permits, engine, sql, metrics })
     }
 
     /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of
@@ -152,7 +154,7 @@ impl Connections {
     /// Takes a connection that was opened after `since`, and since the last failover.
     pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
-            let waiter = metrics::connection_waiter();
+            let waiter = self.metrics.waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => {
                     metrics::connection_failed();
