@@ -38,7 +38,7 @@ use self::{health::Health, settings::Settings};
 /// How long a handler may take. Its session is saved after it, within the store's own deadline.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long requests may take that are in flight when the service stops. Longer than the handler and the save.
+/// How long requests may take that are in flight when the service stops: more than handler and save together.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[actix_web::main]
@@ -84,7 +84,7 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn StdError>> {
                 web::scope("")
                     .route("/visits", web::get().to(visits))
                     .route("/visits", web::post().to(one_more))
-                    // Inside the session: a handler that is too late is dropped, the save that follows is not.
+                    // Inside the session: a handler that is too late is dropped, a save is not.
                     .wrap(from_fn(limit_time))
                     .wrap(session.clone()),
             )
@@ -121,8 +121,8 @@ async fn visits(session: Session) -> Result<String, Error> {
     Ok(format!("{}\n", visits.unwrap_or(0)))
 }
 
-/// The session's cookie is SameSite=Lax, so that no form of another site reaches this visitor's session. Pages
-/// with forms need the middleware of `csrf` all the same.
+/// The session's cookie is SameSite=Lax, so that no form of another site reaches this visitor's session.
+/// Pages with forms need the middleware of `csrf` all the same.
 async fn one_more(session: Session) -> Result<String, Error> {
     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
     Ok(format!("{visits}\n"))

@@ -15,8 +15,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_address: SocketAddr,
     /// `DATABASE_URL`, such as `postgres://app@db.example/site?deadline=2`.
     pub(crate) database_url: String,
-    /// `SECRET_KEY`, and earlier ones in `SECRET_KEY_FALLBACKS`, separated by spaces. A Django site beside this
-    /// service has the same.
+    /// `SECRET_KEY`, and earlier ones in `SECRET_KEY_FALLBACKS`, separated by spaces. A Django site beside
+    /// this service has the same.
     pub(crate) secret: SecretKey,
     /// `COOKIE_NAME`. Default: `__Host-sessionid`. A Django site that shares the sessions has the same name.
     pub(crate) cookie_name: String,
@@ -24,8 +24,8 @@ pub(crate) struct Settings {
     pub(crate) cookie_secure: bool,
     /// `WHEN_STORE_FAILS`: `unavailable` (default) or `anonymous`.
     pub(crate) when_store_fails: StoreFailure,
-    /// `DRAIN_SECONDS` between the signal to stop and the stop: longer than the load balancer takes to see that
-    /// this process is not ready. Default: 10.
+    /// `DRAIN_SECONDS` between the signal to stop and the stop: longer than the load balancer takes to see
+    /// that this process is not ready. Default: 10.
     pub(crate) drain: Duration,
     /// `LOG_LEVEL`. Default: `info`.
     pub(crate) log_level: LevelFilter,

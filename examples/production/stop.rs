@@ -46,8 +46,8 @@ pub(crate) fn on_signal(
     })
 }
 
-/// Has connections that are kept alive end with their next response while the process stops. Otherwise a client
-/// could send a request just when the server closes the connection.
+/// Has connections that are kept alive end with their next response while the process stops. Otherwise a
+/// client could send a request just when the server closes the connection.
 pub(crate) async fn close_connections<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

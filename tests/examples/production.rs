@@ -1,4 +1,5 @@
-//! The example of a service: its settings, a database that comes late, a stop and a rolling restart under load.
+//! The example of a service: its settings, a database that comes late, a stop and a rolling restart under
+//! load.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -49,7 +50,9 @@ impl Service {
         let dir = TempDir::new("production");
         let [address, metrics] = ports.map(|port| format!("127.0.0.1:{port}"));
         let mut command = command("production", dir.path(), &[]);
-        VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command.env("ADDRESS", address).env("METRICS_ADDRESS", metrics).env("DATABASE_URL", database);
         command.env("SECRET_KEY", SECRET).env("INSECURE_COOKIES", "1").env("DRAIN_SECONDS", "1");
         command.envs(settings.iter().copied());
@@ -157,7 +160,9 @@ fn every_problem_of_the_settings_is_a_sentence() {
         ("LOG_LEVEL", "loud"),
     ];
     let mut command = command("production", dir.path(), &[]);
-    VARIABLES.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
     let output = command.envs(wrong).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
