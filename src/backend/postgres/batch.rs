@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    distributed::Place,
     error::StatementError,
     pool::Permits,
     queue::{Admitted, Keys, Load, Queued, Single, Ticket},
@@ -39,10 +40,16 @@ pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     /// Whether requests of one key are equal, so that those that wait share one statement.
     const SHARED: bool = false;
 
+    /// Whether its requests change nothing.
+    const READS: bool = false;
+
     /// What requests are about: of one key there is one request in flight.
     type Key: Clone + Eq + Hash + Send + Sync;
     type Request: Send + Sync + 'static;
     type Reply: Send + 'static;
+
+    /// Where the table is: only one server takes batches.
+    fn place(&self) -> Place;
 
     fn key(_: &Self::Request) -> &Self::Key;
 
@@ -176,7 +183,18 @@ async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::Unbounded
                 }
             }
         }
-        let batch = take_batch(&shared, &mut ready);
+        let most = match shared.op.place() {
+            Place::OneServer => BATCH_ROWS,
+            // Its connection tells.
+            Place::Unknown => 1,
+            Place::Distributed => {
+                for single in ready.drain(..) {
+                    solo::spawn(&shared, single, Attempt::default(), false);
+                }
+                continue;
+            }
+        };
+        let batch = take_batch(&shared, &mut ready, most);
         if !batch.is_empty() {
             run(&shared, batch, &mut ready).await;
         }
@@ -184,11 +202,15 @@ async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::Unbounded
 }
 
 /// Takes the requests that fit into one batch, in the order of their arrival.
-fn take_batch<O: BatchOp>(shared: &Shared<O>, ready: &mut VecDeque<Single<O>>) -> Vec<Single<O>> {
+fn take_batch<O: BatchOp>(
+    shared: &Shared<O>,
+    ready: &mut VecDeque<Single<O>>,
+    most: usize,
+) -> Vec<Single<O>> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(mut single) = ready.pop_front() {
         let size = O::bytes(single.request());
-        if batch.len() == BATCH_ROWS || (bytes + size > BATCH_BYTES && !batch.is_empty()) {
+        if batch.len() == most || (bytes + size > BATCH_BYTES && !batch.is_empty()) {
             ready.push_front(single);
             break;
         }

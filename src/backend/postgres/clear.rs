@@ -14,11 +14,12 @@ use tokio_postgres::types::Type;
 use super::{
     error::{Refusal, StatementError, unexpected_columns},
     pool::Connections,
+    sql::Sql,
     statement::{Executed, Params, Retry, Statement},
 };
 use crate::Error;
 
-const ACTION: &str = "clear expired sessions";
+pub(super) const ACTION: &str = "clear expired sessions";
 
 /// Rows that are left are counted up to here.
 const COUNT_LIMIT: i64 = 10_000;
@@ -33,17 +34,17 @@ pub(super) struct Progress {
 
 /// A pass over the expired rows, from the oldest to the newest, in several calls.
 #[derive(Clone, Default)]
-struct Round {
+pub(super) struct Round {
     /// The latest expiry of the last full batch.
     since: Option<SystemTime>,
     /// Foreign keys that refused a row.
     references: Vec<Reference>,
     /// The last row that was deleted or skipped, while rows are deleted in small numbers.
-    position: Option<(SystemTime, String)>,
+    pub(super) position: Option<(SystemTime, String)>,
     /// How many rows were skipped.
-    skipped: u64,
+    pub(super) skipped: u64,
     /// The last refusal.
-    refusal: Option<Error>,
+    pub(super) refusal: Option<Error>,
 }
 
 /// A foreign key to the sessions.
@@ -58,8 +59,7 @@ struct Reference {
 /// The table to clear.
 pub(super) struct Clear<'a> {
     pub(super) connections: &'a Connections,
-    /// Quoted.
-    pub(super) table: &'a str,
+    pub(super) sql: &'a Sql,
     pub(super) progress: &'a Progress,
 }
 
@@ -67,6 +67,11 @@ impl Progress {
     /// Returns why the last round left expired rows, if it did.
     pub(super) fn left(&self) -> Option<Error> {
         lock(&self.left).clone()
+    }
+
+    /// After an error, or beside another call, a round begins anew.
+    pub(super) fn take_round(&self) -> Round {
+        std::mem::take(&mut *lock(&self.round))
     }
 }
 
@@ -78,21 +83,29 @@ impl Clear<'_> {
     /// Deletes up to `limit` expired rows and returns how many. Fewer mean that no other can be deleted.
     pub(super) async fn batch(&self, limit: u32) -> Result<u64, Error> {
         let limit = u64::from(limit);
-        // After an error, or beside another call, a round begins anew.
-        let mut round = std::mem::take(&mut *lock(&self.progress.round));
+        let mut round = self.progress.take_round();
         let cleared = match round.position {
             None => self.delete(&mut round, limit).await?,
             Some(_) => self.delete_few(&mut round, limit).await?,
         };
-        if cleared < limit {
-            *lock(&self.progress.left) = self.rows_left(&round).await;
-        } else {
-            *lock(&self.progress.round) = round;
-        }
+        self.finish(round, cleared >= limit).await;
         Ok(cleared)
     }
 
-    async fn run(&self, statement: &Statement, params: &Params<'_>) -> Result<Executed, StatementError> {
+    /// Keeps the round for the next call, if there is more to clear.
+    pub(super) async fn finish(&self, round: Round, more: bool) {
+        if more {
+            *lock(&self.progress.round) = round;
+        } else {
+            *lock(&self.progress.left) = self.rows_left(&round).await;
+        }
+    }
+
+    pub(super) async fn run(
+        &self,
+        statement: &Statement,
+        params: &Params<'_>,
+    ) -> Result<Executed, StatementError> {
         self.connections.run(ACTION, statement, params, Retry::READ).await
     }
 
@@ -100,7 +113,7 @@ impl Clear<'_> {
     async fn delete(&self, round: &mut Round, limit: u64) -> Result<u64, Error> {
         let rows = i64::try_from(limit).unwrap_or(i64::MAX);
         loop {
-            let statement = delete(self.table, &round.references);
+            let statement = delete(&self.sql.table, &round.references);
             let failed = match self.run(&statement, &[&SystemTime::now(), &rows, &round.since]).await {
                 Ok(executed) => {
                     let Some(row) = executed.rows.first() else { return Ok(0) };
@@ -134,7 +147,7 @@ impl Clear<'_> {
     /// Looks up the foreign key that refused a row.
     async fn reference(&self, refusal: &Refusal) -> Result<Option<Reference>, Error> {
         let Some([schema, table, name]) = &refusal.foreign_key else { return Ok(None) };
-        let params: &Params<'_> = &[schema, table, name, &self.table];
+        let params: &Params<'_> = &[schema, table, name, &self.sql.table];
         let found = self.run(&look_up_reference(), params).await?;
         let Some(row) = found.rows.first() else { return Ok(None) };
         let text = |column| row.try_get::<_, String>(column).map_err(unexpected_columns);
@@ -149,7 +162,7 @@ impl Clear<'_> {
             Some((date, key)) => (Some(date), key),
             None => (round.since, String::new()),
         };
-        let (delete, peek) = (delete_after(self.table), peek_after(self.table));
+        let (delete, peek) = (delete_after(&self.sql.table), peek_after(&self.sql.table));
         loop {
             size = size.clamp(1, (limit - cleared).max(1));
             let rows = i64::try_from(size).unwrap_or(i64::MAX);
@@ -201,7 +214,7 @@ impl Clear<'_> {
     }
 
     async fn count_referenced(&self, round: &Round) -> Option<i64> {
-        let count = count_referenced(self.table, &round.references);
+        let count = count_referenced(&self.sql.table, &round.references);
         let counted = self.run(&count, &[&SystemTime::now(), &COUNT_LIMIT]).await.ok()?;
         counted.rows.first()?.try_get(0).ok()
     }

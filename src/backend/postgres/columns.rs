@@ -73,10 +73,22 @@ impl Columns {
         })
     }
 
-    /// The part of an UPDATE: the columns stay if the value does.
+    /// The part of an UPDATE of the table `s`: the columns stay if the value does.
     pub(super) fn update(&self, table: &str, texts: &str, value: &str) -> String {
-        let set =
-            |(column, text)| format!(", {column} = CASE WHEN {value} IS NULL THEN {column} ELSE {text} END");
+        let set = |(column, text)| {
+            format!(", {column} = CASE WHEN {value} IS NULL THEN s.{column} ELSE {text} END")
+        };
         self.values(table, texts).map(set).collect()
+    }
+
+    /// The values of `others`, quoted columns of the deleted row `s`, for the row that replaces it.
+    pub(super) fn moved(&self, table: &str, others: &[String], texts: &str, value: &str) -> String {
+        let mirrored: BTreeMap<String, String> = self.values(table, texts).collect();
+        let plain = |column: &String| column.trim_matches('"').to_owned();
+        let of = |column: &String| match mirrored.iter().find(|(own, _)| plain(own) == plain(column)) {
+            Some((_, text)) => format!(", CASE WHEN {value} IS NULL THEN s.{column} ELSE {text} END"),
+            None => format!(", s.{column}"),
+        };
+        others.iter().map(of).collect()
     }
 }

@@ -19,8 +19,8 @@ use tokio_postgres::{
 
 use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 
-/// Rows are looked up by an index and in its order, whatever the size of the table. So concurrent batches
-/// lock rows in one order without locking them beforehand: see
+/// Rows are looked up by an index, one key after the other, whatever the size of the table. So concurrent
+/// batches lock rows in one order without locking them beforehand: see
 /// [`BatchStatement`](super::sql::BatchStatement).
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
@@ -31,6 +31,17 @@ const PLANS: &str =
 const SEMANTICS: &str = "-c TimeZone=UTC -c default_transaction_isolation=read\\ committed";
 
 pub(super) type Connected = (Client, JoinHandle<()>);
+
+/// Which settings connections have from the start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnSettings {
+    /// For any statement, or behind a pooler, which refuses settings or hands the connection to others with
+    /// them.
+    None,
+    /// Those that every engine has which speaks PostgreSQL's protocol.
+    ForAnyEngine,
+    ForPostgres,
+}
 
 /// Makes the connections of one pool.
 pub(super) struct Connector {
@@ -43,17 +54,19 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connects within `timeout`. `own_settings` are for connections that run this backend's statements
-    /// alone.
-    pub(super) fn new(hosts: Arc<Hosts>, timeout: Duration, own_settings: bool) -> Self {
+    /// Connects within `timeout`.
+    pub(super) fn new(hosts: Arc<Hosts>, timeout: Duration, own_settings: OwnSettings) -> Self {
         let share = timeout / u32::try_from(hosts.configs.len()).unwrap_or(u32::MAX).max(1);
         let mut configs = hosts.configs.clone();
-        if own_settings {
-            for config in &mut configs {
-                let given = config.get_options().unwrap_or_default();
-                let options = format!("{} {given} {PLANS} {SEMANTICS}", timeouts(timeout));
-                config.options(&options);
-            }
+        let plans = match own_settings {
+            OwnSettings::None => return Self { hosts, configs, share, last_good: AtomicUsize::new(0) },
+            OwnSettings::ForAnyEngine => "",
+            OwnSettings::ForPostgres => PLANS,
+        };
+        for config in &mut configs {
+            let given = config.get_options().unwrap_or_default();
+            let options = format!("{} {given} {plans} {SEMANTICS}", timeouts(timeout));
+            config.options(&options);
         }
         Self { hosts, configs, share, last_good: AtomicUsize::new(0) }
     }

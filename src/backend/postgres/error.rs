@@ -103,9 +103,15 @@ pub(super) fn is_conflict(error: &DriverError) -> bool {
     error.code().is_some_and(|code| conflicts.contains(code))
 }
 
+/// Whether the server does not have what the statement needs, as an engine that is not quite PostgreSQL.
+pub(super) fn is_unsupported(error: &DriverError) -> bool {
+    error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+}
+
 fn is_row_specific(error: &DriverError) -> bool {
-    // Data exceptions, constraints, deadlocks and the like, limits, and exceptions of triggers.
-    let classes = ["22", "23", "40", "54", "P0"];
+    // What only a batch needs, data exceptions, constraints, deadlocks and the like, limits, and exceptions
+    // of triggers.
+    let classes = ["0A", "22", "23", "40", "54", "P0"];
     error.code().is_some_and(|code| {
         *code == SqlState::QUERY_CANCELED || classes.iter().any(|class| code.code().starts_with(class))
     })

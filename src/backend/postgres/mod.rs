@@ -6,6 +6,7 @@ mod check;
 mod clear;
 mod columns;
 mod connect;
+mod distributed;
 mod error;
 mod hosts;
 mod ops;
@@ -35,6 +36,8 @@ use self::advice::Subject;
 pub(crate) use self::texts::{KeyedStatements, short_lock_timeout};
 use self::{
     columns::Columns,
+    connect::OwnSettings,
+    distributed::Engine,
     error::unexpected_columns,
     ops::{NewRow, Replacement},
     pool::{Permits, Source},
@@ -87,6 +90,7 @@ impl Postgres {
     /// | `table`, `schema` | `django_session` | see [`table`](Self::table) |
     /// | `deadline` | 5 | seconds, see [`timeout`](Self::timeout) |
     /// | `pgbouncer` | `false` | see [`pgbouncer`](Self::pgbouncer) |
+    /// | `distributed` | found out | see [`distributed`](Self::distributed) |
     /// | `sslmode` | `prefer` | as in libpq; `allow` is the same as `prefer` here |
     /// | `sslrootcert` | `system` | a PEM file with the authorities to trust |
     /// | `sslcert`, `sslkey` | none | PEM files with the client's certificate and its key |
@@ -124,9 +128,11 @@ impl Postgres {
     /// # Ok::<(), actix_django_session::Error>(())
     /// ```
     pub fn connect_lazy(url: &str) -> Result<Self, Error> {
-        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        let Url { hosts, table, timeout, pgbouncer, distributed } = Url::parse(url)?;
         let postgres = Self::with_source(Source::Own(Arc::new(hosts)), &table);
-        Ok(postgres.with(|settings| (settings.timeout, settings.pgbouncer) = (timeout, pgbouncer)))
+        Ok(postgres.with(|settings| {
+            (settings.timeout, settings.pgbouncer, settings.distributed) = (timeout, pgbouncer, distributed);
+        }))
     }
 
     /// Uses the application's own pool. Its `wait` timeout does not matter: each operation has its
@@ -155,11 +161,11 @@ impl Postgres {
     #[doc(hidden)]
     pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
         const ACTION: &str = "connect to the database";
-        let Url { hosts, table, timeout, pgbouncer } = Url::parse(url)?;
+        let Url { hosts, table, timeout, pgbouncer, .. } = Url::parse(url)?;
         if pgbouncer {
             return Ok(None);
         }
-        let connector = connect::Connector::new(Arc::new(hosts), timeout, false);
+        let connector = connect::Connector::new(Arc::new(hosts), timeout, OwnSettings::None);
         match tokio::time::timeout(timeout, connector.connect()).await {
             Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
             Ok(Err(error)) => Err(error::explain(ACTION, error, Subject::Sessions)),
@@ -182,6 +188,8 @@ impl Postgres {
             source,
             timeout: TIMEOUT,
             pgbouncer: false,
+            distributed: None,
+            engine: Arc::new(Engine::new(None)),
             pooler_permits: Permits::of_pooler(),
             table: table.clone(),
             columns,
@@ -199,6 +207,7 @@ impl Postgres {
         let mut settings = self.runtimes.settings.clone();
         change(&mut settings);
         settings.sql = Arc::new(Sql::new(&settings.table, &settings.columns));
+        settings.engine = Arc::new(Engine::new(settings.distributed));
         Self::new(settings)
     }
 
@@ -263,6 +272,29 @@ impl Postgres {
         self.with(|settings| settings.pgbouncer = yes)
     }
 
+    /// Whether the table is spread over several servers, so that every statement must be about one key: Citus,
+    /// YugabyteDB, CockroachDB, partitions that are foreign tables.
+    ///
+    /// By default this is found out on each new connection: Citus by its catalog, YugabyteDB and CockroachDB
+    /// by their `version()`, foreign partitions by PostgreSQL's catalog. Say `true` for another such engine,
+    /// or before a table is distributed that is in use; `false` for one that is taken for distributed and
+    /// is not.
+    ///
+    /// Then nothing is batched: statements run side by side, each on a connection of its own, of which a
+    /// worker has at most sixteen. A new key for a session is a deletion and an insertion in one statement,
+    /// and expired rows are cleared in small transactions.
+    ///
+    /// ```
+    /// # use actix_django_session::backend::Postgres;
+    /// let postgres = Postgres::connect_lazy("postgres://app@db.example/site?distributed=true")?;
+    /// let same = Postgres::connect_lazy("postgres://app@db.example/site")?.distributed(true);
+    /// # Ok::<(), actix_django_session::Error>(())
+    /// ```
+    #[must_use]
+    pub fn distributed(self, yes: bool) -> Self {
+        self.with(|settings| settings.distributed = Some(yes))
+    }
+
     /// One round trip, which succeeds if the server answers.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         self.run("connect to the database", &Statement::new("SELECT 1", &[]), &[]).await.map(drop)
@@ -313,6 +345,10 @@ impl Backend for Postgres {
 
     async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
         let after = after.as_ref().map_or("", Cursor::as_str);
+        let runtime = self.runtimes.current()?;
+        if runtime.rows.connections.is_distributed("list the sessions").await? {
+            return distributed::page(&runtime.rows, after).await;
+        }
         let params: &Params<'_> = &[&after, &self.runtimes.settings.max_value_bytes];
         let rows = self.run("list the sessions", &self.sql().list, params).await?.rows;
         let (mut entries, mut next) = (Vec::with_capacity(rows.len()), None);
@@ -335,8 +371,11 @@ impl Backend for Postgres {
     /// cannot be deleted.
     async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
         let (rows, progress) = (&self.runtimes.current()?.rows, &self.clearing);
-        let clear = clear::Clear { connections: &rows.connections, table: &rows.sql.table, progress };
-        clear.batch(limit).await
+        let clear = clear::Clear { connections: &rows.connections, sql: &rows.sql, progress };
+        match rows.connections.is_distributed(clear::ACTION).await? {
+            true => clear.slices(limit).await,
+            false => clear.batch(limit).await,
+        }
     }
 
     fn uncleared(&self) -> Option<Error> {
@@ -344,15 +383,28 @@ impl Backend for Postgres {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        for statement in &self.sql().check {
-            self.run(check::ACTION, statement, &[&"", &""]).await?;
+        let runtime = self.runtimes.current()?;
+        if runtime.rows.connections.is_distributed(check::ACTION).await? {
+            distributed::check(&runtime.rows).await?;
+        } else {
+            for statement in &self.sql().check {
+                self.run(check::ACTION, statement, &[&"", &""]).await?;
+            }
         }
         let mirrored = self.runtimes.settings.columns.names();
-        check::columns(&self.runtimes.current()?.rows, &mirrored).await
+        check::columns(&runtime.rows, &mirrored).await
     }
 
     async fn create_table(&self) -> Result<(), Error> {
-        self.run("create the table of sessions", &self.sql().create_table, &[]).await.map(drop)
+        const ACTION: &str = "create the table of sessions";
+        let (runtime, sql) = (self.runtimes.current()?, self.sql());
+        // Where the table exists, an engine may refuse its indexes.
+        if runtime.rows.connections.is_distributed(ACTION).await?
+            && !self.run(ACTION, &sql.distributed.has_table, &[&sql.table]).await?.rows.is_empty()
+        {
+            return Ok(());
+        }
+        self.run(ACTION, &sql.create_table, &[]).await.map(drop)
     }
 
     fn save_timeout(&self) -> Duration {

@@ -4,9 +4,10 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     batch::{Attempt, BatchOp, Outcome},
+    distributed::Place,
     error::{StatementError, unexpected_columns},
     rows::SessionRows,
-    statement::{Executed, Params, Retry},
+    statement::{Executed, Params, Retry, Statement},
 };
 use crate::{
     Error, SessionKey,
@@ -39,10 +40,15 @@ pub(super) struct Replacement {
 impl BatchOp for Gets {
     const ACTION: &'static str = "load a session";
     const SHARED: bool = true;
+    const READS: bool = true;
 
     type Key = SessionKey;
     type Request = SessionKey;
     type Reply = Option<Row>;
+
+    fn place(&self) -> Place {
+        self.0.connections.engine.place()
+    }
 
     fn key(key: &SessionKey) -> &SessionKey {
         key
@@ -76,6 +82,10 @@ impl BatchOp for Inserts {
     type Key = SessionKey;
     type Request = NewRow;
     type Reply = Inserted;
+
+    fn place(&self) -> Place {
+        self.0.connections.engine.place()
+    }
 
     fn key(new: &NewRow) -> &SessionKey {
         &new.key
@@ -136,6 +146,10 @@ impl BatchOp for Replaces {
     type Request = Replacement;
     type Reply = Replaced;
 
+    fn place(&self) -> Place {
+        self.0.connections.engine.place()
+    }
+
     fn key(replacement: &Replacement) -> &SessionKey {
         &replacement.key
     }
@@ -163,12 +177,18 @@ impl BatchOp for Replaces {
             &one.new_key.as_str(),
             &one.texts,
         ];
+        let connections = &self.0.connections;
+        let apart: Statement;
         let (statement, params) = match one.key == one.new_key {
-            true => (&self.0.sql.update, self.0.own_or_all(params, 5)),
-            false => (&self.0.sql.rename, self.0.own_or_all(params, 6)),
+            true => (self.0.waiting(&self.0.sql.update, attempt), self.0.own_or_all(params, 5)),
+            false if connections.is_distributed(Self::ACTION).await? => {
+                apart = self.0.rename_apart();
+                (&apart, self.0.own_or_all(params, 6))
+            }
+            false => (self.0.waiting(&self.0.sql.rename, attempt), self.0.own_or_all(params, 6)),
         };
         let retry = Retry { resend: one.is_touch(), ..Retry::ONCE };
-        match self.0.connections.run(Self::ACTION, self.0.waiting(statement, attempt), params, retry).await {
+        match connections.run(Self::ACTION, statement, params, retry).await {
             Ok(changed) if changed.affected == 1 => Ok(Replaced::Done),
             Ok(_) => Ok(not_done(self.0.one(&one.key, now).await?)),
             Err(error) if error.unique && one.key != one.new_key && self.0.exists(&one.new_key).await? => {
@@ -255,6 +275,10 @@ impl BatchOp for Deletes {
     type Key = SessionKey;
     type Request = SessionKey;
     type Reply = bool;
+
+    fn place(&self) -> Place {
+        self.0.connections.engine.place()
+    }
 
     fn key(key: &SessionKey) -> &SessionKey {
         key

@@ -9,11 +9,26 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, Recycli
 use tokio::sync::Semaphore;
 use tokio_postgres::Config;
 
-use super::{advice::Subject, connect::Connector, error::explain, hosts::Hosts};
+use super::{
+    advice::Subject,
+    connect::{Connector, OwnSettings},
+    distributed::{Engine, Place},
+    error::explain,
+    hosts::Hosts,
+    runtimes::PostgresSettings,
+    sql::Sql,
+};
 use crate::Error;
 
 /// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
 const CONNECTIONS: usize = 8;
+
+/// The same where every request runs alone.
+const DISTRIBUTED_CONNECTIONS: usize = 16;
+
+/// Of the timeout, the share in which a statement on a distributed table must end: then its server says so,
+/// and nothing is in doubt.
+const STATEMENT_SHARE: f64 = 0.9;
 
 /// Where connections come from.
 #[derive(Clone)]
@@ -40,6 +55,8 @@ pub(super) struct Connections {
     /// prepared.
     pub(super) pgbouncer: bool,
     pub(super) permits: Permits,
+    pub(super) engine: Arc<Engine>,
+    sql: Arc<Sql>,
 }
 
 /// Permits for requests that use a connection by themselves, so that some are always left for batches.
@@ -52,25 +69,44 @@ pub(super) struct Permits {
     /// For statements on the tables of users.
     #[cfg(feature = "auth")]
     pub(super) users: Arc<Semaphore>,
+    /// For loads of a distributed table.
+    pub(super) reads: Arc<Semaphore>,
+    /// For its other statements.
+    pub(super) writes: Arc<Semaphore>,
+    /// For those of both that take long.
+    pub(super) slow: Arc<Semaphore>,
     /// Whether an attempt at a locked row may keep its connection for longer.
     pub(super) may_wait_longer: bool,
 }
 
 impl Permits {
     pub(super) fn of(connections: usize) -> Self {
+        Self::new(connections, connections)
+    }
+
+    /// For own connections.
+    fn of_own() -> Self {
+        Self::new(CONNECTIONS, DISTRIBUTED_CONNECTIONS)
+    }
+
+    fn new(connections: usize, distributed: usize) -> Self {
         let quarter = || Arc::new(Semaphore::new((connections / 4).max(1)));
+        let share = |of_sixteen: usize| Arc::new(Semaphore::new((distributed * of_sixteen / 16).max(1)));
         Self {
             free: quarter(),
             locked: quarter(),
             #[cfg(feature = "auth")]
             users: quarter(),
+            reads: share(5),
+            writes: share(5),
+            slow: share(3),
             may_wait_longer: true,
         }
     }
 
     /// For all runtimes together. How many connections the pooler has is unknown.
     pub(super) fn of_pooler() -> Self {
-        Self { may_wait_longer: false, ..Self::of(CONNECTIONS) }
+        Self { may_wait_longer: false, ..Self::of_own() }
     }
 }
 
@@ -82,32 +118,33 @@ impl Connections {
     }
 
     /// For the runtime on which this is called.
-    pub(super) fn new(
-        source: &Source,
-        timeout: Duration,
-        pgbouncer: bool,
-        pooler: &Permits,
-    ) -> Result<Self, Error> {
-        let (pool, hosts, permits) = match source {
+    pub(super) fn new(settings: &PostgresSettings) -> Result<Self, Error> {
+        let (timeout, pgbouncer) = (settings.timeout, settings.pgbouncer);
+        let (engine, sql) = (settings.engine.clone(), settings.sql.clone());
+        let (pool, hosts, permits) = match &settings.source {
             Source::Shared(pool, permits) => (pool.clone(), None, permits.clone()),
             Source::Own(hosts) => {
                 let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-                // A pooler refuses start-up options, or hands the connection to others with them.
-                let connector = Connector::new(hosts.clone(), timeout, !pgbouncer);
+                let (own, most) = match engine.told() {
+                    _ if pgbouncer => (OwnSettings::None, CONNECTIONS),
+                    Some(true) => (OwnSettings::ForAnyEngine, DISTRIBUTED_CONNECTIONS),
+                    _ => (OwnSettings::ForPostgres, CONNECTIONS),
+                };
+                let connector = Connector::new(hosts.clone(), timeout, own);
                 let pool = Pool::builder(Manager::from_connect(Config::new(), connector, recycling))
-                    .max_size(CONNECTIONS)
+                    .max_size(most)
                     .runtime(Runtime::Tokio1)
                     .build()
                     .map_err(|cause| Error::store_caused_by("cannot make a connection pool", cause))?;
-                let permits = if pgbouncer { pooler.clone() } else { Permits::of(CONNECTIONS) };
+                let permits = if pgbouncer { settings.pooler_permits.clone() } else { Permits::of_own() };
                 (pool, Some(hosts.clone()), permits)
             }
         };
-        Ok(Self { pool, hosts, timeout, pgbouncer, permits })
+        Ok(Self { pool, hosts, timeout, pgbouncer, permits, engine, sql })
     }
 
-    /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of an
-    /// index.
+    /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of
+    /// the keys.
     pub(super) fn have_settings(&self) -> bool {
         self.hosts.is_some() && !self.pgbouncer
     }
@@ -121,10 +158,40 @@ impl Connections {
             })?;
             let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
-                return Ok(Checkout(Some(connection)));
+                let checkout = Checkout(Some(connection));
+                self.look(action, &checkout).await?;
+                return Ok(checkout);
             }
             drop(Object::take(connection));
         }
+    }
+
+    /// Looks where the table is, if this connection is new or nobody knows.
+    async fn look(&self, action: &str, checkout: &Checkout) -> Result<(), Error> {
+        let connection = checkout.connection();
+        if !self.engine.wants_a_look(Object::metrics(connection).recycle_count == 0) {
+            return Ok(());
+        }
+        let timeout = self.have_settings().then(|| self.timeout.mul_f64(STATEMENT_SHARE));
+        self.engine
+            .look(connection, &self.sql.table, timeout)
+            .await
+            .map_err(|error| explain(action, error, Subject::Sessions))?;
+        if self.hosts.is_some() && self.engine.place() == Place::Distributed {
+            self.pool.resize(DISTRIBUTED_CONNECTIONS);
+        }
+        Ok(())
+    }
+
+    /// Whether the table is distributed; looks for it if nobody has.
+    pub(super) async fn is_distributed(&self, action: &str) -> Result<bool, Error> {
+        if self.engine.place() == Place::Unknown {
+            match tokio::time::timeout(self.timeout, self.checkout(action, None)).await {
+                Ok(checkout) => checkout?.give_back(),
+                Err(_) => return Err(self.no_reply(action, false).error),
+            }
+        }
+        Ok(self.engine.place() == Place::Distributed)
     }
 
     /// Notes that a server is read-only. Only a connection opened from now on may reach one that takes

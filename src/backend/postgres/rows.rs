@@ -7,6 +7,7 @@ use tokio_postgres::Row as PgRow;
 
 use super::{
     batch::Attempt,
+    distributed::{self, Place},
     error::{StatementError, unexpected_columns},
     pool::Connections,
     sql::{BatchStatement, RowStatement, Sql},
@@ -67,8 +68,8 @@ impl SessionRows {
     }
 
     pub(super) async fn exists(&self, key: &SessionKey) -> Result<bool, StatementError> {
-        let keys: &[&str] = &[key.as_str()];
-        let found = self.connections.run("look up a session", &self.sql.exist, &[&keys], Retry::READ).await?;
+        let params: &Params<'_> = &[&key.as_str()];
+        let found = self.connections.run("look up a session", &self.sql.exists, params, Retry::READ).await?;
         Ok(!found.rows.is_empty())
     }
 
@@ -80,18 +81,25 @@ impl SessionRows {
     pub(super) fn choose<'a>(&self, statement: &'a BatchStatement, skip_locked: bool) -> &'a Statement {
         match self.skips_locked(skip_locked) {
             true => &statement.skip_locked,
-            false => &statement.index_order,
+            false => &statement.key_order,
         }
     }
 
     /// The parameters without the texts of further columns, if there are none.
     pub(super) fn own_or_all<'a>(&self, params: &'a Params<'a>, own: usize) -> &'a Params<'a> {
-        if self.sql.has_columns { params } else { &params[..own] }
+        if self.sql.columns.is_empty() { &params[..own] } else { params }
+    }
+
+    /// Gives a session another key where two servers may have the two rows.
+    pub(super) fn rename_apart(&self) -> Statement {
+        distributed::rename(&self.sql.table, &self.sql.columns, &self.connections.engine.others())
     }
 
     /// The statement that waits for a lock as long as this attempt may.
     pub(super) fn waiting<'a>(&self, statement: &'a RowStatement, attempt: Attempt) -> &'a Statement {
         match attempt.wait_longer {
+            // Another server may hold the lock: its own setting counts.
+            _ if self.connections.engine.place() == Place::Distributed => &statement.plain,
             true => &statement.wait_longer,
             false if self.connections.have_settings() => &statement.plain,
             false => &statement.wait_shortly,

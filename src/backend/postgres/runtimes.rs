@@ -13,6 +13,7 @@ use super::texts::Lookups;
 use super::{
     batch::Batcher,
     columns::Columns,
+    distributed::Engine,
     ops::{Deletes, Gets, Inserts, Replaces},
     pool::{Connections, Permits, Source},
     rows::SessionRows,
@@ -27,6 +28,9 @@ pub(super) struct PostgresSettings {
     pub(super) source: Source,
     pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
+    /// What the application says.
+    pub(super) distributed: Option<bool>,
+    pub(super) engine: Arc<Engine>,
     /// Shared by all runtimes if a pooler has the connections.
     pub(super) pooler_permits: Permits,
     pub(super) table: TableName,
@@ -59,12 +63,7 @@ pub(super) struct PerRuntime {
 impl PerRuntime {
     fn start(settings: &PostgresSettings) -> Result<Self, Error> {
         let rows = SessionRows {
-            connections: Connections::new(
-                &settings.source,
-                settings.timeout,
-                settings.pgbouncer,
-                &settings.pooler_permits,
-            )?,
+            connections: Connections::new(settings)?,
             sql: settings.sql.clone(),
             max_value_bytes: settings.max_value_bytes,
         };

@@ -4,12 +4,20 @@
 //! the lock for a moment only, so the few connections for this are shared by all locked rows.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
 use super::{
     batch::{Attempt, BatchOp, Shared},
+    distributed::Place,
     error::StatementError,
     queue::{Single, Ticket},
     sql::LONGER_LOCK_TIMEOUT,
@@ -21,6 +29,9 @@ pub(super) const LOCKED: &str = "another transaction keeps the row locked";
 
 /// Between two attempts at a locked row.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// A statement that takes longer gives its permit away, if it can.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// An attempt is made only if it surely ends before its caller leaves: then nothing is in doubt.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -78,7 +89,12 @@ async fn run<O: BatchOp>(
 ) -> bool {
     let margin = MARGIN.min(shared.timeout / 4);
     loop {
-        let permits = if locked { &shared.permits.locked } else { &shared.permits.free };
+        let permits = match shared.op.place() {
+            _ if locked => &shared.permits.locked,
+            Place::Distributed if O::READS => &shared.permits.reads,
+            Place::Distributed => &shared.permits.writes,
+            _ => &shared.permits.free,
+        };
         let Ok(permit) = permits.acquire().await else { return locked };
         shared.keys.share(&mut single);
         single.note(Ticket::sent);
@@ -96,7 +112,12 @@ async fn run<O: BatchOp>(
             && shared.permits.may_wait_longer
             && left > LONGER_LOCK_TIMEOUT + margin
             && permits.available_permits() > 0;
-        match shared.op.run_one(single.request(), attempt).await {
+        let sent = shared.op.run_one(single.request(), attempt);
+        let (result, permit) = match locked || shared.op.place() != Place::Distributed {
+            true => (sent.await, permit),
+            false => with_permit(sent, permit, &shared.permits.slow).await,
+        };
+        match result {
             Err(failed) if failed.locked => {
                 single.note(Ticket::locked);
                 attempt.maybe_applied |= failed.maybe_applied;
@@ -114,6 +135,23 @@ async fn run<O: BatchOp>(
         }
         drop(permit);
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Gives the permit of a statement that takes long to others, while there are permits for slow ones: a server
+/// or a row that is stuck holds up only its own requests.
+async fn with_permit<'a, T>(
+    sent: impl Future<Output = T>,
+    permit: SemaphorePermit<'a>,
+    slow: &'a Semaphore,
+) -> (T, SemaphorePermit<'a>) {
+    let mut sent = pin!(sent);
+    match timeout(SLOW, sent.as_mut()).await {
+        Ok(result) => (result, permit),
+        Err(_) => {
+            let permit = slow.try_acquire().unwrap_or(permit);
+            (sent.await, permit)
+        }
     }
 }
 

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::{columns::Columns, statement::Statement, table::TableName};
+use super::{columns::Columns, distributed::DistributedSql, statement::Statement, table::TableName};
 
 /// Rows of a page of a listing.
 pub(super) const PAGE_ROWS: usize = 500;
 
 /// A page ends with the first row at which its values have so many bytes.
-const PAGE_BYTES: usize = 4 << 20;
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) struct Sql {
     /// The table's name, quoted.
     pub(super) table: String,
-    pub(super) has_columns: bool,
+    pub(super) columns: Columns,
     pub(super) get: Statement,
     pub(super) get_many: Statement,
     pub(super) insert: Statement,
@@ -28,10 +28,13 @@ pub(super) struct Sql {
     pub(super) delete_many: BatchStatement,
     /// Returns those of the keys in $1 that are taken.
     pub(super) exist: Statement,
+    /// Returns the key $1 if it is taken.
+    pub(super) exists: Statement,
     pub(super) list: Statement,
     /// Need every right that sessions need, and change nothing.
     pub(super) check: [Statement; 3],
     pub(super) create_table: Statement,
+    pub(super) distributed: DistributedSql,
 }
 
 /// How long a statement waits for a locked row. Batches and most statements need no longer: the lock of
@@ -66,9 +69,9 @@ impl RowStatement {
 
 /// A statement that changes many rows.
 pub(super) struct BatchStatement {
-    /// For our own connections, which lock rows in the order of an index on the key, so that two batches do
-    /// not deadlock. Where they do all the same, `lock_timeout` ends the wait.
-    pub(super) index_order: Statement,
+    /// For our own connections, which lock rows in the order of the keys, so that two batches do not
+    /// deadlock. Where they do all the same, `lock_timeout` ends the wait.
+    pub(super) key_order: Statement,
     /// Leaves out rows that are locked.
     pub(super) skip_locked: Statement,
 }
@@ -85,23 +88,21 @@ impl Sql {
             update_many: replace_many(&t, columns, false),
             rename: replace(&t, columns, true),
             rename_many: replace_many(&t, columns, true),
-            has_columns: !columns.is_empty(),
+            columns: columns.clone(),
             delete: RowStatement::new(format!("DELETE FROM {t} WHERE session_key = $1"), &[Type::TEXT]),
-            delete_many: batch(
-                &t,
-                "UPDATE",
-                &format!("DELETE FROM {t}"),
-                UNDER_KEYS,
-                "true",
-                &[Type::TEXT_ARRAY],
-            ),
+            delete_many: delete_many(&t),
             exist: Statement::new(
                 format!("SELECT session_key FROM {t} WHERE {UNDER_KEYS}"),
                 &[Type::TEXT_ARRAY],
             ),
+            exists: Statement::new(
+                format!("SELECT session_key FROM {t} WHERE session_key = $1"),
+                &[Type::TEXT],
+            ),
             list: list(&t),
             check: check(&t),
             create_table: Statement::script(table.ddl()),
+            distributed: DistributedSql::new(&t),
             table: t,
         }
     }
@@ -112,7 +113,7 @@ const UNDER_KEYS: &str = "session_key = ANY($1)";
 /// The condition that a row is live at the time in a parameter. `IS TRUE` keeps the planner off the index on
 /// the date: on a table that was small when the plan was made, that index looks as good as the one on the
 /// key, and the plan stays when the table has grown.
-fn live_at(time: &str) -> String {
+pub(super) fn live_at(time: &str) -> String {
     format!("(expire_date > {time}) IS TRUE")
 }
 
@@ -157,11 +158,11 @@ fn insert_many(t: &str, columns: &Columns) -> Statement {
 }
 
 /// The last parameter of a write has the texts of further columns, if there are any.
-fn own_or_all(columns: &Columns, own: usize, types: &'static [Type]) -> &'static [Type] {
+pub(super) fn own_or_all(columns: &Columns, own: usize, types: &'static [Type]) -> &'static [Type] {
     if columns.is_empty() { &types[..own] } else { types }
 }
 
-const REPLACE: &[Type] =
+pub(super) const REPLACE: &[Type] =
     &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT];
 
 const REPLACE_MANY: &[Type] = &[
@@ -179,33 +180,48 @@ fn replace(t: &str, columns: &Columns, rename: bool) -> RowStatement {
     let (key, live) = (if rename { ", session_key = $6" } else { "" }, live_at("$3"));
     let more = columns.update(t, "$7", "$4");
     let text = format!(
-        "UPDATE {t} SET session_data = COALESCE($4, session_data), expire_date = $5{key}{more} \
+        "UPDATE {t} AS s SET session_data = COALESCE($4, session_data), expire_date = $5{key}{more} \
          WHERE session_key = $1 AND session_data = $2 AND {live}"
     );
     RowStatement::new(text, own_or_all(columns, if rename { 6 } else { 5 }, REPLACE))
 }
 
 /// The same for many rows. $1 has the keys in the order of their bytes; the other arrays have what belongs to
-/// each. Each row looks up its own place in them: a join costs more, and has plans that read the whole table.
+/// each.
 fn replace_many(t: &str, columns: &Columns, rename: bool) -> BatchStatement {
-    let key = "session_key::text COLLATE \"C\"";
-    let of_this_row = |array: &str| format!("({array})[width_bucket({key}, $1)]");
-    let new_key = if rename { format!(", session_key = {}", of_this_row("$6")) } else { String::new() };
+    let (lock, own) = if rename { ("UPDATE", 6) } else { ("NO KEY UPDATE", 5) };
+    let new_key = if rename { ", session_key = new.new_key" } else { "" };
+    let more = columns.update(t, "new.texts", "new.value");
+    let mut arrays = "$1, $2, $4, $5, $6".to_owned();
+    let mut names = "key, expected, value, expires, new_key".to_owned();
+    if !rename {
+        arrays.truncate("$1, $2, $4, $5".len());
+        names.truncate("key, expected, value, expires".len());
+    }
+    if !columns.is_empty() {
+        arrays += ", $7";
+        names += ", texts";
+    }
     let change = format!(
-        "UPDATE {t} SET session_data = COALESCE({}, session_data), expire_date = {}{new_key}{}",
-        of_this_row("$4"),
-        of_this_row("$5"),
-        columns.update(t, &of_this_row("$7"), &of_this_row("$4"))
+        "UPDATE {t} AS s SET session_data = COALESCE(new.value, s.session_data), \
+         expire_date = new.expires{new_key}{more} FROM unnest({arrays}) AS new ({names})"
     );
     let live = live_at("$3");
-    // Keys are compared again: where a collation takes two keys for equal, the place may be another key's.
-    let unchanged = format!("{key} = {} AND session_data = {}", of_this_row("$1"), of_this_row("$2"));
-    let (lock, own) = if rename { ("UPDATE", 6) } else { ("NO KEY UPDATE", 5) };
+    let unchanged = format!("s.session_data = new.expected AND {live}");
     let types = own_or_all(columns, own, REPLACE_MANY);
     batch(t, lock, &change, &format!("{UNDER_KEYS} AND {live}"), &unchanged, types)
 }
 
+fn delete_many(t: &str) -> BatchStatement {
+    let change = format!("DELETE FROM {t} AS s USING unnest($1) AS new (key)");
+    batch(t, "UPDATE", &change, UNDER_KEYS, "true", &[Type::TEXT_ARRAY])
+}
+
 /// Locks `rows`, and changes those that are `unchanged`.
+///
+/// Each key is looked up in the index: an array of one key, and not the key, so that no plan reads the whole
+/// table in another order. On a table that was small when the plan was made such a plan looks as good, and
+/// the plan stays when the table has grown. Keys are compared again: a collation may take two keys for equal.
 fn batch(
     t: &str,
     lock: &str,
@@ -214,16 +230,17 @@ fn batch(
     unchanged: &str,
     types: &'static [Type],
 ) -> BatchStatement {
-    let index_order = format!("{change} WHERE {rows} AND {unchanged} RETURNING session_key");
+    let found = "s.session_key = ANY(ARRAY[new.key]) AND s.session_key::text COLLATE \"C\" = new.key";
+    let key_order = format!("{change} WHERE {found} AND {unchanged} RETURNING s.session_key");
     // The keys cannot be known before all rows are locked.
     let skip_locked = format!(
         "WITH locked AS (SELECT session_key::text FROM {t} WHERE {rows} \
          ORDER BY session_key COLLATE \"C\" FOR {lock} SKIP LOCKED) \
-         {change} WHERE session_key = ANY(ARRAY(SELECT session_key FROM locked)) AND {rows} AND {unchanged} \
-         RETURNING session_key"
+         {change} WHERE new.key = ANY(ARRAY(SELECT session_key FROM locked)) AND {found} AND {unchanged} \
+         RETURNING s.session_key"
     );
     BatchStatement {
-        index_order: Statement::new(index_order, types),
+        key_order: Statement::new(key_order, types),
         skip_locked: Statement::new(skip_locked, types),
     }
 }

@@ -16,7 +16,7 @@ use tokio_postgres::{
 
 use super::{
     advice::Subject,
-    error::{StatementError, is_conflict, is_locked, is_lost, is_read_only, may_be_applied},
+    error::{StatementError, is_conflict, is_locked, is_lost, is_read_only, is_unsupported, may_be_applied},
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
@@ -162,6 +162,9 @@ impl Connections {
                 continue;
             }
             checkout.give_back();
+            if is_unsupported(&error) {
+                self.engine.forget();
+            }
             if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
                 conflicts += 1;
                 let pause =
@@ -177,7 +180,7 @@ impl Connections {
     }
 
     /// The server does not answer: every pooled connection would cost another timeout.
-    fn no_reply(&self, action: &str, maybe_applied: bool) -> StatementError {
+    pub(super) fn no_reply(&self, action: &str, maybe_applied: bool) -> StatementError {
         self.discard_idle();
         let timeout = self.timeout;
         let text = format!("cannot {action}: the database did not answer within {timeout:?}");

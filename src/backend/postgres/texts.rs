@@ -16,6 +16,7 @@ use super::{
     Postgres,
     advice::Subject,
     batch::{Attempt, BatchOp, Outcome},
+    distributed::Place,
     error::{StatementError, unexpected_columns},
     pool::Connections,
     statement::{Executed, Params, Retry, Statement},
@@ -172,9 +173,15 @@ impl BatchOp for Lookups {
     const ACTION: &'static str = ACTION;
     const SHARED: bool = true;
 
+    const READS: bool = true;
+
     type Key = (usize, Arc<str>);
     type Request = Lookup;
     type Reply = Option<TextRow>;
+
+    fn place(&self) -> Place {
+        self.0.engine.place()
+    }
 
     fn key(lookup: &Lookup) -> &Self::Key {
         &lookup.key

@@ -22,8 +22,17 @@ use crate::{
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// This crate's parameters. The others are the driver's.
-const OURS: [&str; 8] =
-    ["table", "schema", "deadline", "pgbouncer", "sslmode", "sslrootcert", "sslcert", "sslkey"];
+const OURS: [&str; 9] = [
+    "table",
+    "schema",
+    "deadline",
+    "pgbouncer",
+    "distributed",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+];
 
 const SCHEMES: [&str; 7] =
     ["postgres", "postgresql", "psql", "pgsql", "postgis", "timescale", "timescalegis"];
@@ -34,6 +43,7 @@ pub(super) struct Url {
     pub(super) table: TableName,
     pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
+    pub(super) distributed: Option<bool>,
 }
 
 impl Url {
@@ -51,6 +61,7 @@ impl Url {
         let table = TableName::new(table.as_deref().unwrap_or(TABLE), schema.as_deref())?;
         let timeout = ours.seconds("deadline")?.unwrap_or(TIMEOUT);
         let pgbouncer = ours.take("pgbouncer")?.unwrap_or(false);
+        let distributed = ours.take("distributed")?;
         let (transport, driver) = Transport::take(&mut ours, config.get_ssl_mode())?;
         config.ssl_mode(driver);
         if config.get_application_name().is_none() {
@@ -60,7 +71,7 @@ impl Url {
         let configs = configs.into_iter().map(password::complete).collect();
         let any_first = config.get_load_balance_hosts() == LoadBalanceHosts::Random;
         let hosts = Hosts { configs, any_first, transport, primary: Primary::default() };
-        Ok(Self { hosts, table, timeout, pgbouncer })
+        Ok(Self { hosts, table, timeout, pgbouncer, distributed })
     }
 }
 

@@ -1,0 +1,48 @@
+//! Lists a page of a distributed table, without a window over all servers.
+
+use crate::{
+    Error, SessionKey,
+    backend::{
+        Cursor, Page,
+        postgres::{
+            error::unexpected_columns,
+            rows::{SessionRows, read},
+            sql::{PAGE_BYTES, PAGE_ROWS},
+            statement::{Params, Retry},
+        },
+    },
+};
+
+const ACTION: &str = "list the sessions";
+
+/// Returns the page that follows the key `after`.
+pub(in crate::backend::postgres) async fn page(rows: &SessionRows, after: &str) -> Result<Page, Error> {
+    let (sql, connections) = (&rows.sql.distributed, &rows.connections);
+    let keys = connections.run(ACTION, &sql.page_keys, &[&after], Retry::READ).await?.rows;
+    let (mut last, mut bytes, mut taken) = (None, 0, 0);
+    for row in &keys {
+        let length: i32 = row.try_get(1).map_err(unexpected_columns)?;
+        last = Some(row.try_get::<_, &str>(0).map_err(unexpected_columns)?);
+        taken += 1;
+        bytes += if length <= rows.max_value_bytes { length.unsigned_abs() as usize } else { 0 };
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    let Some(last) = last else { return Ok(Page::new(Vec::new(), None)) };
+    let params: &Params<'_> = &[&after, &rows.max_value_bytes, &last];
+    let found = connections.run(ACTION, &sql.page, params, Retry::READ).await?.rows;
+    let mut entries = Vec::with_capacity(found.len());
+    for row in &found {
+        let key: &str = row.try_get(0).map_err(unexpected_columns)?;
+        // A table may contain anything. A text that cannot be a key names no session.
+        entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
+    }
+    // Rows that were created meanwhile may have filled the page before its last key.
+    let end = match found.last() {
+        Some(row) if found.len() == PAGE_ROWS => row.try_get(0).map_err(unexpected_columns)?,
+        _ => last,
+    };
+    let is_last = taken == keys.len() && keys.len() < PAGE_ROWS && found.len() < PAGE_ROWS;
+    Ok(Page::new(entries, (!is_last).then(|| Cursor::new(end))))
+}
