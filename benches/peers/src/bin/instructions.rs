@@ -30,7 +30,9 @@ const REQUESTS: usize = 500;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["requests", kind, count] => count.parse().map_err(Into::into).and_then(|count| requests(kind, count)),
+        ["requests", kind, count] => {
+            count.parse().map_err(Into::into).and_then(|count| requests(kind, count))
+        }
         [] => measure(&KINDS),
         ["--help", ..] => {
             println!("instructions [KIND…]: counts for {}", KINDS.join(", "));
