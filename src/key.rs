@@ -26,9 +26,18 @@ impl SessionKey {
     /// ```
     pub fn generate() -> Self {
         let mut rng = rand::rng();
-        let key: String =
-            (0..LENGTH).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
-        Self(key.into())
+        let (mut key, mut length) = ([0; LENGTH], 0);
+        while length < LENGTH {
+            let mut random = [0_u8; LENGTH + 8];
+            rng.fill(&mut random);
+            // All characters must be equally likely: the greatest of the 256 bytes are of no use.
+            let usable = random.into_iter().map(usize::from).filter(|byte| *byte < 7 * ALPHABET.len());
+            for byte in usable.take(LENGTH - length) {
+                key[length] = ALPHABET[byte % ALPHABET.len()];
+                length += 1;
+            }
+        }
+        Self(std::str::from_utf8(&key).unwrap_or_default().into())
     }
 
     /// Takes a text that can be a key in a `django_session` table: 8 to 40 visible ASCII characters. For

@@ -103,7 +103,7 @@ impl SessionData {
     /// # Ok::<(), actix_django_session::Error>(())
     /// ```
     pub fn to_json(&self) -> String {
-        let mut out = String::with_capacity(self.members.source_len() + 64);
+        let mut out = String::with_capacity(self.members.text_len() + 2);
         out.push('{');
         for (index, member) in self.members.iter().filter(|member| member.has_string_key()).enumerate() {
             out.push_str(if index == 0 { "\"" } else { ",\"" });
@@ -150,13 +150,13 @@ impl SessionData {
         // A reader of the stored text would not see the surrounding whitespace either.
         let trimmed = value.trim_matches([' ', '\t', '\n', '\r']);
         let value = if trimmed.len() == value.len() { value } else { trimmed.into() };
-        self.set(key, value);
+        self.set(&key.into(), value);
         Ok(())
     }
 
     /// Sets a value that is known to be JSON.
-    pub(crate) fn set(&mut self, key: &str, value: Arc<str>) {
-        if key == EXPIRY_KEY {
+    pub(crate) fn set(&mut self, key: &Arc<str>, value: Arc<str>) {
+        if &**key == EXPIRY_KEY {
             self.naive_expiry = None;
         }
         self.members.set(key, value);

@@ -62,15 +62,18 @@ fn code_unit(text: &str) -> Option<u32> {
     u32::from_str_radix(text.get(..4)?, 16).ok()
 }
 
-/// A string as Python's `json` writes it, without quotes.
-pub(super) fn escape_key(key: &str) -> String {
+/// A string as Python's `json` writes it, without quotes. Nearly all keys are written as they are.
+pub(super) fn escape_key(key: &str) -> Cow<'_, str> {
+    if key.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        return Cow::Borrowed(key);
+    }
     let quoted = to_json(key).unwrap_or_default(); // a str always serializes
-    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+    Cow::Owned(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned())
 }
 
 /// Serializes a value to the JSON text that Python's `json` writes.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
-    let mut out = Vec::with_capacity(32);
+    let mut out = Vec::with_capacity(128); // most values need no more
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, PythonFormatter))?;
     Ok(String::from_utf8(out).unwrap_or_default()) // the formatter writes ASCII only
 }
@@ -100,19 +103,20 @@ impl Formatter for PythonFormatter {
     }
 
     fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        write_escaped(writer, text, |c| c > '~')
+        write_escaped(writer, text, b'~')
     }
 
     /// The application's own JSON text. Characters beyond ASCII can only occur in strings.
     fn write_raw_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        write_escaped(writer, text, |c| !c.is_ascii())
+        write_escaped(writer, text, b'\x7f')
     }
 }
 
-/// Writes text, with the characters that `escape` selects as `\uXXXX`.
-fn write_escaped<W: Write + ?Sized>(writer: &mut W, text: &str, escape: fn(char) -> bool) -> io::Result<()> {
+/// Writes text, with the characters beyond `last` as `\uXXXX`.
+fn write_escaped<W: Write + ?Sized>(writer: &mut W, text: &str, last: u8) -> io::Result<()> {
     let mut rest = text;
-    while let Some(at) = rest.find(escape) {
+    // Bytes are compared: those of a character beyond ASCII are all greater, and the first one comes first.
+    while let Some(at) = rest.bytes().position(|byte| byte > last) {
         let (plain, tail) = rest.split_at(at);
         writer.write_all(plain.as_bytes())?;
         let mut chars = tail.chars();

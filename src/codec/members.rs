@@ -1,6 +1,7 @@
 //! The members of the session dictionary: an ordered multimap from key to JSON text.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     ops::Range,
     sync::{
@@ -91,11 +92,6 @@ impl Members {
         self.iter().map(|member| length(&member.key) + length(&member.value) + 4).sum()
     }
 
-    /// The length of the text that was read, in bytes.
-    pub(super) fn source_len(&self) -> usize {
-        self.source.len()
-    }
-
     pub(super) fn text<'a>(&'a self, fragment: &'a Fragment) -> &'a str {
         resolve(&self.source, fragment)
     }
@@ -110,21 +106,23 @@ impl Members {
     }
 
     /// Replaces the value of the first member with this key and removes its duplicates, or appends a member.
-    pub(super) fn set(&mut self, key: &str, value: Arc<str>) {
+    pub(super) fn set(&mut self, key: &Arc<str>, value: Arc<str>) {
         let value = Fragment::Owned(value);
         let positions = self.positions(key);
         let first = positions.first().copied().unwrap_or(self.slots.len());
         if let Some(Some(member)) = self.slots.get_mut(first) {
             member.value = value;
         } else {
-            let raw = json::escape_key(key);
-            let escaped = raw.contains('\\');
-            self.slots.push(Some(Member { key: Fragment::Owned(raw.into()), escaped, value }));
+            let (raw, escaped) = match json::escape_key(key) {
+                Cow::Borrowed(_) => (key.clone(), false),
+                Cow::Owned(raw) => (raw.into(), true),
+            };
+            self.slots.push(Some(Member { key: Fragment::Owned(raw), escaped, value }));
         }
         if positions.len() != 1
             && let Some(index) = self.index.get_mut()
         {
-            index.insert(key.into(), vec![first]);
+            index.insert((&**key).into(), vec![first]);
         }
         self.empty(positions.get(1..).unwrap_or_default());
     }
@@ -189,6 +187,12 @@ impl Members {
     fn matches(&self, slot: &Option<Member>, key: &str) -> bool {
         count_step();
         let Some(member) = slot.as_ref().filter(|member| member.has_string_key()) else { return false };
+        if let Fragment::Source(range) = &member.key
+            && !member.escaped
+            && range.len() != key.len()
+        {
+            return false;
+        }
         let raw = self.text(&member.key);
         if member.escaped { json::unescape(raw) == key } else { raw == key }
     }
@@ -253,9 +257,9 @@ mod tests {
             keys.iter().for_each(|key| action(key));
             assert!(STEPS.get() < 12 * KEYS, "{what}: {} steps", STEPS.get());
         };
-        each("insert", Box::new(|key| members.set(key, "1".into())));
+        each("insert", Box::new(|key| members.set(&key.into(), "1".into())));
         each("get", Box::new(|key| assert_eq!(members.get(key), Some("1"))));
-        each("replace", Box::new(|key| members.set(key, "2".into())));
+        each("replace", Box::new(|key| members.set(&key.into(), "2".into())));
         let mut copy = members.clone();
         each("get from a copy", Box::new(|key| assert_eq!(copy.get(key), Some("2"))));
         each("remove", Box::new(|key| assert!(copy.remove(key))));
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn a_small_dictionary_has_no_index() {
         let mut members = Members::default();
-        (0..SMALL).for_each(|n| members.set(&n.to_string(), "1".into()));
+        (0..SMALL).for_each(|n| members.set(&n.to_string().into(), "1".into()));
         assert!((0..100).all(|n| members.get(&n.to_string()).is_some() == (n < SMALL)));
         assert!(members.index.get().is_none());
     }
@@ -286,7 +290,7 @@ mod tests {
             if n % 3 == 0 {
                 assert_eq!(members.remove(&key), !found.is_empty());
             } else {
-                members.set(&key, n.to_string().into());
+                members.set(&key.as_str().into(), n.to_string().into());
                 match kept {
                     Some(first) => plain[first].1 = n.to_string(),
                     None => plain.push((key, n.to_string())),

@@ -149,8 +149,7 @@ impl CsrfMiddleware {
             return Ok(state);
         }
         let state = if self.settings.use_sessions {
-            let session =
-                req.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned();
+            let session = req.extensions().get::<RequestSessions>().map(RequestSessions::current).cloned();
             let session = session.ok_or_else(|| {
                 Error::configuration(
                     "use_sessions needs a SessionMiddleware around CsrfMiddleware: add it by a later .wrap()",

@@ -69,7 +69,7 @@ impl MessagesMiddleware {
         }
         Ok(Messages::new(Storage {
             config: self.0.clone(),
-            cookie: cookie::find(req.headers(), COOKIE_NAME).map(|cookie| cookie.value),
+            cookie: cookie::find(req.headers(), COOKIE_NAME).map(|cookie| cookie.value.into_owned()),
             session,
         }))
     }

@@ -98,9 +98,9 @@ impl WriteQueue {
         (self.runtime, self.store.identity(), self.key.clone())
     }
 
-    /// Whether it has concurrent writers.
-    pub(super) fn is_contended(&self) -> bool {
-        COUNT.load(Ordering::Relaxed) > 0 && queues().contains_key(&self.id())
+    /// Whether a session has concurrent writers. Mostly no session has.
+    pub(super) fn is_contended(store: &Store, key: &SessionKey) -> bool {
+        COUNT.load(Ordering::Relaxed) > 0 && queues().contains_key(&Self::of(store, key).id())
     }
 
     /// Saves these changes together with those of the others.

@@ -130,7 +130,8 @@ impl Session {
         V: Serialize,
         F: Fn(Option<T>) -> V + Send + Sync + 'static,
     {
-        let run = runner(key, f);
+        let key: Arc<str> = key.into();
+        let run = runner(key.clone(), f);
         let updater = {
             let run = run.clone();
             move |old: Option<&str>| run(old).map(|(_, text)| Some(text))
@@ -163,7 +164,8 @@ impl Session {
         V: Serialize + Send + 'static,
         F: Fn(Option<T>) -> V + Send + Sync + 'static,
     {
-        let run = runner(key, f);
+        let key: Arc<str> = key.into();
+        let run = runner(key.clone(), f);
         let runs: Arc<Mutex<Runs<V>>> = Arc::default();
         let updater = {
             let (run, runs) = (run.clone(), runs.clone());
@@ -173,13 +175,13 @@ impl Session {
                 Ok(Some(text))
             }
         };
-        let first = self.apply_update(key, run, Arc::new(updater))?;
+        let first = self.apply_update(key.clone(), run, Arc::new(updater))?;
         let of_earlier_run = self.save_and_tell().await?;
         let mut runs = runs.lock().unwrap_or_else(PoisonError::into_inner);
         if !of_earlier_run {
             return Ok(runs.pop().map_or(first, |(_, value)| value));
         }
-        let stored = self.state().data.get_json(key).map(str::to_owned);
+        let stored = self.state().data.get_json(&key).map(str::to_owned);
         let run = runs.iter().rposition(|(text, _)| Some(&**text) == stored.as_deref());
         Ok(run.map_or(first, |run| runs.swap_remove(run).1))
     }
@@ -187,7 +189,7 @@ impl Session {
     /// Runs an update on the value as it is now, and journals it.
     fn apply_update<V>(
         &self,
-        key: &str,
+        key: Arc<str>,
         run: impl Fn(Option<&str>) -> Result<(V, Arc<str>), Error>,
         updater: Updater,
     ) -> Result<V, Error> {
@@ -197,14 +199,14 @@ impl Session {
             let before = {
                 let mut state = self.state();
                 state.refuse_if_closed()?;
-                state.data.get_json(key).map(str::to_owned)
+                state.data.get_json(&key).map(str::to_owned)
             };
             let (value, text) = run(before.as_deref())?;
             let mut state = self.state();
             state.refuse_if_closed()?;
-            if state.data.get_json(key) == before.as_deref() {
-                state.data.set(key, text);
-                state.note(Change::Update(key.into(), updater));
+            if state.data.get_json(&key) == before.as_deref() {
+                state.data.set(&key, text);
+                state.note(Change::Update(key, updater));
                 return Ok(value);
             }
         }
@@ -354,7 +356,7 @@ type Runs<V> = Vec<(Arc<str>, V)>;
 
 /// From a value's JSON text to the new value and its text.
 fn runner<T, V, F>(
-    key: &str,
+    key: Arc<str>,
     f: F,
 ) -> impl Fn(Option<&str>) -> Result<(V, Arc<str>), Error> + Clone + Send + Sync + 'static
 where
@@ -362,7 +364,7 @@ where
     V: Serialize,
     F: Fn(Option<T>) -> V + Send + Sync + 'static,
 {
-    let (key, f): (Arc<str>, _) = (key.into(), Arc::new(f));
+    let f = Arc::new(f);
     move |old| {
         let value = f(old.map_or(Ok(None), |text| parse(&key, text))?);
         let text = to_text(&key, &value)?;

@@ -158,7 +158,7 @@ mod tests {
     fn with_expiry(stored: &Value) -> SessionData {
         let mut data = SessionData::default();
         if let Some(stored) = stored.as_str() {
-            data.set(EXPIRY_KEY, stored.into());
+            data.set(&EXPIRY_KEY.into(), stored.into());
         }
         data
     }

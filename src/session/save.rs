@@ -94,9 +94,16 @@ impl Session {
             // The changes stay in `in_flight` until the save succeeds: a failed or cancelled one loses
             // nothing.
             let newer = mem::take(&mut state.journal);
-            let in_flight = Arc::make_mut(&mut state.in_flight);
-            newer.into_iter().for_each(|change| journal::append(in_flight, change));
-            let has_updates = journal::has_updates(in_flight);
+            let in_flight = match state.in_flight.take() {
+                None => Arc::new(newer),
+                Some(mut earlier) => {
+                    let all = Arc::make_mut(&mut earlier);
+                    newer.into_iter().for_each(|change| journal::append(all, change));
+                    earlier
+                }
+            };
+            state.in_flight = Some(in_flight.clone());
+            let has_updates = journal::has_updates(&in_flight);
             if state.in_doubt && has_updates {
                 return Err(Error::in_doubt());
             }
@@ -106,7 +113,7 @@ impl Session {
                 stored: state.stored.clone(),
                 key: state.key.clone(),
                 data: state.data.clone(),
-                journal: state.in_flight.clone(),
+                journal: in_flight,
                 flushed: state.flushed,
                 new_if_gone: state.new_if_gone,
             };
@@ -116,7 +123,7 @@ impl Session {
         let mut state = self.state();
         state.in_doubt &= matches!(&outcome, Err(error) if error.is_in_doubt());
         let Outcome { stored, data, of_earlier_run } = outcome?;
-        state.in_flight = Arc::default();
+        state.in_flight = None;
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
             // Unless a clone flushed or cycled it meanwhile, this is its key. The visitor must learn a new
@@ -180,6 +187,7 @@ impl Session {
         Ok(true)
     }
 
+    /// Rare paths are boxed: their futures are large, and every request would carry that size.
     async fn execute(&self, plan: Plan) -> Result<Outcome, Error> {
         let Plan { stored, key, data, journal, flushed, new_if_gone } = plan;
         match stored {
@@ -210,7 +218,7 @@ impl Session {
                         let key = key.unwrap_or_else(|| self.generate_key(Some(&old)));
                         let save =
                             self.save_new_key(old, version, key, data, &journal, (flushed, new_if_gone));
-                        self.within_timeout(save).await
+                        Box::pin(self.within_timeout(save)).await
                     }
                 }
             }
@@ -247,9 +255,9 @@ impl Session {
         data: SessionData,
         journal: Arc<Vec<Change>>,
     ) -> Result<Outcome, Error> {
-        let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &key));
+        let store = &self.shared.store;
         let mut latest = None;
-        if !queue.is_contended() {
+        if !WriteQueue::is_contended(store, &key) {
             let expires = self.expires(&data);
             let update = Update { key: &key, version: &version, new_key: None, data: &data, expires };
             match store.update(update).await? {
@@ -258,16 +266,17 @@ impl Session {
                 }
                 Saved::Gone => return Err(Error::interrupted()),
                 Saved::Unknown if journal::has_updates(&journal) => return Err(Error::in_doubt()),
-                Saved::Unreadable(error) => return self.insert_instead(&error, None, data).await,
+                Saved::Unreadable(error) => return Box::pin(self.insert_instead(&error, None, data)).await,
                 Saved::Conflict(record) => latest = Some((record.version, record.data)),
                 // Changes that may be made twice are made on what is stored now.
                 Saved::Unknown => {}
                 Saved::KeyTaken => {} // cannot happen without a new key
             }
         }
-        match self.within_timeout(queue.save(journal, self.policy(), latest)).await? {
+        let queue = WriteQueue::of(store, &key);
+        match Box::pin(self.within_timeout(queue.save(journal, self.policy(), latest))).await? {
             Coalesced::Saved(stored, data) => Ok(Outcome::new(stored, data)),
-            Coalesced::Unreadable(error) => self.insert_instead(&error, None, data).await,
+            Coalesced::Unreadable(error) => Box::pin(self.insert_instead(&error, None, data)).await,
         }
     }
 
@@ -284,7 +293,8 @@ impl Session {
         let (store, queue) = (&self.shared.store, WriteQueue::of(&self.shared.store, &old));
         let mut in_doubt = false;
         // Keeps other writers of this worker from competing.
-        let mut exclusive = if queue.is_contended() { queue.exclusive().await } else { None };
+        let mut exclusive =
+            if WriteQueue::is_contended(store, &old) { queue.exclusive().await } else { None };
         for _ in 0..MAX_ATTEMPTS {
             let expires = self.expires(&data);
             let new_key = (key != old).then_some(&key);

@@ -52,7 +52,7 @@ pub(super) struct State {
     pub(super) key: Option<SessionKey>,
     pub(super) data: SessionData,
     /// Changes that a save is writing. They stay if it fails or is cancelled.
-    pub(super) in_flight: Arc<Vec<Change>>,
+    pub(super) in_flight: Option<Arc<Vec<Change>>>,
     /// Changes since.
     pub(super) journal: Vec<Change>,
     /// `flush` was called: the stored row must be deleted, and that it is gone already is no error.
@@ -88,7 +88,7 @@ impl State {
             key: stored.key().cloned(),
             stored,
             data,
-            in_flight: Arc::default(),
+            in_flight: None,
             journal: Vec::new(),
             flushed: false,
             new_if_gone: false,

@@ -1,6 +1,6 @@
 //! The session cookie: read from a request's headers, written to a response's.
 
-use std::{fmt::Write, time::SystemTime};
+use std::{borrow::Cow, fmt::Write, time::SystemTime};
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue, HttpDate};
 use cookie::SameSite;
@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// A cookie of a request.
-pub(crate) struct RequestCookie {
-    pub(crate) value: Vec<u8>,
+pub(crate) struct RequestCookie<'a> {
+    pub(crate) value: Cow<'a, [u8]>,
     /// Whether another one of its name has another value. A browser also sends those of parent domains and
     /// other paths.
     pub(crate) is_ambiguous: bool,
@@ -21,7 +21,7 @@ pub(crate) struct RequestCookie {
 /// The session cookie as Django reads it: the last one of its name, unquoted.
 ///
 /// Not parsed by a library, since one broken cookie in the header must not lose this one.
-pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<RequestCookie> {
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<RequestCookie<'a>> {
     let lines = headers.get_all(header::COOKIE);
     let chunks = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
     let mut values = chunks.filter_map(|chunk| {
@@ -39,8 +39,8 @@ pub(crate) fn find(headers: &HeaderMap, name: &str) -> Option<RequestCookie> {
 }
 
 /// Python's `http.cookies._unquote`: double quotes, with backslash and three-digit octal escapes.
-fn unquote(value: &[u8]) -> Vec<u8> {
-    let [b'"', inner @ .., b'"'] = value else { return value.to_vec() };
+fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
+    let [b'"', inner @ .., b'"'] = value else { return Cow::Borrowed(value) };
     let mut out = Vec::with_capacity(inner.len());
     let mut rest = inner;
     loop {
@@ -57,7 +57,7 @@ fn unquote(value: &[u8]) -> Vec<u8> {
                 out.push(*byte);
                 tail
             }
-            [] => return out,
+            [] => return Cow::Owned(out),
         };
     }
 }
@@ -233,12 +233,12 @@ mod tests {
     #[test]
     fn our_cookie_is_found_as_django_finds_it() {
         for v in vectors("parse").iter().chain(&vectors("parse-many")) {
-            let found = find(&headers(header::COOKIE, v["headers"].as_array().unwrap()), "sessionid");
-            let found = found.map(|cookie| cookie.value);
+            let headers = headers(header::COOKIE, v["headers"].as_array().unwrap());
+            let found = find(&headers, "sessionid").map(|cookie| cookie.value);
             // No key has anything but ASCII in it, so how other bytes are decoded does not matter.
             let ascii = |text: &Value| text.as_str().is_none_or(str::is_ascii);
             if ascii(&v["asgi"]) && v["headers"].as_array().unwrap().iter().all(ascii) {
-                assert_eq!(found, v["asgi"].as_str().map(|text| text.as_bytes().to_vec()), "{v}");
+                assert_eq!(found.as_deref(), v["asgi"].as_str().map(str::as_bytes), "{v}");
             } else {
                 assert_eq!(found.is_some(), v["asgi"].is_string(), "{v}");
             }

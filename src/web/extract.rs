@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, Ready, ready},
+    mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -86,10 +87,10 @@ enum RequestKey {
 
 impl RequestKey {
     fn new(value: Option<&[u8]>, store: &Store) -> Self {
-        let text = String::from_utf8_lossy(value.unwrap_or_default());
-        match store.parse_key(&text) {
+        let value = value.unwrap_or_default();
+        match std::str::from_utf8(value).ok().and_then(|text| store.parse_key(text)) {
             Some(key) => Self::Key(key),
-            None if text.chars().nth(7).is_some() => Self::Impossible,
+            None if String::from_utf8_lossy(value).chars().nth(7).is_some() => Self::Impossible,
             None => Self::Missing,
         }
     }
@@ -97,7 +98,7 @@ impl RequestKey {
 
 impl LazySession {
     /// For a request with this cookie.
-    pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie>, may_degrade: bool) -> Self {
+    pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie<'_>>, may_degrade: bool) -> Self {
         let presented = match cookie {
             None => Presented::Nothing,
             Some(cookie) if cookie.is_ambiguous => Presented::SeveralCookies,
@@ -364,25 +365,41 @@ impl fmt::Debug for LazySession {
 }
 
 /// The sessions of a request, outermost first: one for each cookie name that a middleware serves.
-#[derive(Clone, Default)]
-pub(crate) struct RequestSessions(pub(crate) Vec<LazySession>);
+pub(crate) struct RequestSessions {
+    /// Mostly there are none, which needs no memory.
+    outer: Vec<LazySession>,
+    innermost: LazySession,
+}
 
 impl RequestSessions {
+    /// Adds a session to the request.
+    pub(super) fn push(request: &impl HttpMessage, session: LazySession) {
+        let mut extensions = request.extensions_mut();
+        match extensions.get_mut::<Self>() {
+            Some(all) => all.outer.push(mem::replace(&mut all.innermost, session)),
+            None => drop(extensions.insert(Self { outer: Vec::new(), innermost: session })),
+        }
+    }
+
+    fn innermost_first(&self) -> impl Iterator<Item = &LazySession> {
+        std::iter::once(&self.innermost).chain(self.outer.iter().rev())
+    }
+
     pub(crate) fn named(&self, cookie_name: &str) -> Option<&LazySession> {
-        let mut sessions = self.0.iter().rev();
+        let mut sessions = self.innermost_first();
         sessions.find(|session| session.cookie_name() == cookie_name && !session.is_closed())
     }
 
     /// The innermost, unless its middleware has finished already.
-    pub(crate) fn current(&self) -> Option<&LazySession> {
-        self.0.iter().rev().find(|session| !session.is_closed()).or(self.0.last())
+    pub(crate) fn current(&self) -> &LazySession {
+        self.innermost_first().find(|session| !session.is_closed()).unwrap_or(&self.innermost)
     }
 }
 
 /// The session of the innermost middleware, for a middleware that can do without.
 #[cfg(any(feature = "auth", feature = "csrf", feature = "messages"))]
 pub(crate) fn current_session(request: &impl HttpMessage) -> Option<LazySession> {
-    request.extensions().get::<RequestSessions>().and_then(RequestSessions::current).cloned()
+    request.extensions().get::<RequestSessions>().map(RequestSessions::current).cloned()
 }
 
 /// Access to the session from a request, for middleware and helper functions.
@@ -408,7 +425,7 @@ pub trait SessionExt {
 impl<R: HttpMessage> SessionExt for R {
     fn session(&self) -> Result<LazySession, Error> {
         let extensions = self.extensions();
-        let session = extensions.get::<RequestSessions>().and_then(RequestSessions::current);
+        let session = extensions.get::<RequestSessions>().map(RequestSessions::current);
         session.cloned().ok_or_else(|| logged(Error::no_middleware("")))
     }
 

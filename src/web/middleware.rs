@@ -68,10 +68,12 @@ impl SessionMiddleware {
     }
 
     /// Django's `process_response`, as far as it can fail.
+    ///
+    /// Saves are boxed, so that a request without changes does not carry the size of their futures.
     async fn respond(&self, lazy: &LazySession, response: &mut HttpResponse) -> Result<(), Error> {
         let settings = self.store.settings();
         if lazy.has_pending() && !response.status().is_server_error() {
-            lazy.load().await?; // which makes the pending changes
+            Box::pin(lazy.load()).await?; // which makes the pending changes
         }
         let loaded = lazy.loaded();
         if let Some(session) = loaded.as_ref().filter(|session| session.is_degraded()) {
@@ -92,7 +94,10 @@ impl SessionMiddleware {
         if !save || response.status().is_server_error() {
             return Ok(());
         }
-        let session = lazy.load().await?;
+        let session = match loaded {
+            Some(session) => session,
+            None => Box::pin(lazy.load()).await?,
+        };
         if session.is_degraded() {
             return Ok(()); // the response does not depend on it
         }
@@ -105,9 +110,9 @@ impl SessionMiddleware {
             return Ok(()); // an unreadable row keeps its cookie
         }
         let saved = if modified || settings.touch_interval.is_zero() {
-            session.commit(settings.save_every_request).await.map(|()| true)
+            Box::pin(session.commit(settings.save_every_request)).await.map(|()| true)
         } else {
-            session.touch(settings.touch_interval).await
+            Box::pin(session.touch(settings.touch_interval)).await
         };
         match saved {
             Ok(true) => send_key(&session, lazy, settings, response),
@@ -131,7 +136,7 @@ impl SessionMiddleware {
         let settings = self.store.settings();
         let is_logout = session.is_some_and(Session::was_flushed);
         if let Some(session) = session.filter(|session| session.is_flushed()) {
-            session.save().await?;
+            Box::pin(session.save()).await?;
         }
         if lazy.had_key() {
             token::vary(response.headers_mut(), settings, lazy.is_by_token());
@@ -236,10 +241,7 @@ impl Middleware for SessionMiddleware {
                 return Ok(Flow::Break((None, token::refuse_several(name))));
             }
         };
-        let mut extensions = req.extensions_mut();
-        let mut sessions = extensions.remove::<RequestSessions>().unwrap_or_default();
-        sessions.0.push(lazy.clone());
-        extensions.insert(sessions);
+        RequestSessions::push(req, lazy.clone());
         Ok(Flow::Continue(Some(lazy)))
     }
 
