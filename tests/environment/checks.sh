@@ -22,8 +22,7 @@ run_checks() {
     check licences
 }
 
-# With any of the Pythons.
 licences() {
     cargo metadata -q --format-version 1 </dev/null >"$work/metadata.json"
-    "$(tail -n 1 <<<"$pythons" | cut -d ' ' -f 2-)" tests/environment/licences.py <"$work/metadata.json"
+    "$(any_python)" tests/environment/licences.py <"$work/metadata.json"
 }

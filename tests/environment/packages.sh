@@ -54,6 +54,10 @@ python_for() {
         sort -n | tail -n 1
 }
 
+any_python() {
+    tail -n 1 <<<"$pythons" | cut -d ' ' -f 2-
+}
+
 any_live_python() {
     local entry
     pythons=$(find_pythons)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # variables are shared with the other parts
 # The directory for everything that a run makes, what is said when a step fails, and what is cleaned up at the end.
 #
-# Sets work and target.
+# Sets work, target and log, the file for what the tests say.
 
 fail() {
     printf '\ntests/run: %s\n' "$*" >&2
@@ -37,7 +37,7 @@ kill_leftovers() {
 finish() {
     local status=$?
     trap - EXIT
-    stop_postgres
+    stop_every_postgres
     kill_leftovers
     rm -rf "$work" 2>/dev/null || { sleep 1 && rm -rf "$work"; }
     if [ "$status" -ne 0 ]; then
@@ -50,6 +50,7 @@ make_work_directory() {
     target=${CARGO_TARGET_DIR:-target}
     case $target in /*) ;; *) target=$PWD/$target ;; esac
     work=$(mktemp -d /tmp/test-run.XXXXXX)
+    log=$work/tests.log
     trap finish EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

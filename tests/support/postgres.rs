@@ -114,7 +114,8 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// As `start`; its messages are German.
     pub fn start_german(settings: &[(&str, &str)]) -> Self {
-        let (bin, dir) = Self::initialized();
+        // Other versions than the machine's own come without translations.
+        let (bin, dir) = Self::initialized(required("TEST_PG_BIN"));
         let locales = directory_of_server("locales");
         let locale = locales.path().join("de_DE.UTF-8");
         let mut localedef = as_server_user("localedef".as_ref(), dir.path());
@@ -139,14 +140,14 @@ impl PrivateServer {
 
     /// As `start`; `prepare` does something with the files before it starts.
     pub fn start_with(settings: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Self {
-        let (bin, dir) = Self::initialized();
+        let (bin, dir) = Self::initialized(required("TEST_PG_SERVER"));
         prepare(&dir.path().join("data"));
         Self::serve(bin, dir, settings, None)
     }
 
     /// The files of a server that was never started.
-    fn initialized() -> (PathBuf, TempDir) {
-        let (bin, dir) = Self::place();
+    fn initialized(bin: String) -> (PathBuf, TempDir) {
+        let (bin, dir) = (PathBuf::from(bin), directory_of_server("postgres"));
         let mut initdb = as_server_user(&bin.join("initdb"), dir.path());
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8"]);
         initdb.args(["--no-locale", "--no-sync", "--pgdata=data"]);
@@ -168,7 +169,7 @@ impl PrivateServer {
 
     /// A standby of this server. `name` is its name in the replication.
     pub fn standby(&self, name: &str, settings: &[(&str, &str)]) -> Self {
-        let (bin, dir) = Self::place();
+        let (bin, dir) = (self.bin.clone(), directory_of_server("postgres"));
         let mut backup = as_server_user(&bin.join("pg_basebackup"), dir.path());
         let conninfo = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
         backup.args([
@@ -198,10 +199,6 @@ impl PrivateServer {
     /// Makes a standby the primary.
     pub fn promote(&self) {
         self.query("SELECT pg_promote(true)");
-    }
-
-    fn place() -> (PathBuf, TempDir) {
-        (PathBuf::from(required("TEST_PG_BIN")), directory_of_server("postgres"))
     }
 
     fn serve(bin: PathBuf, dir: TempDir, settings: &[(&str, &str)], locales: Option<TempDir>) -> Self {
