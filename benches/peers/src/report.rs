@@ -52,7 +52,7 @@ fn heading(out: &mut String, cell: &Cell) {
     let _ = writeln!(out, "\n{}: {}; {circumstances}", workload.name(), workload.meaning());
     let _ = writeln!(
         out,
-        "  {:<22}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
+        "  {:<28}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
         "",
         "req/s",
         "(range)",
@@ -75,7 +75,7 @@ fn line(out: &mut String, cell: &Cell, reference: Option<&Cell>, own_read: Optio
         |value: Option<f64>, digits: usize| value.map_or("failed".to_owned(), |v| format!("{v:.digits$}"));
     let _ = write!(
         out,
-        "  {:<22}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
+        "  {:<28}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
         cell.contender,
         median(rate.map(|s| s.median), 0),
         range(rate, 0),

@@ -2,7 +2,10 @@
 //! lose.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -92,25 +95,34 @@ fn locked(stage: &Stage<'_>, contender: &Contender, server: &Running) -> Result<
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (port, cookie, done) = (server.port, &cookie, &done);
-        scope.spawn(move || runtime.block_on(wait_in_vain(port, cookie, done)));
+        let waiting = scope.spawn(move || runtime.block_on(wait_in_vain(port, cookie, done)));
         let rate = others(stage, server);
         done.store(true, Ordering::Relaxed);
+        let saved = waiting.join().map_err(|_| "the waiting clients failed")?;
         stage.postgres.script("ROLLBACK")?;
-        rate
+        if saved { Err("a save went through the lock".into()) } else { rate }
     })
 }
 
-/// Writes to the locked session until it is over. Replies are not counted: some servers give up, some wait.
-async fn wait_in_vain(port: u16, cookie: &str, done: &AtomicBool) {
+/// Writes to the locked session until the turn is over. Some servers reply with an error, some wait. Returns
+/// whether a write was confirmed, which the lock must prevent.
+async fn wait_in_vain(port: u16, cookie: &str, done: &AtomicBool) -> bool {
+    let saved = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for _ in 0..WAITING {
-        let cookie = cookie.to_owned();
+        let (cookie, saved) = (cookie.to_owned(), saved.clone());
         clients.spawn(async move {
             let Ok(mut client) = Client::connect(port).await else { return };
             client.cookie = cookie;
             loop {
-                if client.ask("POST", "/write").await.is_err() && client.connect_again().await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                match client.ask("POST", "/write").await {
+                    Ok(answer) if answer.status == 200 => saved.store(true, Ordering::Relaxed),
+                    Ok(_) => {}
+                    Err(_) => {
+                        if client.connect_again().await.is_err() {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                    }
                 }
             }
         });
@@ -118,4 +130,5 @@ async fn wait_in_vain(port: u16, cookie: &str, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    saved.load(Ordering::Relaxed)
 }

@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Result<()> {
     print!("{}", report::machine(&machine));
     let (mut running, mut absent) = (Vec::new(), Vec::new());
     for &contender in &options.contenders {
-        println!("  {:<22}{}", contender.name, contender.what);
+        println!("  {:<28}{}", contender.name, contender.what);
         match stage.start(contender) {
             Ok(server) => running.push((contender, server)),
             Err(error) => absent.push(format!("{} does not start: {error}", contender.name)),
