@@ -39,8 +39,8 @@ pub const HELP: &str = "options:
   --rounds N          default 5
   --seconds S         of each turn; default 3
   --clients A,B,…     default 1,16,64,256
-  --workloads A,B,…   of read, user, write, write-any, create, untouched, hot, held-row, sizes, statements, memory,
-                      at-size, clearing, logins
+  --workloads A,B,…   of read, user, write, write-any, create, untouched, hot, held-row, sizes, statements,
+                      memory, at-size, clearing, logins
   --only A,B,…        of the contenders that the output names
   --rows N            sessions in the table beforehand; default 100000
   --table-rows A,B,…  of at-size; default 100000,1000000,10000000
