@@ -18,9 +18,13 @@ pub(crate) fn launch(benchmark: &str) -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let target = env::current_dir().map_or(target.clone(), |here| here.join(target));
+    // An allocator is a choice of the build.
+    let mimalloc = arguments.windows(2).any(|pair| pair == ["--allocator", "mimalloc"]);
+    let features: &[&str] = if mimalloc { &["--features", "mimalloc"] } else { &[] };
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["run", "--release", "--quiet", "--manifest-path"])
         .arg(root.join("benches/peers/Cargo.toml"))
+        .args(features)
         .arg("--target-dir")
         .arg(target.join("bench-peers"))
         .args(["--", benchmark, "--target"])

@@ -20,7 +20,10 @@ use crate::{
 pub enum Keeps {
     Nothing,
     Postgres,
+    /// In memory alone: a restart loses them.
     Redis,
+    /// On the disk before the reply.
+    RedisDurable,
     /// All in the cookie.
     Cookie,
 }
@@ -41,9 +44,17 @@ pub const EXACT: &str = "exact-expiry";
 /// Ours with the login around everything.
 pub const LOGIN: &str = "with-login";
 
+/// Redis as it is without settings for durability.
+pub const REDIS: &str = "actix-session-redis";
+
+/// The same, keeping what it confirms, as PostgreSQL does.
+pub const REDIS_DURABLE: &str = "actix-session-redis-durable";
+
+pub const TOWER: &str = "tower-sessions";
+
 pub const AXUM_LOGIN: &str = "axum-login";
 
-pub const ALL: [Contender; 10] = [
+pub const ALL: [Contender; 11] = [
     Contender { name: "bare", keeps: Keeps::Nothing, what: "actix-web that does nothing" },
     Contender {
         name: "floor",
@@ -54,16 +65,21 @@ pub const ALL: [Contender; 10] = [
     Contender { name: EXACT, keeps: Keeps::Postgres, what: "this crate with exact_expiry(true)" },
     Contender { name: LOGIN, keeps: Keeps::Postgres, what: "this crate with AuthMiddleware around the app" },
     Contender {
-        name: "actix-session-redis",
+        name: REDIS,
         keeps: Keeps::Redis,
         what: "actix-session, Redis without persistence: not durable",
+    },
+    Contender {
+        name: REDIS_DURABLE,
+        keeps: Keeps::RedisDurable,
+        what: "actix-session, Redis with appendonly yes, appendfsync always",
     },
     Contender {
         name: "actix-session-cookie",
         keeps: Keeps::Cookie,
         what: "actix-session, everything in the encrypted cookie: nothing on the server",
     },
-    Contender { name: "tower-sessions", keeps: Keeps::Postgres, what: "axum, tower-sessions-sqlx-store" },
+    Contender { name: TOWER, keeps: Keeps::Postgres, what: "axum, tower-sessions-sqlx-store" },
     Contender {
         name: AXUM_LOGIN,
         keeps: Keeps::Postgres,
@@ -81,7 +97,11 @@ pub fn named(name: &str) -> Result<&'static Contender> {
 impl Contender {
     pub fn takes_part(&self, workload: Workload) -> bool {
         match workload {
-            Workload::Write | Workload::Hot | Workload::Statements if self.name == EXACT => true,
+            Workload::Write | Workload::WriteAny | Workload::Hot | Workload::Statements
+                if self.name == EXACT =>
+            {
+                true
+            }
             _ if self.name == EXACT => false,
             Workload::User => ["floor", LOGIN, AXUM_LOGIN, "django"].contains(&self.name),
             Workload::Logins => [LOGIN, "django"].contains(&self.name),
@@ -90,8 +110,9 @@ impl Contender {
             Workload::Statements if self.name == AXUM_LOGIN => true,
             _ if [LOGIN, AXUM_LOGIN].contains(&self.name) => false,
             // Every browser has its own copy of such a session: there is nothing to share, nor to count.
-            Workload::Hot => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),
-            Workload::Statements => self.keeps == Keeps::Postgres,
+            Workload::Hot | Workload::WriteAny => !matches!(self.keeps, Keeps::Nothing | Keeps::Cookie),
+            // Redis has no locks that another client could hold.
+            Workload::Statements | Workload::HeldRow => self.keeps == Keeps::Postgres,
             // Their sessions are easily made in great numbers.
             Workload::AtSize => ["floor", OURS, "django"].contains(&self.name),
             Workload::Clearing => self.name == OURS,
@@ -103,13 +124,7 @@ impl Contender {
     }
 
     /// Starts its server, and waits until that answers.
-    pub fn start(
-        &self,
-        target: &Path,
-        dir: &Path,
-        postgres: &Postgres,
-        redis: Option<&Redis>,
-    ) -> Result<Running> {
+    pub fn start(&self, target: &Path, dir: &Path, postgres: &Postgres, redis: &[Redis]) -> Result<Running> {
         let port = process::free_port()?;
         let mut command = match self.name {
             "django" => django::gunicorn(target, port)?,
@@ -119,10 +134,11 @@ impl Contender {
                 command
             }
         };
+        let redis = redis.iter().find(|redis| redis.keeps() == self.keeps);
         match (self.keeps, redis) {
             (Keeps::Postgres, _) => command.env("BENCH_DATABASE", postgres.url()),
-            (Keeps::Redis, Some(redis)) => command.env("BENCH_DATABASE", redis.url()),
-            (Keeps::Redis, None) => return Err("there is no Redis".into()),
+            (Keeps::Redis | Keeps::RedisDurable, Some(redis)) => command.env("BENCH_DATABASE", redis.url()),
+            (Keeps::Redis | Keeps::RedisDurable, None) => return Err("there is no Redis".into()),
             (Keeps::Nothing | Keeps::Cookie, _) => command.env_remove("BENCH_DATABASE"),
         };
         let log = dir.join(format!("{}.log", self.name));
@@ -133,7 +149,7 @@ impl Contender {
         settle(&server);
         let database = match self.keeps {
             Keeps::Postgres => Some(postgres.pid()),
-            Keeps::Redis => redis.map(Redis::pid),
+            Keeps::Redis | Keeps::RedisDurable => redis.map(Redis::pid),
             Keeps::Nothing | Keeps::Cookie => None,
         };
         Ok(Running { port, server, database })

@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc::Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
+    },
     time::{Duration, Instant},
 };
 
 use tokio::task::JoinSet;
 
-use crate::{Result, client::Client, content, workload::Workload};
+use crate::{Result, client::Client, content, cookies::Anybody, workload::Workload};
 
 /// A turn of one contender.
 #[derive(Clone, Debug)]
@@ -20,9 +24,8 @@ pub struct Turn {
     pub session: bool,
     /// Bytes of cart in it.
     pub bytes: usize,
-    /// Cookies of which each request takes any, instead of one of the visitor's own. Nobody knows then what
-    /// is in them.
-    pub anybody: Option<Arc<[String]>>,
+    /// Sessions of which each request takes any, instead of one of the visitor's own.
+    pub anybody: Option<Arc<Anybody>>,
     /// How long a visitor rests between an answer and the next request.
     pub rest: Duration,
     /// Before anything is counted.
@@ -44,12 +47,15 @@ pub struct Seen {
     pub micros: Vec<u32>,
     /// Wrong answers and none at all, with the number of times.
     pub errors: BTreeMap<String, u64>,
-    /// Increments of the hot session that were confirmed and are not there.
+    /// Increments that were confirmed and are not there, where visitors share sessions.
     pub lost: Option<i64>,
 }
 
 // A server that has not answered for so long after the end never will.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The highest count that a reply confirmed, of each session that anybody takes.
+type Counts = Arc<[AtomicU64]>;
 
 struct Visitor {
     client: Client,
@@ -77,8 +83,14 @@ pub fn run(turn: &Turn, window: &Sender<Window>) -> Result<Seen> {
         let counted = Window { begin, end: begin + turn.time };
         window.send(counted)?;
         let mut tasks = JoinSet::new();
+        let sessions = turn
+            .anybody
+            .as_ref()
+            .filter(|anybody| anybody.in_order)
+            .map_or(0, |anybody| anybody.cookies.len());
+        let counts: Counts = (0..sessions).map(|_| AtomicU64::new(0)).collect();
         for visitor in visitors {
-            tasks.spawn(visitor.stay(turn.clone(), counted));
+            tasks.spawn(visitor.stay(turn.clone(), counted, counts.clone()));
         }
         let mut visitors = Vec::new();
         let deadline = tokio::time::Instant::from_std(counted.end + GRACE);
@@ -95,6 +107,7 @@ pub fn run(turn: &Turn, window: &Sender<Window>) -> Result<Seen> {
         check_the_end(turn, &mut visitors, &mut seen).await?;
         for visitor in visitors {
             seen.micros.extend(visitor.seen.micros);
+            seen.lost = seen.lost.into_iter().chain(visitor.seen.lost).reduce(|sum, lost| sum + lost);
             for (error, times) in visitor.seen.errors {
                 *seen.errors.entry(error).or_default() += times;
             }
@@ -133,6 +146,18 @@ async fn check_the_end(turn: &Turn, visitors: &mut [Visitor], seen: &mut Seen) -
     Ok(())
 }
 
+impl Seen {
+    /// Whether it is the session of user n that was incremented. A count that others were told before the
+    /// request is an increment that was lost.
+    fn count(&mut self, body: &str, n: usize, told: &AtomicU64, before: u64) -> bool {
+        let Some((user, count)) = body.split_once(' ') else { return false };
+        let (Ok(user), Ok(count)) = (user.parse::<usize>(), count.parse::<u64>()) else { return false };
+        *self.lost.get_or_insert_default() += i64::from(count <= before);
+        told.fetch_max(count, Ordering::Relaxed);
+        user == n
+    }
+}
+
 impl Turn {
     /// Visitors who have a session of their own, or none, and ask without a rest.
     pub fn new(port: u16, workload: Workload, clients: usize, time: Duration) -> Self {
@@ -155,10 +180,10 @@ impl Visitor {
         Ok(Self { client, user, count: 0, seen: Seen::default() })
     }
 
-    async fn stay(mut self, turn: Turn, window: Window) -> Self {
+    async fn stay(mut self, turn: Turn, window: Window, counts: Counts) -> Self {
         let workload = turn.workload;
         let (method, path) = match workload {
-            Workload::Write | Workload::Hot => ("POST", "/write".to_owned()),
+            Workload::Write | Workload::WriteAny | Workload::Hot => ("POST", "/write".to_owned()),
             Workload::Create => ("POST", format!("/create/{}/0", self.user)),
             Workload::Untouched => ("GET", "/untouched".to_owned()),
             Workload::User => ("GET", "/user".to_owned()),
@@ -173,18 +198,21 @@ impl Visitor {
             if workload == Workload::Create {
                 self.client.cookie.clear();
             }
-            if let Some(cookies) = &turn.anybody {
-                self.client.cookie.clone_from(&cookies[rand::random_range(0..cookies.len())]);
+            let mut known = None;
+            if let Some(Anybody { cookies, .. }) = turn.anybody.as_deref() {
+                let n = rand::random_range(0..cookies.len());
+                self.client.cookie.clone_from(&cookies[n]);
+                known = counts.get(n).map(|count| (n, count, count.load(Ordering::Relaxed)));
             }
-            let counts = matches!(workload, Workload::Write | Workload::Hot);
-            if expected.is_empty() || counts {
+            let counting = matches!(workload, Workload::Write | Workload::Hot);
+            if expected.is_empty() || counting {
                 expected.clear();
                 match workload {
                     Workload::Untouched => expected.push_str("ok"),
                     Workload::User => expected = format!("user{}", self.user),
                     // It is unknown which request failed.
                     Workload::Hot => expected.push_str(&self.user),
-                    _ => expected = format!("{} {}", self.user, self.count + u64::from(counts)),
+                    _ => expected = format!("{} {}", self.user, self.count + u64::from(counting)),
                 }
             }
             let wrong = match self.client.ask(method, &path).await {
@@ -193,9 +221,12 @@ impl Visitor {
                         Workload::Hot => answer.body.split(' ').next().unwrap_or_default(),
                         _ => answer.body,
                     };
-                    let right = answer.status == 200
-                        && (body == expected || turn.anybody.is_some())
-                        && (answer.set_cookie || workload != Workload::Create);
+                    let told = match known {
+                        Some((n, count, before)) => self.seen.count(body, n, count, before),
+                        None => body == expected || turn.anybody.is_some(),
+                    };
+                    let right =
+                        answer.status == 200 && told && (answer.set_cookie || workload != Workload::Create);
                     (!right).then(|| format!("{} {:?}", answer.status, answer.body))
                 }
                 Err(error) => Some(error.to_string()),
@@ -203,7 +234,7 @@ impl Visitor {
             let end = Instant::now();
             match wrong {
                 None => {
-                    self.count += u64::from(counts);
+                    self.count += u64::from(counting);
                     if !turn.rest.is_zero() {
                         tokio::time::sleep(turn.rest).await;
                     }

@@ -10,10 +10,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Result, django, options::Options, postgres::Postgres, process, redis::Redis};
+use crate::{
+    Result, django,
+    options::{self, Options},
+    postgres::Postgres,
+    process,
+    redis::Redis,
+};
 
 /// The machine and the versions, for the report.
-pub fn describe(options: &Options, dir: &Path, postgres: &Postgres, redis: Option<&Redis>) -> Result<Value> {
+pub fn describe(options: &Options, dir: &Path, postgres: &Postgres, redis: &[Redis]) -> Result<Value> {
     let said = |program: &str, arguments: &[&str]| {
         let text =
             process::output(Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")));
@@ -23,7 +29,7 @@ pub fn describe(options: &Options, dir: &Path, postgres: &Postgres, redis: Optio
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let mut versions = locked();
     versions.push(format!("PostgreSQL {}", postgres.row("SHOW server_version")?.try_get::<_, String>(0)?));
-    versions.extend(redis.and_then(|redis| redis.version().ok()));
+    versions.extend(redis.first().and_then(|redis| redis.version().ok()));
     versions.push(django::DJANGO.replace("==", " "));
     Ok(json!({
         "commit": said("git", &["describe", "--always", "--dirty", "--exclude=*"]),
@@ -34,6 +40,7 @@ pub fn describe(options: &Options, dir: &Path, postgres: &Postgres, redis: Optio
         "fdatasync_us": sync_micros(dir)?,
         "rust": said("rustc", &["--version"]),
         "versions": versions,
+        "allocator": options::ALLOCATOR,
         "rows": options.rows,
         "rounds": options.rounds,
         "seconds": options.time.as_secs_f64(),

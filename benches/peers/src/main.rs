@@ -5,6 +5,7 @@ mod client;
 mod codec;
 mod contender;
 mod content;
+mod cookies;
 mod cpu;
 mod django;
 mod figures;
@@ -18,11 +19,16 @@ mod redis;
 mod report;
 mod rows;
 mod servers;
+mod summary;
 mod svg;
 mod users;
 mod workload;
 
 use std::{error::Error, process::ExitCode};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 

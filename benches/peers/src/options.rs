@@ -29,14 +29,18 @@ pub struct Options {
     pub expired: usize,
 }
 
+/// The allocator that this program, and so each server in Rust, was built with. `launch.rs` chooses it.
+pub const ALLOCATOR: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "system" };
+
 /// The text of `--help`.
 pub const HELP: &str = "options:
   --quick             three minutes: 3 rounds of half a second, 1 and 64 clients, no sizes and large tables
+  --allocator NAME    of all servers in Rust: system (the default) or mimalloc
   --rounds N          default 5
   --seconds S         of each turn; default 3
   --clients A,B,…     default 1,16,64,256
-  --workloads A,B,…   of read, user, write, create, untouched, hot, sizes, statements, memory, at-size, clearing,
-                      logins
+  --workloads A,B,…   of read, user, write, write-any, create, untouched, hot, held-row, sizes, statements,
+                      memory, at-size, clearing, logins
   --only A,B,…        of the contenders that the output names
   --rows N            sessions in the table beforehand; default 100000
   --table-rows A,B,…  of at-size; default 100000,1000000,10000000
@@ -69,6 +73,14 @@ impl Options {
             match argument.as_str() {
                 "--quick" => {}
                 "--target" => options.target = value()?.into(),
+                "--allocator" => {
+                    let name = value()?;
+                    if name != ALLOCATOR {
+                        return Err(
+                            format!("--allocator {name}: this program was built with {ALLOCATOR}").into()
+                        );
+                    }
+                }
                 "--rounds" => options.rounds = number(value()?)?.max(1),
                 "--rows" => options.rows = number(value()?)?,
                 "--table-rows" => options.table_rows = numbers(value()?)?,

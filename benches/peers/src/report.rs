@@ -52,7 +52,7 @@ fn heading(out: &mut String, cell: &Cell) {
     let _ = writeln!(out, "\n{}: {}; {circumstances}", workload.name(), workload.meaning());
     let _ = writeln!(
         out,
-        "  {:<22}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
+        "  {:<28}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
         "",
         "req/s",
         "(range)",
@@ -75,7 +75,7 @@ fn line(out: &mut String, cell: &Cell, reference: Option<&Cell>, own_read: Optio
         |value: Option<f64>, digits: usize| value.map_or("failed".to_owned(), |v| format!("{v:.digits$}"));
     let _ = write!(
         out,
-        "  {:<22}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
+        "  {:<28}{:>9} {:>17} {:>8} {:>15} {:>8} {:>8} {:>9} {:>9}",
         cell.contender,
         median(rate.map(|s| s.median), 0),
         range(rate, 0),
@@ -105,8 +105,10 @@ pub fn rows(title: &str, columns: &[&str], rows: &Value) -> String {
         return String::new();
     }
     let mut out = format!("\n{title}\n");
-    let mut widths: Vec<usize> = columns.iter().map(|name| name.len().max(9)).collect();
-    widths[0] = rows.iter().filter_map(|row| row[columns[0]].as_str()).map(str::len).fold(22, usize::max);
+    let longest = |name: &str| rows.iter().filter_map(|row| row[name].as_str()).map(str::len).max();
+    let mut widths: Vec<usize> =
+        columns.iter().map(|name| name.len().max(9).max(longest(name).unwrap_or(0))).collect();
+    widths[0] = widths[0].max(22);
     let mut put = |index: usize, text: &str| {
         let _ = match index {
             0 => write!(out, "  {text:<width$}", width = widths[0]),

@@ -6,8 +6,18 @@ use actix_django_session::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
+use tower_sessions::{
+    cookie::time::{self, OffsetDateTime},
+    session::{Id, Record},
+};
 
-use crate::{Result, content, postgres::Postgres};
+use crate::{
+    Result,
+    contender::{self, Contender, Keeps},
+    content,
+    postgres::Postgres,
+    servers::TWO_WEEKS,
+};
 
 // The rows of the start have this expiry, and no others have.
 const FOREVER: &str = "2099-01-01";
@@ -24,43 +34,63 @@ const TABLES: &str = r#"
         expiry_date timestamptz NOT NULL);
 "#;
 
+/// The keys of the sessions of the start; the n-th is that of user n.
+#[derive(Debug)]
+pub struct Keys {
+    /// In Django's table and in the floor's.
+    pub django: Vec<String>,
+    pub tower: Vec<String>,
+}
+
+/// A table of sessions.
+#[derive(Debug)]
+struct Table {
+    name: &'static str,
+    key: &'static str,
+    date: &'static str,
+}
+
+const DJANGO: Table = Table { name: "django_session", key: "session_key", date: "expire_date" };
+const FLOOR: Table = Table { name: "floor_session", key: "session_key", date: "expire_date" };
+const TOWER: Table = Table { name: "tower_sessions.session", key: "id", date: "expiry_date" };
+
 const COLUMNS: &str = "session_key varchar(40) NOT NULL, session_data text NOT NULL, \
                        expire_date timestamp with time zone NOT NULL";
 
-/// Each table with its column of the date.
-const DATES: [(&str, &str); 3] = [
-    ("django_session", "expire_date"),
-    ("floor_session", "expire_date"),
-    ("tower_sessions.session", "expiry_date"),
-];
-
-/// Makes the tables and puts so many sessions into each.
-pub fn fill(postgres: &Postgres, rows: usize) -> Result<()> {
+/// Makes the tables and puts so many sessions into each, with a copy of the rows for [`restore`].
+pub fn fill(postgres: &Postgres, rows: usize) -> Result<Keys> {
     postgres.script(TABLES)?;
     let codec = Codec::new(SecretKey::new(content::SECRET));
-    let mut done = 0;
-    while done < rows {
-        let end = rows.min(done + 10_000);
-        let (mut keys, mut texts) = (Vec::new(), Vec::new());
-        for user in done..end {
-            keys.push(SessionKey::generate().as_str().to_owned());
-            texts.push(signed(&codec, user)?);
+    let mut all = Keys { django: Vec::new(), tower: Vec::new() };
+    for start in (0..rows).step_by(10_000) {
+        let users = start..rows.min(start + 10_000);
+        let keys: Vec<String> = users.clone().map(|_| SessionKey::generate().as_str().to_owned()).collect();
+        let texts = users.clone().map(|user| signed(&codec, user)).collect::<Result<Vec<_>>>()?;
+        let plain = users.clone().map(plain).collect::<Result<Vec<_>>>()?;
+        let (ids, records): (Vec<_>, Vec<_>) =
+            users.map(tower_record).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        for (table, keys, values, value) in [
+            (&DJANGO, &keys, &texts, "value"),
+            (&FLOOR, &keys, &plain, "value"),
+            (&TOWER, &ids, &records, "decode(value, 'base64')"),
+        ] {
+            let sql = format!(
+                "INSERT INTO {} SELECT key, {value}, '{FOREVER}' \
+                 FROM unnest($1::text[], $2::text[]) AS new(key, value)",
+                table.name
+            );
+            postgres.execute(&sql, &[keys, values])?;
         }
-        let rows = "unnest($1::text[], $2::text[]) AS new(key, text)";
-        let sql = format!("INSERT INTO django_session SELECT key, text, '{FOREVER}' FROM {rows}");
-        postgres.execute(&sql, &[&keys, &texts])?;
-        done = end;
+        all.django.extend(keys);
+        all.tower.extend(ids);
     }
-    // No test reads these: only their number and their length matter.
-    postgres.script(
-        "INSERT INTO floor_session SELECT * FROM django_session;
-         INSERT INTO tower_sessions.session
-             SELECT left(session_key, 22), left(session_data, 230)::bytea, expire_date FROM django_session",
-    )?;
-    for (table, _) in DATES {
-        postgres.script(&format!("VACUUM ANALYZE {table}"))?; // on its own: it takes no transaction around it
+    for table in [DJANGO, FLOOR, TOWER] {
+        postgres.script(&format!("CREATE UNLOGGED TABLE {} AS TABLE {}", table.copy(), table.name))?;
+        // On its own: it takes no transaction around it.
+        postgres.script(&format!("VACUUM ANALYZE {}", table.name))?;
     }
-    postgres.script("CHECKPOINT")
+    postgres.script("CHECKPOINT")?;
+    Ok(all)
 }
 
 /// Makes Django's table and the floor's anew, with so many sessions in each, and gives the keys of some.
@@ -68,9 +98,7 @@ pub fn fill_greatly(postgres: &Postgres, rows: usize) -> Result<Vec<String>> {
     begin_anew(postgres, &["django_session", "floor_session"])?;
     let codec = Codec::new(SecretKey::new(content::SECRET));
     let texts: Result<Vec<String>> = (0..SOME).map(|user| signed(&codec, user)).collect();
-    // As `encode(…, 'base64')` has it, but in one line.
-    let plain: Result<Vec<String>> =
-        (0..SOME).map(|user| Ok(STANDARD.encode(login(user)?.to_json()))).collect();
+    let plain: Result<Vec<String>> = (0..SOME).map(plain).collect();
     for (table, texts) in [("django_session", texts?), ("floor_session", plain?)] {
         let sql = format!(
             "INSERT INTO {table} SELECT {KEY}, ($1::text[])[1 + n % {SOME}], '{FOREVER}' \
@@ -131,11 +159,66 @@ fn end(postgres: &Postgres, table: &str) -> Result<()> {
 
 /// Takes away what a turn has left.
 pub fn tidy(postgres: &Postgres) -> Result<()> {
-    for (table, date) in DATES {
-        postgres.script(&format!("DELETE FROM {table} WHERE {date} <> '{FOREVER}'"))?;
-        postgres.script(&format!("VACUUM {table}"))?;
+    [DJANGO, FLOOR, TOWER].iter().try_for_each(|table| table.tidy(postgres))
+}
+
+/// Makes a contender's table as it was at the start: rows that a turn has updated too.
+pub fn restore(postgres: &Postgres, contender: &Contender) -> Result<()> {
+    if contender.keeps != Keeps::Postgres {
+        return Ok(());
     }
-    Ok(())
+    let table = table_of(contender);
+    table.tidy(postgres)?;
+    let Table { name, key, .. } = table;
+    postgres.script(&format!(
+        "INSERT INTO {name} SELECT * FROM {} AS old \
+         WHERE NOT EXISTS (SELECT FROM {name} AS new WHERE new.{key} = old.{key})",
+        table.copy()
+    ))?;
+    // Otherwise autovacuum counts these rows, and may come during the turn.
+    postgres.script(&format!("VACUUM ANALYZE {name}"))
+}
+
+/// The statement that locks a session's row until the end of the transaction.
+pub fn lock(contender: &Contender, key: &str) -> String {
+    let table = table_of(contender);
+    format!("SELECT FROM {} WHERE {} = '{key}' FOR UPDATE", table.name, table.key)
+}
+
+fn table_of(contender: &Contender) -> Table {
+    match contender.name {
+        "floor" => FLOOR,
+        contender::TOWER | contender::AXUM_LOGIN => TOWER,
+        _ => DJANGO,
+    }
+}
+
+impl Table {
+    /// Where the rows of the start are kept.
+    fn copy(&self) -> String {
+        format!("copy_of_{}", self.name.replace('.', "_"))
+    }
+
+    fn tidy(&self, postgres: &Postgres) -> Result<()> {
+        let Self { name, date, .. } = self;
+        postgres.script(&format!("DELETE FROM {name} WHERE {date} <> '{FOREVER}'"))?;
+        postgres.script(&format!("VACUUM {name}"))
+    }
+}
+
+/// As the floor has it: like `encode(…, 'base64')`, but in one line.
+fn plain(user: usize) -> Result<String> {
+    Ok(STANDARD.encode(login(user)?.to_json()))
+}
+
+/// As tower-sessions has it: the key, and the record in Base64.
+fn tower_record(user: usize) -> Result<(String, String)> {
+    let record = Record {
+        id: Id::default(),
+        data: serde_json::from_str(&login(user)?.to_json())?,
+        expiry_date: OffsetDateTime::now_utc() + time::Duration::seconds(TWO_WEEKS),
+    };
+    Ok((record.id.to_string(), STANDARD.encode(rmp_serde::to_vec(&record)?)))
 }
 
 fn signed(codec: &Codec, user: usize) -> Result<String> {

@@ -9,6 +9,7 @@ use super::{Stage, throughput};
 use crate::{
     Result,
     contender::{Contender, Running},
+    cookies::Anybody,
     figures::{Sample, Spread},
     load::Turn,
     rows,
@@ -28,8 +29,9 @@ pub fn measure(stage: &Stage<'_>) -> Result<Value> {
         let mut running = Vec::new();
         for contender in stage.takes_part(Workload::AtSize) {
             let name = if contender.name == "floor" { "sid" } else { "sessionid" };
-            let cookies: Arc<[String]> = keys.iter().map(|key| format!("{name}={key}")).collect();
-            running.push((contender, stage.start(contender)?, cookies));
+            let cookies = keys.iter().map(|key| format!("{name}={key}")).collect();
+            let anybody = Arc::new(Anybody { cookies, in_order: false });
+            running.push((contender, stage.start(contender)?, anybody));
         }
         for workload in [Workload::Read, Workload::Write] {
             found.extend(rounds(stage, workload, rows, &mut running)?);
@@ -38,7 +40,7 @@ pub fn measure(stage: &Stage<'_>) -> Result<Value> {
     Ok(Value::Array(found))
 }
 
-type Entrant<'a> = (&'a Contender, Running, Arc<[String]>);
+type Entrant<'a> = (&'a Contender, Running, Arc<Anybody>);
 
 fn rounds(
     stage: &Stage<'_>,
@@ -49,9 +51,9 @@ fn rounds(
     let mut samples: HashMap<&str, Vec<Sample>> = HashMap::new();
     for _ in 0..stage.options.rounds {
         running.shuffle(&mut rand::rng());
-        for (contender, server, cookies) in running.iter() {
+        for (contender, server, anybody) in running.iter() {
             let turn = Turn {
-                anybody: Some(cookies.clone()),
+                anybody: Some(anybody.clone()),
                 ..Turn::new(server.port, workload, CLIENTS, stage.options.time)
             };
             samples.entry(contender.name).or_default().push(throughput::sample(&turn, server)?);

@@ -2,6 +2,7 @@
 
 mod at_size;
 mod clearing;
+mod held_row;
 mod logins;
 mod memory;
 mod statements;
@@ -23,7 +24,9 @@ use crate::{
     postgres::Postgres,
     process::WorkDir,
     redis::Redis,
-    report, rows, svg, users,
+    report,
+    rows::{self, Keys},
+    summary, svg, users,
     workload::Workload,
 };
 
@@ -32,15 +35,16 @@ pub struct Stage<'a> {
     options: &'a Options,
     /// Those of the options that start.
     contenders: Vec<&'static Contender>,
+    keys: Keys,
     // In this order: the databases end before their files go.
     postgres: Postgres,
-    redis: Option<Redis>,
+    redis: Vec<Redis>,
     dir: WorkDir,
 }
 
 impl Stage<'_> {
     fn start(&self, contender: &Contender) -> Result<Running> {
-        contender.start(&self.options.target, self.dir.path(), &self.postgres, self.redis.as_ref())
+        contender.start(&self.options.target, self.dir.path(), &self.postgres, &self.redis)
     }
 
     /// Those that do such a thing, by the order of the report.
@@ -58,11 +62,11 @@ pub fn run(options: &Options) -> Result<()> {
     let results = options.target.join("bench");
     fs::create_dir_all(&results)?;
     let mut stage = prepare(options)?;
-    let machine = machine::describe(options, stage.dir.path(), &stage.postgres, stage.redis.as_ref())?;
+    let machine = machine::describe(options, stage.dir.path(), &stage.postgres, &stage.redis)?;
     print!("{}", report::machine(&machine));
     let (mut running, mut absent) = (Vec::new(), Vec::new());
     for &contender in &options.contenders {
-        println!("  {:<22}{}", contender.name, contender.what);
+        println!("  {:<28}{}", contender.name, contender.what);
         match stage.start(contender) {
             Ok(server) => running.push((contender, server)),
             Err(error) => absent.push(format!("{} does not start: {error}", contender.name)),
@@ -72,6 +76,7 @@ pub fn run(options: &Options) -> Result<()> {
     stage.contenders = running.iter().map(|(contender, _)| *contender).collect();
 
     let figures = throughput::measure(&stage, running)?;
+    let held_row = wanted(options, Workload::HeldRow, || held_row::measure(&stage))?;
     let statements = wanted(options, Workload::Statements, || statements::measure(&stage))?;
     let memory = wanted(options, Workload::Memory, || memory::measure(&stage))?;
     let at_size = wanted(options, Workload::AtSize, || at_size::measure(&stage))?;
@@ -79,6 +84,8 @@ pub fn run(options: &Options) -> Result<()> {
     let logins = wanted(options, Workload::Logins, || logins::measure(&stage))?;
 
     print!("{}", report::throughput(&figures));
+    let title = "others' requests per second while a transaction holds the row of one session";
+    print!("{}", report::rows(title, &held_row::COLUMNS, &held_row));
     print!("{}", report::rows("what the database does for a request", &statements::COLUMNS, &statements));
     let title = "memory of the server by open keep-alive connections, MiB";
     print!("{}", report::rows(title, &memory::COLUMNS, &memory));
@@ -88,11 +95,17 @@ pub fn run(options: &Options) -> Result<()> {
     print!("{}", report::rows(title, &clearing::COLUMNS, &clearing));
     let title = "time of a failed login by the name that is tried, milliseconds";
     print!("{}", report::rows(title, &logins::COLUMNS, &logins));
+    let summary = summary::rows(&figures);
+    let columns: Vec<&str> = summary.columns.iter().map(String::as_str).collect();
+    let title = "ratios by the number of clients: median (lowest-highest) of the rounds";
+    print!("{}", report::rows(title, &columns, &summary.rows));
     say(&absent);
     let all = json!({
         "machine": machine,
         "absent": absent,
         "cells": figures.json(),
+        "summary": summary.rows,
+        "held_row": held_row,
         "statements": statements,
         "memory": memory,
         "at_size": at_size,
@@ -109,16 +122,21 @@ pub fn run(options: &Options) -> Result<()> {
 fn prepare(options: &Options) -> Result<Stage<'_>> {
     let dir = WorkDir::new()?;
     let postgres = Postgres::start(dir.path())?;
-    rows::fill(&postgres, options.rows)?;
+    let keys = rows::fill(&postgres, options.rows)?;
     users::fill(&postgres)?;
-    let needs_redis = options.contenders.iter().any(|contender| contender.keeps == Keeps::Redis);
-    let redis = needs_redis.then(|| Redis::start(dir.path())).and_then(|redis| {
-        redis.inspect_err(|error| println!("no Redis, so nobody who needs it: {error}")).ok()
-    });
-    if let Some(redis) = &redis {
+    let mut redis = Vec::new();
+    for keeps in [Keeps::Redis, Keeps::RedisDurable] {
+        if options.contenders.iter().any(|contender| contender.keeps == keeps) {
+            match Redis::start(dir.path(), keeps) {
+                Ok(server) => redis.push(server),
+                Err(error) => println!("no Redis, so nobody who needs it: {error}"),
+            }
+        }
+    }
+    for redis in &redis {
         redis.fill(options.rows)?;
     }
-    Ok(Stage { options, contenders: Vec::new(), postgres, redis, dir })
+    Ok(Stage { options, contenders: Vec::new(), keys, postgres, redis, dir })
 }
 
 fn say(absent: &[String]) {

@@ -1,7 +1,8 @@
 //! Requests per second, latency and processor time, in alternating rounds.
 
 use std::{
-    sync::mpsc,
+    collections::HashMap,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use super::Stage;
 use crate::{
     Result,
     contender::{Contender, Keeps, Running},
+    cookies::{self, Anybody},
     cpu,
     figures::{Figures, Sample},
     load::{self, Seen, Turn, Window},
@@ -41,6 +43,12 @@ impl Job {
 pub fn measure(stage: &Stage<'_>, mut running: Vec<(&Contender, Running)>) -> Result<Figures> {
     let jobs = jobs(stage);
     let mut figures = Figures::default();
+    let mut anybody: HashMap<&str, Arc<Anybody>> = HashMap::new();
+    if stage.options.workloads.contains(&Workload::WriteAny) {
+        for (contender, _) in running.iter().filter(|(one, _)| one.takes_part(Workload::WriteAny)) {
+            anybody.insert(contender.name, Arc::new(cookies::any(contender, &stage.keys)?));
+        }
+    }
     for round in 0..stage.options.rounds {
         for job in &jobs {
             // Another contender comes first, or after a slow one, every time.
@@ -53,7 +61,12 @@ pub fn measure(stage: &Stage<'_>, mut running: Vec<(&Contender, Running)>) -> Re
             );
             for (contender, server) in &running {
                 if job.has(contender) {
-                    let sample = turn(stage, job, contender, server);
+                    let anybody = anybody.get(contender.name).filter(|_| job.workload == Workload::WriteAny);
+                    if anybody.is_some() {
+                        // Contenders that share a table write to the same sessions.
+                        rows::restore(&stage.postgres, contender)?;
+                    }
+                    let sample = turn(stage, job, contender, server, anybody.cloned());
                     let rate = sample.as_ref().map_or(f64::NAN, |sample| sample.per_second);
                     print!("  {} {rate:.0}", contender.name);
                     figures.add((job.workload, job.clients, job.bytes, contender.name), sample);
@@ -92,10 +105,17 @@ fn jobs(stage: &Stage<'_>) -> Vec<Job> {
 }
 
 /// One turn; what goes wrong is said, and leaves a hole.
-fn turn(stage: &Stage<'_>, job: &Job, contender: &Contender, server: &Running) -> Option<Sample> {
+fn turn(
+    stage: &Stage<'_>,
+    job: &Job,
+    contender: &Contender,
+    server: &Running,
+    anybody: Option<Arc<Anybody>>,
+) -> Option<Sample> {
     let turn = Turn {
         session: job.workload != Workload::Create && contender.keeps != Keeps::Nothing,
         bytes: job.bytes,
+        anybody,
         warm_up: (stage.options.time / 5).max(Duration::from_millis(200)),
         ..Turn::new(server.port, job.workload, job.clients, stage.options.time)
     };
@@ -166,8 +186,11 @@ fn sleep_until(time: Instant) {
 /// So that those who create faster do not have larger tables afterwards.
 fn clean_up(stage: &Stage<'_>, job: &Job) -> Result<()> {
     rows::tidy(&stage.postgres)?;
-    if let (Workload::Create, Some(redis)) = (job.workload, &stage.redis) {
-        redis.fill(stage.options.rows)?;
+    match job.workload {
+        Workload::WriteAny => {
+            stage.contenders.iter().try_for_each(|contender| rows::restore(&stage.postgres, contender))
+        }
+        Workload::Create => stage.redis.iter().try_for_each(|redis| redis.fill(stage.options.rows)),
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The contenders that are Rust: `serve NAME PORT`, each in a process of its own.
 //!
-//! Each answers the same five requests: `GET /untouched`, `GET /read`, `POST /write` and `POST
+//! Each answers the same requests: `GET /untouched`, `GET /read`, `POST /write` and `POST
 //! /create/{user}/{bytes of cart}`; the last three with the session's user and counter. Those with logins
 //! answer `GET /user` with the name of the user, and some `POST /login/{name}`, an attempt to log in.
 
@@ -18,7 +18,7 @@ use actix_django_session::SessionSettings;
 
 use crate::{
     Result,
-    contender::{AXUM_LOGIN, EXACT, LOGIN, OURS},
+    contender::{AXUM_LOGIN, EXACT, LOGIN, OURS, REDIS, REDIS_DURABLE, TOWER},
 };
 
 /// Threads that answer requests, for everybody.
@@ -46,9 +46,9 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         EXACT => ours::serve(port, SessionSettings::default().exact_expiry(true)),
         LOGIN => with_login::serve(port),
         AXUM_LOGIN => axum_login::serve(port),
-        "actix-session-redis" => actix_session::serve_redis(port),
+        REDIS | REDIS_DURABLE => actix_session::serve_redis(port),
         "actix-session-cookie" => actix_session::serve_cookie(port),
-        "tower-sessions" => tower::serve(port),
+        TOWER => tower::serve(port),
         _ => Err(format!("there is no server {name:?}").into()),
     }
 }
