@@ -65,7 +65,7 @@ pub(crate) fn connection_failed() {
     list::CONNECTION_ERRORS.count(());
 }
 
-/// What batches of one operation count.
+/// Metrics of the batches of one operation.
 #[derive(Debug)]
 pub(crate) struct BatchMetrics {
     requests: Kept<Histogram<Work>>,
@@ -78,7 +78,7 @@ impl BatchMetrics {
     }
 }
 
-/// What statements on the connections of one runtime count.
+/// Metrics of the statements on one runtime's connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionMetrics {
     time: Kept<Histogram<Work>>,

@@ -13,7 +13,7 @@ use crate::{
     store::record::{Loaded, Saved},
 };
 
-/// What a store counts with every request.
+/// Metrics of a store that change with every request.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics {
     engine: Engine,
@@ -108,7 +108,7 @@ impl HasOutcome for u64 {
     }
 }
 
-/// What a cache in front of a database counts with every request.
+/// Metrics of a cache in front of a database that change with every request.
 #[derive(Debug)]
 pub(crate) struct CacheMetrics {
     lookups: Kept<Counter<Lookup>>,

@@ -33,7 +33,6 @@ fn filled(result: &str) -> String {
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "one test at a time")]
 async fn hits_misses_and_leases_are_counted() {
     let mut recorder = Recorder::new();
     let front = Memory::new();

@@ -38,7 +38,6 @@ impl Lines {
 /// Tests of this process are alone while they have the recorder.
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-#[expect(clippy::await_holding_lock, reason = "one test at a time")]
 async fn spans_have_the_outcome_and_no_keys() {
     let _alone = Recorder::new();
     let lines = Lines::default();

@@ -17,7 +17,6 @@ async fn expired(store: &Store) {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run tests/run"]
-#[expect(clippy::await_holding_lock, reason = "one test at a time")]
 async fn cleared_sessions_and_rounds_are_counted() {
     let mut recorder = Recorder::new();
     let database = Database::fresh();
