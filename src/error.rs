@@ -20,7 +20,10 @@ use actix_web::{
     },
 };
 
-use crate::event_log::EventLog;
+use crate::{
+    event_log::EventLog,
+    metrics::{self, ErrorKind},
+};
 
 /// Text of Django's `SessionInterrupted`, which is also what the client sees.
 const INTERRUPTED: &str = "The request's session was deleted before the request completed. \
@@ -73,6 +76,23 @@ enum Kind {
     BadSignature,
     NoMiddleware,
     Configuration,
+}
+
+impl Kind {
+    fn label(self) -> ErrorKind {
+        match self {
+            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Store => ErrorKind::Store,
+            Self::InDoubt => ErrorKind::InDoubt,
+            Self::Closed => ErrorKind::Closed,
+            #[cfg(feature = "auth")]
+            Self::Login(_) => ErrorKind::Login,
+            Self::TooLarge => ErrorKind::TooLarge,
+            Self::Value => ErrorKind::Value,
+            Self::Unreadable | Self::BadSignature => ErrorKind::Unreadable,
+            Self::NoMiddleware | Self::Configuration => ErrorKind::Configuration,
+        }
+    }
 }
 
 /// # Constructors
@@ -253,6 +273,7 @@ impl Error {
         if self.logged.swap(true, Ordering::Relaxed) {
             return;
         }
+        metrics::error(self.inner.kind.label());
         match self.inner.kind {
             Kind::Interrupted => log.warn(self.to_string()),
             #[cfg(feature = "auth")]

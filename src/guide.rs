@@ -12,6 +12,7 @@
 //! | [`concurrency`] | How are saves merged, what counts exactly, what do 400 and 503 mean? |
 //! | [`messages`] | Messages: setting up, storages, what is shared with Django. |
 //! | [`running`] | PgBouncer, TLS, failover, cleaning, the tool, logs and secrets. |
+//! | [`metrics`] | What can be measured from outside? Names, alerts, a dashboard, spans. |
 //! | [`performance`] | How fast is it, and how was that measured? |
 //! | [`testing`] | How do I test my application? |
 //! | [`promises`] | What is promised, and which test shows it? |
@@ -53,6 +54,9 @@ pub mod messages {}
 
 #[doc = include_str!("guide/running.md")]
 pub mod running {}
+
+#[doc = include_str!("guide/metrics.md")]
+pub mod metrics {}
 
 #[doc = include_str!("guide/performance.md")]
 pub mod performance {}

@@ -75,6 +75,7 @@
 //! | forms and cross-site requests | [`csrf`], [`guide::csrf`] |
 //! | middleware with Django's hooks | [`hooks`] |
 //! | merging, counters, 400 and 503 | [`guide::concurrency`] |
+//! | metrics and spans | [`guide::metrics`] |
 //! | production, tests, speed | [`guide::running`], [`guide::testing`], [`guide::performance`] |
 //! | what is promised, and the tests that show it | [`guide::promises`] |
 //!
@@ -91,6 +92,7 @@
 //! | `auth` | | [`auth`]: users, passwords, permissions, login and logout; needs `postgres` or `sqlite` |
 //! | `csrf` | | [`csrf`]: Django's protection against cross-site request forgery |
 //! | `messages` | | [`messages`]: Django's messages |
+//! | `metrics` | | counters, gauges and histograms by the facade `metrics`: [`guide::metrics`] |
 //! | `cli` | | the program `django-session`, for operators |
 //! | `test-suite` | | `backend::conformance`, for authors of backends |
 //!
@@ -117,6 +119,7 @@ mod event_log;
 mod key;
 #[cfg(feature = "messages")]
 pub mod messages;
+mod metrics;
 mod session;
 mod settings;
 mod store;
@@ -131,7 +134,7 @@ pub use self::{
     error::Error,
     key::SessionKey,
     session::{Expiry, Session},
-    settings::SessionSettings,
+    settings::{SessionSettings, StoreFailure},
     store::{SessionEntry, Sessions, Store, Sweeper},
     web::{LazySession, SessionExt, SessionMiddleware, hooks},
 };

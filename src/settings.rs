@@ -1,10 +1,13 @@
 //! Django's `SESSION_*` settings by their names, with its defaults and meanings.
 
+mod store_failure;
+
 use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use cookie::SameSite;
 
+pub use self::store_failure::StoreFailure;
 use crate::Error;
 
 /// The longest age of a session. Added to any present date, it stays before the year 10,000, which Python's
@@ -87,9 +90,10 @@ pub struct SessionSettings {
     pub(crate) cookie_partitioned: bool,
     pub(crate) save_every_request: bool,
     pub(crate) touch_interval: Duration,
-    pub(crate) coarse_expiry: bool,
+    pub(crate) exact_expiry: bool,
     pub(crate) expire_at_browser_close: bool,
     pub(crate) drop_interrupted_changes: bool,
+    pub(crate) store_failure: StoreFailure,
     /// `Err` with a text that is no header's name, until it is checked.
     token_header: Option<Result<HeaderName, String>>,
 }
@@ -107,9 +111,10 @@ impl Default for SessionSettings {
             cookie_partitioned: false,
             save_every_request: false,
             touch_interval: Duration::ZERO,
-            coarse_expiry: false,
+            exact_expiry: false,
             expire_at_browser_close: false,
             drop_interrupted_changes: false,
+            store_failure: StoreFailure::Unavailable,
             token_header: None,
         }
     }
@@ -197,21 +202,30 @@ impl SessionSettings {
     /// unchanged session. Default: zero, so that every request renews it, as in Django.
     ///
     /// A minute or an hour spares the database nearly all of these writes, and shortens the cookie age by no
-    /// more than that.
+    /// more than that and a thousandth (see [`exact_expiry`](Self::exact_expiry)).
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
     }
 
-    /// Rounds `expire_date` up by at most a hundredth of the session's age (three hours of two weeks).
-    /// Default: no.
+    /// Whether `expire_date` is stored to the microsecond, as Django does. Default: no, and it is rounded up
+    /// by at most a thousandth of the session's age (20 minutes of two weeks).
     ///
-    /// Most saves then leave `expire_date` as it is, so that PostgreSQL need not touch the index on it (HOT
-    /// updates). The cookie is unchanged.
+    /// Saves within such a step leave `expire_date` as it is, so that PostgreSQL need not touch the indexes
+    /// (HOT updates). Only that column of PostgreSQL and SQLite is rounded. A date given to
+    /// [`set_expiry`](crate::Session::set_expiry), the cookie,
+    /// [`get_expiry_age`](crate::Session::get_expiry_age) and
+    /// [`get_expiry_date`](crate::Session::get_expiry_date) are exact.
+    ///
+    /// ```
+    /// use actix_django_session::SessionSettings;
+    ///
+    /// let settings = SessionSettings::default().exact_expiry(true);
+    /// ```
     #[must_use]
-    pub fn coarse_expiry(mut self, yes: bool) -> Self {
-        self.coarse_expiry = yes;
+    pub fn exact_expiry(mut self, yes: bool) -> Self {
+        self.exact_expiry = yes;
         self
     }
 
@@ -273,7 +287,7 @@ impl SessionSettings {
         ExpiryPolicy {
             cookie_age: self.cookie_age,
             expire_at_browser_close: self.expire_at_browser_close,
-            coarse: self.coarse_expiry,
+            rounded: !self.exact_expiry,
         }
     }
 
@@ -370,5 +384,5 @@ pub(crate) struct ExpiryPolicy {
     pub(crate) cookie_age: Duration,
     pub(crate) expire_at_browser_close: bool,
     /// Rounded up in the store.
-    pub(crate) coarse: bool,
+    pub(crate) rounded: bool,
 }

@@ -31,7 +31,7 @@ where
     let (auth, rules) = (AuthSession::of(request), Rules::of(request));
     Box::pin(async move {
         let auth = auth?;
-        match auth.user().await? {
+        match auth.known_user().await? {
             Some(user) => admit(auth, user).await,
             None => Err(rules.login_required(&auth)),
         }

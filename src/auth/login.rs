@@ -16,7 +16,7 @@ use super::{
     Auth, Credentials, LoginAttempt, User, next_url,
     session_user::{BACKEND, HASH, ID, SessionUser},
 };
-use crate::{Error, LazySession};
+use crate::{Error, LazySession, metrics::auth as metrics};
 
 /// Who the visitor of a request is, with login and logout: Django's `request.user`, `login`, `logout`.
 ///
@@ -126,19 +126,37 @@ impl AuthSession {
     /// flushed. If it was made with a fallback secret, its hash is renewed and its key rotated at the end of
     /// the request.
     ///
-    /// Errors if session or user cannot be loaded.
+    /// Errors if session or user cannot be loaded. With
+    /// [`StoreFailure::Anonymous`](crate::StoreFailure::Anonymous), a request that only reads gets `None`
+    /// instead. The extractors and [`LoginRequired`](super::LoginRequired) err all the same: who may be logged
+    /// in must not be sent to the login page.
     pub async fn user(&self) -> Result<Option<User>, Error> {
         let mut known = self.0.user.lock().await;
         if let Some(user) = &*known {
             return Ok(user.clone());
         }
-        let found = self.find_user().await.inspect_err(|error| {
-            self.0.failed.store(true, Ordering::Relaxed);
-            error.log(self.0.auth.log());
-        })?;
+        let found = match self.find_user().await {
+            Err(error) if error.is_store() && self.0.session.degrade(&error) => None,
+            found => found.inspect_err(|error| {
+                self.0.failed.store(true, Ordering::Relaxed);
+                error.log(self.0.auth.log());
+            })?,
+        };
         self.0.failed.store(false, Ordering::Relaxed);
         *known = Some(found.clone());
         Ok(found)
+    }
+
+    /// As [`user`](Self::user), but errs if it is not known whether somebody is logged in: for all that turns
+    /// away a visitor without a user.
+    pub(super) async fn known_user(&self) -> Result<Option<User>, Error> {
+        let user = self.user().await?;
+        if user.is_none() && self.0.session.is_degraded() {
+            return Err(Error::store(
+                "it is not known who is logged in, since the session or the user could not be loaded; retry                  when the store works again",
+            ));
+        }
+        Ok(user)
     }
 
     async fn find_user(&self) -> Result<Option<User>, Error> {
@@ -168,7 +186,8 @@ impl AuthSession {
     /// A login made by Django is not fresh. Errors without that setting.
     pub async fn is_fresh(&self) -> Result<bool, Error> {
         let is_fresh = self.0.auth.is_fresh(&self.0.session.load().await?)?;
-        Ok(is_fresh && self.user().await?.is_some())
+        // A degraded session looks like one that is not fresh.
+        Ok((is_fresh || self.0.session.is_degraded()) && self.known_user().await?.is_some())
     }
 }
 
@@ -179,6 +198,12 @@ impl AuthSession {
     ///
     /// Errors if there were too many attempts ([`Error::is_throttled`]), which answers 429.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
+        let result = self.authenticate_once(credentials).await;
+        metrics::login_attempt(&result);
+        result
+    }
+
+    async fn authenticate_once(&self, credentials: &Credentials) -> Result<Option<User>, Error> {
         let login = &self.0.auth.users().model().login;
         let username = credentials.get("username").or_else(|| credentials.get(login)).unwrap_or_default();
         let attempt = self.attempt(username);
@@ -226,6 +251,7 @@ impl AuthSession {
         }
         let mut known = self.0.user.lock().await;
         let session = self.0.session.load().await?;
+        session.refuse_if_degraded()?; // before anything is written
         auth.users().note_login(user).await?;
         let is_present = session.contains_key(ID);
         let is_same = is_present
@@ -247,6 +273,7 @@ impl AuthSession {
             csrf.rotate();
         }
         *known = Some(Some(user.clone().with_backend(path)));
+        metrics::logged_in();
         Ok(())
     }
 
@@ -257,6 +284,7 @@ impl AuthSession {
     pub async fn logout(&self) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         self.0.session.log_out()?;
+        metrics::logged_out();
         *known = Some(None);
         Ok(())
     }
@@ -265,7 +293,7 @@ impl AuthSession {
     /// [`FreshLogin`](super::FreshLogin). The session gets a new key then: whoever knew the old one has no
     /// fresh login. Counts as an attempt to log in.
     pub async fn confirm_password(&self, password: &str) -> Result<bool, Error> {
-        let Some(user) = self.user().await? else { return Ok(false) };
+        let Some(user) = self.known_user().await? else { return Ok(false) };
         let attempt = self.attempt(user.username());
         self.0.auth.begin_attempt(&attempt).await?;
         let Some(now_known) = self.0.auth.check_password(Some(&user), password).await? else {
@@ -285,7 +313,7 @@ impl AuthSession {
     /// [`confirm_password`](Self::confirm_password). This session stays, with a new key, and is saved now; all
     /// others of the user end with their next request. Errors if nobody is logged in.
     pub async fn change_password(&self, password: &str) -> Result<(), Error> {
-        let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
+        let user = self.known_user().await?.ok_or_else(|| Error::login_required(None))?;
         let user = self.0.auth.set_password(&user, password).await?;
         self.update_session_auth_hash(&user).await?;
         // The password is changed: a concurrent request of this browser must not find the old hash for long.

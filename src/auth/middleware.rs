@@ -28,7 +28,9 @@ use crate::{
 /// the `wrap` that comes after. A request that does not ask for the user costs nothing.
 ///
 /// If the user cannot be loaded, the response is a 503, even if the handler took an `Option<User>`, which is
-/// `None` then: a visitor who is logged in must not be told that nobody is.
+/// `None` then: a visitor who is logged in must not be told that nobody is. An application may choose
+/// otherwise for requests that only read: see
+/// [`when_store_fails`](crate::SessionSettings::when_store_fails).
 ///
 /// A scope inside with another `Auth` has its own logins, such as a shorter idle timeout.
 ///

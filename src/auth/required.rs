@@ -129,7 +129,7 @@ impl LoginRequired {
     }
 
     async fn refusal(&self, auth: &AuthSession) -> Result<Option<Error>, Error> {
-        Ok(match auth.user().await? {
+        Ok(match auth.known_user().await? {
             None => Some(self.rules.login_required(auth)),
             Some(user) if self.admits(&user).await? => None,
             Some(_) if self.redirect_denied => Some(self.rules.login_required(auth)),

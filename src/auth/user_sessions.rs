@@ -76,7 +76,7 @@ impl AuthSession {
     /// }
     /// ```
     pub async fn sessions(&self) -> Result<Vec<UserSession>, Error> {
-        let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
+        let user = self.known_user().await?.ok_or_else(|| Error::login_required(None))?;
         let session = self.session();
         let (current, mut found) = (session.stored_key(), Vec::<UserSession>::new());
         let mut all = session.store().sessions();
@@ -114,7 +114,7 @@ impl AuthSession {
     ///
     /// Errors if nobody is logged in.
     pub async fn end_other_sessions(&self) -> Result<u64, Error> {
-        let user = self.user().await?.ok_or_else(|| Error::login_required(None))?;
+        let user = self.known_user().await?.ok_or_else(|| Error::login_required(None))?;
         let key = self.session().stored_key();
         self.session().store().end_sessions_of_user(user.id(), key.as_ref()).await
     }

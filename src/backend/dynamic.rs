@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 #[cfg(feature = "auth")]
 use super::database::Database;
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
-use crate::{Error, SessionKey};
+use crate::{Error, SessionKey, metrics::Engine};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -23,6 +23,9 @@ pub(crate) trait DynBackend: Send + Sync {
     fn create_table(&self) -> Boxed<'_, ()>;
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
     fn save_timeout(&self) -> Duration;
+    /// For metrics.
+    fn engine(&self) -> Engine;
+    fn indexes_expiry(&self) -> bool;
     /// Its database, if that has other tables too.
     #[cfg(feature = "auth")]
     fn database(&self) -> Option<Database>;
@@ -76,6 +79,31 @@ impl<B: Backend> DynBackend for B {
 
     fn save_timeout(&self) -> Duration {
         Backend::save_timeout(self)
+    }
+
+    fn engine(&self) -> Engine {
+        let backend = self as &dyn std::any::Any;
+        #[cfg(feature = "postgres")]
+        if backend.is::<super::Postgres>() {
+            return Engine::Postgres;
+        }
+        #[cfg(feature = "sqlite")]
+        if backend.is::<super::Sqlite>() {
+            return Engine::Sqlite;
+        }
+        #[cfg(feature = "redis")]
+        if backend.is::<super::Redis>() {
+            return Engine::Redis;
+        }
+        match backend {
+            _ if backend.is::<super::Files>() => Engine::Files,
+            _ if backend.is::<super::Memory>() => Engine::Memory,
+            _ => Engine::Other,
+        }
+    }
+
+    fn indexes_expiry(&self) -> bool {
+        Backend::indexes_expiry(self)
     }
 
     #[cfg(feature = "auth")]

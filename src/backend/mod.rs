@@ -134,6 +134,12 @@ pub trait Backend: Send + Sync + 'static {
         Duration::from_secs(5)
     }
 
+    /// Returns whether it keeps an index on the expiry. Sessions then round the expiry, so that most saves
+    /// leave the index alone; see [`exact_expiry`](crate::SessionSettings::exact_expiry). Default: no.
+    fn indexes_expiry(&self) -> bool {
+        false
+    }
+
     /// Returns this backend adapted to the site's settings, or `None` if they make no difference to it.
     /// Default: `None`.
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error>

@@ -42,6 +42,8 @@ struct Inner {
     is_read: bool,
     /// Django's `CSRF_COOKIE_NEEDS_UPDATE`.
     to_send: bool,
+    /// The application wants a new secret.
+    is_rotated: bool,
     /// Django's `csrf_processing_done`.
     is_checked: bool,
 }
@@ -128,6 +130,7 @@ impl CsrfState {
         inner.secret = Some(Secret::generate());
         inner.is_read = true;
         inner.to_send = true;
+        inner.is_rotated = true;
     }
 
     /// The secret that the response has to carry. It is given out once.
@@ -141,6 +144,9 @@ impl CsrfState {
     pub(super) async fn store(&self, secret: Secret) -> Result<(), Error> {
         let Place::Session(session) = &self.0.place else { return Ok(()) };
         let session = session.load().await?;
+        if session.is_degraded() && !self.inner().is_rotated {
+            return Ok(()); // the page is served all the same, and its forms will be refused
+        }
         let held: Option<serde_json::Value> = session.get(SESSION_KEY)?;
         if held.as_ref().and_then(serde_json::Value::as_str) != Some(secret.as_str()) {
             session.insert(SESSION_KEY, secret.as_str())?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::WINDOW;
+use crate::metrics;
 
 /// Kinds that are counted apart. Events of further kinds are counted together.
 const MAX_KINDS: usize = 32;
@@ -66,6 +67,7 @@ struct Outage {
     first: Instant,
     last: Instant,
     errors: u64,
+    _metric: metrics::OneMore,
 }
 
 impl Kinds {
@@ -84,7 +86,12 @@ impl Kinds {
     pub(super) fn record(&mut self, event: Event, now: Instant) -> Vec<Line> {
         let Event { level, text, is_failure } = event;
         if is_failure {
-            let outage = self.outage.get_or_insert(Outage { first: now, last: now, errors: 0 });
+            let outage = self.outage.get_or_insert_with(|| Outage {
+                first: now,
+                last: now,
+                errors: 0,
+                _metric: metrics::outage(self.subject),
+            });
             (outage.last, outage.errors) = (now, outage.errors + 1);
         }
         let key = self.key(level, &text, now);

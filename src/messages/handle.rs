@@ -292,6 +292,13 @@ impl Messages {
             let mut state = self.state();
             (state.loaded.take().unwrap_or_default(), mem::take(&mut state.queued))
         };
+        if loaded.is_degraded {
+            // All messages stay where they are. A new one that was not shown would be lost.
+            if added_new && !(used && queued.is_empty()) {
+                self.0.storage.refuse_change().await?;
+            }
+            return Ok(CookieChange::Keep);
+        }
         let earlier = if used { &[] } else { loaded.messages.as_slice() };
         let mut messages: Vec<StoredMessage> = earlier.iter().cloned().chain(queued).collect();
         drop_oldest(&mut messages);

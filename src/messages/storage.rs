@@ -33,6 +33,8 @@ pub(super) struct Loaded {
     pub(super) is_used: bool,
     from_cookie: bool,
     from_session: bool,
+    /// The session could not be loaded, so that its messages are unknown.
+    pub(super) is_degraded: bool,
 }
 
 /// The change of the visitor's cookie.
@@ -66,7 +68,9 @@ impl Storage {
             }
         }
         if next && self.config.settings.storage != MessageStorage::Cookie {
-            match session::read(&self.session()?.load().await?) {
+            let session = self.session()?.load().await?;
+            loaded.is_degraded = session.is_degraded();
+            match session::read(&session) {
                 Ok(list) => {
                     loaded.from_session = list.is_used();
                     // The sentinel means nothing here.
@@ -116,6 +120,11 @@ impl Storage {
                 Ok(change)
             }
         }
+    }
+
+    /// The error of a change of the session, which could not be loaded.
+    pub(super) async fn refuse_change(&self) -> Result<(), Error> {
+        self.session()?.load().await?.set_modified()
     }
 
     /// The attributes of the cookie. Django gives it those of the session's, but for the path.

@@ -195,7 +195,7 @@ impl Session {
             // The application's closure runs without the lock, and again if a clone of this session changed
             // the value.
             let before = {
-                let state = self.state();
+                let mut state = self.state();
                 state.refuse_if_closed()?;
                 state.data.get_json(key).map(str::to_owned)
             };
@@ -281,7 +281,10 @@ impl Session {
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
     pub fn remove<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some(text) = self.text(key) else { return Ok(None) };
+        let Some(text) = self.text(key) else {
+            self.state().refuse_if_degraded()?; // the stored session may have it
+            return Ok(None);
+        };
         let value = parse(key, &text)?;
         self.discard(key)?;
         Ok(value)
@@ -301,6 +304,7 @@ impl Session {
     pub fn discard(&self, key: &str) -> Result<bool, Error> {
         let mut state = self.state();
         state.accessed = true;
+        state.refuse_if_degraded()?; // the stored session may have it
         let there = state.data.get_json(key).is_some();
         if there {
             state.change(Change::Remove(key.into()))?;

@@ -113,19 +113,19 @@ pub(crate) fn date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) ->
     expiry::date(data, policy.cookie_age, now)
 }
 
-/// The same for the store: rounded up to a multiple of a hundredth of the session's age, if the settings say
-/// so.
+/// The same for the store: rounded up to a multiple of a thousandth of the session's age, if the policy says
+/// so. A date that the application chose is the same at each save, and stays exact.
 pub(crate) fn stored_date(data: &SessionData, policy: ExpiryPolicy, now: SystemTime) -> SystemTime {
     let exact = date(data, policy, now);
-    if !policy.coarse || matches!(stored_expiry(data), StoredExpiry::Date(_)) {
+    if !policy.rounded || matches!(stored_expiry(data), StoredExpiry::Date(_)) {
         return exact;
     }
-    let step = ((age(data, policy, now) / 100.0) as i64).saturating_mul(1_000_000);
+    let step = (age(data, policy, now) * 1000.0) as i64; // in microseconds
     if step <= 0 {
-        return exact;
+        return exact; // expired already
     }
-    let steps = micros(exact).saturating_add(step - 1).div_euclid(step);
-    from_micros(steps.saturating_mul(step))
+    let steps = i128::from(micros(exact) - 1).div_euclid(i128::from(step)) + 1;
+    from_micros(i64::try_from(steps * i128::from(step)).unwrap_or(i64::MAX))
 }
 
 /// Whether the browser drops the cookie when it closes. Django's `get_expire_at_browser_close`.
@@ -139,6 +139,7 @@ pub(crate) fn at_browser_close(data: &SessionData, policy: ExpiryPolicy) -> bool
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -196,7 +197,7 @@ mod tests {
             let policy = |expire_at_browser_close| ExpiryPolicy {
                 cookie_age: Duration::from_secs(1_209_600),
                 expire_at_browser_close,
-                coarse: false,
+                rounded: false,
             };
             // Where Django answers 500, or has a time without a zone, we have an answer of our own.
             let no_answer = |v: &Value| v.get("error").is_some() || v.get("naive").is_some();
@@ -221,7 +222,7 @@ mod tests {
         let policy = ExpiryPolicy {
             cookie_age: Duration::from_secs(60),
             expire_at_browser_close: false,
-            coarse: true,
+            rounded: true,
         };
         let now = from_micros(1_700_000_000_000_000);
         for seconds in ["1e15", "1e300", "99999999999999999999"] {
@@ -230,6 +231,62 @@ mod tests {
         }
         let soon = with_expiry(&"-1e300".into());
         assert!(stored_date(&soon, policy, now) < now);
+    }
+
+    /// Half of the ages and times are those at which something could change.
+    fn ages() -> impl Strategy<Value = i64> {
+        let longest = MAX_AGE.as_secs() as i64;
+        let century = 100 * 365 * 86_400;
+        prop_oneof![
+            proptest::sample::select(vec![1, 2, 999, 86_400, 1_209_600, century, longest]),
+            1..longest
+        ]
+    }
+
+    fn times() -> impl Strategy<Value = i64> {
+        let (first, last) = (micros(from_micros(i64::MIN)), micros(from_micros(i64::MAX)));
+        let edges = vec![first, -1_209_600_000_000, -1, 0, 1, 1_700_000_000_000_000, last - 1, last];
+        prop_oneof![proptest::sample::select(edges), first..=last]
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_date_is_rounded_up_by_a_thousandth_of_the_age_at_most(
+            age in ages(),
+            by_setting: bool,
+            saved in times(),
+            later in 0..100_000_000_000_i64,
+        ) {
+            let policy = |rounded| ExpiryPolicy {
+                cookie_age: Duration::from_secs(if by_setting { age as u64 } else { 60 }),
+                expire_at_browser_close: false,
+                rounded,
+            };
+            let data = match by_setting {
+                true => SessionData::default(),
+                false => with_expiry(&age.to_string().into()),
+            };
+            let at = |saved, rounded| micros(stored_date(&data, policy(rounded), from_micros(saved)));
+            let (exact, stored) = (at(saved, false), at(saved, true));
+            prop_assert_eq!(exact, micros(date(&data, policy(true), from_micros(saved))));
+            let step = age * 1000;
+            prop_assert!(exact <= stored && stored - exact < step, "{} {}", exact, stored);
+            // A later save never expires earlier. Within the step, it expires at the same time.
+            let later = saved.saturating_add(later);
+            prop_assert!(at(later, true) >= stored);
+            prop_assert_eq!(at(later, false) <= stored, at(later, true) == stored);
+        }
+
+        #[test]
+        fn a_date_of_the_application_is_stored_exactly(at in times(), saved in times()) {
+            let data = with_expiry(&format!("\"{}\"", isoformat(from_micros(at))).into());
+            let policy = ExpiryPolicy {
+                cookie_age: Duration::from_secs(60),
+                expire_at_browser_close: false,
+                rounded: true,
+            };
+            prop_assert_eq!(micros(stored_date(&data, policy, from_micros(saved))), at);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The session: a handle that is cheap to clone, shared by everything that serves one request.
 
 mod coalesce;
+mod degraded;
 mod dictionary;
 mod expiry;
 mod journal;
@@ -144,7 +145,9 @@ impl Session {
     }
 
     fn policy(&self) -> ExpiryPolicy {
-        self.shared.store.settings().expiry()
+        let store = &self.shared.store;
+        let policy = store.settings().expiry();
+        ExpiryPolicy { rounded: policy.rounded && store.indexes_expiry(), ..policy }
     }
 }
 

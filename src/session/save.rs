@@ -81,6 +81,7 @@ impl Session {
         let (plan, change_count, key_change_count) = {
             let mut state = self.state();
             state.accessed = true; // as Django's save, which reads the data
+            state.refuse_if_degraded()?;
             if state.stays_ended() {
                 return Ok(false);
             }
@@ -157,10 +158,13 @@ impl Session {
             (state.stored.clone(), state.data.clone())
         };
         let Stored::Row { key, version, expires } = stored else { return Ok(false) };
-        let until = self.expires(&data);
-        if until.duration_since(expires).unwrap_or_default() < interval {
+        // Rounded dates may differ soon after a renewal, when a step ends. A statement that changes nothing is
+        // not spared: its reply tells whether the session still exists.
+        let exact = expiry::date(&data, self.policy(), SystemTime::now());
+        if exact.duration_since(expires).unwrap_or_default() < interval {
             return Ok(false);
         }
+        let until = self.expires(&data);
         let (key, version) = match self.shared.store.touch(&key, &version, until, &data).await? {
             Saved::Done(key, version) => (key, version),
             Saved::Gone => return Err(Error::interrupted()),

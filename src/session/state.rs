@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use super::journal::{self, Change};
+use super::{
+    degraded::Degraded,
+    journal::{self, Change},
+};
 use crate::{
     Error, SessionKey,
     codec::SessionData,
@@ -73,6 +76,8 @@ pub(super) struct State {
     pub(super) in_doubt: bool,
     /// The response has begun.
     pub(super) closed: bool,
+    /// The session could not be loaded.
+    pub(super) degraded: Option<Box<Degraded>>,
     /// The store's.
     pub(super) log: Option<EventLog>,
 }
@@ -97,6 +102,7 @@ impl State {
             key_change_count: 0,
             in_doubt: false,
             closed: false,
+            degraded: None,
             log: None,
         }
     }
@@ -138,14 +144,19 @@ impl State {
         self.key = key;
     }
 
-    pub(super) fn refuse_if_closed(&self) -> Result<(), Error> {
+    /// Refuses a change that nobody could save.
+    pub(super) fn refuse_if_closed(&mut self) -> Result<(), Error> {
         if !self.closed {
-            return Ok(());
+            return self.refuse_if_degraded();
         }
         let error = Error::closed();
         // A streaming body cannot report it to anybody.
         error.log(self.log.as_ref().unwrap_or(EventLog::general()));
         Err(error)
+    }
+
+    pub(super) fn refuse_if_degraded(&mut self) -> Result<(), Error> {
+        self.degraded.as_mut().map_or(Ok(()), |degraded| Err(degraded.refuse()))
     }
 
     /// Django's `is_empty`: neither key nor data.

@@ -32,6 +32,10 @@ use crate::{
     backend::Backend,
     codec::{Codec, SessionData},
     event_log::EventLog,
+    metrics::{
+        self, Operation,
+        store::{HasOutcome, StoreMetrics, StoreWatch},
+    },
 };
 
 /// Expired rows deleted by one call of the backend, so that other requests get their turn in between.
@@ -62,6 +66,7 @@ struct Shared {
     engine: Engine,
     settings: SessionSettings,
     log: EventLog,
+    metrics: StoreMetrics,
 }
 
 #[derive(Clone)]
@@ -151,7 +156,13 @@ impl Store {
     }
 
     fn with_engine(engine: Engine, settings: SessionSettings, log: EventLog) -> Self {
-        Self(Arc::new(Shared { engine, settings, log }))
+        metrics::describe();
+        let name = match &engine {
+            Engine::Backend(encoded) => encoded.backend.engine(),
+            Engine::Cached(_) => metrics::Engine::Cached,
+            Engine::SignedCookies(_) => metrics::Engine::SignedCookies,
+        };
+        Self(Arc::new(Shared { engine, settings, log, metrics: StoreMetrics::new(name) }))
     }
 
     /// The same store with the site's settings, for sessions outside a request. The middleware does it by
@@ -185,8 +196,14 @@ impl Store {
         &self.0.log
     }
 
-    /// Notes that the store works, if it does.
-    fn note<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    /// Measures an operation until [`note`](Self::note).
+    fn watch(&self, operation: Operation) -> StoreWatch<'_> {
+        self.0.metrics.watch(operation)
+    }
+
+    /// Notes how an operation ended, and that the store works, if it does.
+    fn note<T: HasOutcome>(&self, watch: StoreWatch<'_>, result: Result<T, Error>) -> Result<T, Error> {
+        watch.end(&result);
         if result.is_ok() {
             self.0.log.success();
         }
@@ -218,11 +235,14 @@ impl Store {
     /// # Ok(()) }
     /// ```
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.note(match &self.0.engine {
-            Engine::Backend(encoded) => encoded.backend.delete(key).await,
-            Engine::Cached(cached) => Box::pin(cached.delete(key)).await,
-            Engine::SignedCookies(_) => Ok(false), // the middleware deletes the cookie
-        })
+        self.note(
+            self.watch(Operation::Delete),
+            match &self.0.engine {
+                Engine::Backend(encoded) => encoded.backend.delete(key).await,
+                Engine::Cached(cached) => Box::pin(cached.delete(key)).await,
+                Engine::SignedCookies(_) => Ok(false), // the middleware deletes the cookie
+            },
+        )
     }
 
     /// Deletes all expired sessions, in batches, and returns how many. Django's `clear_expired`, which
@@ -241,12 +261,17 @@ impl Store {
     /// Deletes up to `limit` expired sessions and returns how many. Fewer than `limit` means that no other
     /// can be deleted. PostgreSQL refuses some to which other tables refer: these are left, and logged.
     pub async fn clear_batch(&self, limit: u32) -> Result<u64, Error> {
-        self.note(match &self.0.engine {
-            Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
-            // A cache expires by itself.
-            Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await,
-            Engine::SignedCookies(_) => Ok(0),
-        })
+        let cleared = self.note(
+            self.watch(Operation::Clear),
+            match &self.0.engine {
+                Engine::Backend(encoded) => encoded.backend.clear_expired(limit).await,
+                // A cache expires by itself.
+                Engine::Cached(cached) => cached.database.backend.clear_expired(limit).await,
+                Engine::SignedCookies(_) => Ok(0),
+            },
+        )?;
+        self.0.metrics.cleared(cleared);
+        Ok(cleared)
     }
 
     /// Returns why the last calls of [`clear_batch`](Self::clear_batch) left expired sessions, if they did.
@@ -293,6 +318,11 @@ impl Store {
         self.place().map_or(Duration::from_secs(5), |place| place.backend.save_timeout())
     }
 
+    /// Whether the backend has an index on the expiry. A cache in front of it expires with the row.
+    pub(crate) fn indexes_expiry(&self) -> bool {
+        self.place().is_some_and(|place| place.backend.indexes_expiry())
+    }
+
     /// Whether a session is its cookie, so that each save changes the key.
     pub(crate) fn is_in_cookies(&self) -> bool {
         matches!(self.0.engine, Engine::SignedCookies(_))
@@ -331,6 +361,7 @@ impl Store {
     }
 
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<Loaded, Error> {
+        let watch = self.watch(Operation::Load);
         let loaded = match &self.0.engine {
             Engine::Backend(encoded) => encoded.load(key).await,
             Engine::Cached(cached) => Box::pin(cached.load(key)).await,
@@ -338,8 +369,11 @@ impl Store {
         };
         match loaded {
             // Says nothing about the database.
-            Ok(Loaded::Found(Record { version: Version::Cached(_), .. })) => loaded,
-            loaded => self.note(loaded),
+            Ok(Loaded::Found(Record { version: Version::Cached(_), .. })) => {
+                watch.end(&loaded);
+                loaded
+            }
+            loaded => self.note(watch, loaded),
         }
     }
 
@@ -349,19 +383,27 @@ impl Store {
         data: &SessionData,
         expires: SystemTime,
     ) -> Result<Saved, Error> {
-        self.note(match &self.0.engine {
-            Engine::Backend(encoded) => encoded.insert(key, data, expires).await,
-            Engine::Cached(cached) => Box::pin(cached.insert(key, data, expires)).await,
-            Engine::SignedCookies(cookies) => cookies.save(data),
-        })
+        self.note(
+            self.watch(Operation::Create),
+            match &self.0.engine {
+                Engine::Backend(encoded) => encoded.insert(key, data, expires).await,
+                Engine::Cached(cached) => Box::pin(cached.insert(key, data, expires)).await,
+                Engine::SignedCookies(cookies) => cookies.save(data),
+            },
+        )
     }
 
     pub(crate) async fn update(&self, update: Update<'_>) -> Result<Saved, Error> {
-        self.note(match &self.0.engine {
-            Engine::Backend(encoded) => encoded.update(update).await,
-            Engine::Cached(cached) => Box::pin(cached.update(update)).await,
-            Engine::SignedCookies(cookies) => cookies.save(update.data),
-        })
+        let is_rename = update.new_key.is_some();
+        let operation = if is_rename { Operation::Rename } else { Operation::Update };
+        self.note(
+            self.watch(operation),
+            match &self.0.engine {
+                Engine::Backend(encoded) => encoded.update(update).await,
+                Engine::Cached(cached) => Box::pin(cached.update(update)).await,
+                Engine::SignedCookies(cookies) => cookies.save(update.data),
+            },
+        )
     }
 
     /// Moves the expiry of a session that nobody changed, and nothing else.
@@ -372,11 +414,14 @@ impl Store {
         expires: SystemTime,
         data: &SessionData,
     ) -> Result<Saved, Error> {
-        self.note(match &self.0.engine {
-            Engine::Backend(encoded) => encoded.touch(key, version, expires).await,
-            Engine::Cached(cached) => Box::pin(cached.touch(key, version, expires)).await,
-            Engine::SignedCookies(cookies) => cookies.save(data),
-        })
+        self.note(
+            self.watch(Operation::Touch),
+            match &self.0.engine {
+                Engine::Backend(encoded) => encoded.touch(key, version, expires).await,
+                Engine::Cached(cached) => Box::pin(cached.touch(key, version, expires)).await,
+                Engine::SignedCookies(cookies) => cookies.save(data),
+            },
+        )
     }
 }
 

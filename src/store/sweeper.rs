@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::Store;
+use crate::metrics;
 
 /// Clears expired sessions periodically until it is dropped: `manage.py clearsessions` without a cron job.
 ///
@@ -37,7 +38,10 @@ impl Sweeper {
             let mut pause = interval.mul_f64(rand::rng().random_range(0.0..1.0));
             loop {
                 tokio::time::sleep(pause).await;
-                match store.clear_expired().await {
+                let began = metrics::Timer::start();
+                let result = store.clear_expired().await;
+                metrics::store::swept(began, &result);
+                match result {
                     Ok(cleared) => tracing::debug!("cleared {cleared} expired sessions"),
                     Err(error) => error.log(store.log()),
                 }

@@ -45,6 +45,8 @@ struct Lazy {
     store: Store,
     presented: Presented,
     request_key: RequestKey,
+    /// Whether the request is served without its session if that cannot be loaded.
+    may_degrade: bool,
     loaded: OnceCell<Session>,
     /// Changes to be made once the session is loaded.
     pending: Mutex<Vec<Pending>>,
@@ -95,26 +97,27 @@ impl RequestKey {
 
 impl LazySession {
     /// For a request with this cookie.
-    pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie>) -> Self {
+    pub(crate) fn new(store: &Store, cookie: Option<&RequestCookie>, may_degrade: bool) -> Self {
         let presented = match cookie {
             None => Presented::Nothing,
             Some(cookie) if cookie.is_ambiguous => Presented::SeveralCookies,
             Some(_) => Presented::Cookie,
         };
-        Self::presented(store, presented, cookie.map(|cookie| &*cookie.value))
+        Self::presented(store, presented, cookie.map(|cookie| &*cookie.value), may_degrade)
     }
 
     /// For a request with this token header, whatever its cookies.
-    pub(crate) fn by_token(store: &Store, token: &[u8]) -> Self {
+    pub(crate) fn by_token(store: &Store, token: &[u8], may_degrade: bool) -> Self {
         let presented = if token.is_empty() { Presented::EmptyToken } else { Presented::Token };
-        Self::presented(store, presented, Some(token))
+        Self::presented(store, presented, Some(token), may_degrade)
     }
 
-    fn presented(store: &Store, presented: Presented, value: Option<&[u8]>) -> Self {
+    fn presented(store: &Store, presented: Presented, value: Option<&[u8]>, may_degrade: bool) -> Self {
         Self(Arc::new(Lazy {
             store: store.clone(),
             presented,
             request_key: RequestKey::new(value, store),
+            may_degrade,
             loaded: OnceCell::new(),
             pending: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -122,11 +125,19 @@ impl LazySession {
     }
 
     /// Returns the session; loads it, once. Errors if the store cannot be used; a later call tries again.
+    /// With [`StoreFailure::Anonymous`](crate::StoreFailure::Anonymous), a request that only reads gets a
+    /// degraded session instead.
     pub async fn load(&self) -> Result<Session, Error> {
         let lazy = &*self.0;
         let session = lazy.loaded.get_or_try_init(|| async {
             match &lazy.request_key {
-                RequestKey::Key(key) => Session::load(lazy.store.clone(), key).await,
+                RequestKey::Key(key) => match Session::load(lazy.store.clone(), key).await {
+                    // With changes that wait for the load, it is no request that only reads.
+                    Err(error) if error.is_store() && lazy.may_degrade && !self.has_pending() => {
+                        Ok(Session::degraded(lazy.store.clone(), error))
+                    }
+                    loaded => loaded,
+                },
                 RequestKey::Missing | RequestKey::Impossible => Ok(Session::empty(lazy.store.clone())),
             }
         });
@@ -221,6 +232,23 @@ impl LazySession {
     /// Returns whether this is the key that the request came with.
     pub(crate) fn is_request_key(&self, key: &SessionKey) -> bool {
         matches!(&self.0.request_key, RequestKey::Key(known) if known == key)
+    }
+
+    /// Whether the request is served although the store cannot be used.
+    pub(crate) fn may_degrade(&self) -> bool {
+        self.0.may_degrade
+    }
+
+    /// Whether the session could not be loaded, and the request is served without.
+    #[cfg(feature = "auth")]
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.0.loaded.get().is_some_and(Session::is_degraded)
+    }
+
+    /// Degrades the loaded session, if the request may be served so.
+    #[cfg(feature = "auth")]
+    pub(crate) fn degrade(&self, cause: &Error) -> bool {
+        self.0.may_degrade && self.0.loaded.get().is_some_and(|session| session.degrade(cause))
     }
 
     /// Whether changes wait for the load.

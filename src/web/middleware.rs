@@ -7,7 +7,7 @@ use actix_web::{
     Error as ActixError, HttpMessage, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::{Method, header},
 };
 
 use super::{
@@ -16,7 +16,9 @@ use super::{
     hooks::{Flow, Hooks, HooksService, Middleware},
     token::{self, RequestToken},
 };
-use crate::{Error, Session, SessionKey, SessionSettings, Store, store::MAX_COOKIE_BYTES};
+use crate::{
+    Error, Session, SessionKey, SessionSettings, Store, StoreFailure, metrics, store::MAX_COOKIE_BYTES,
+};
 
 /// Gives every request inside a session. Django's `SessionMiddleware`.
 ///
@@ -72,6 +74,9 @@ impl SessionMiddleware {
             lazy.load().await?; // which makes the pending changes
         }
         let loaded = lazy.loaded();
+        if let Some(session) = loaded.as_ref().filter(|session| session.is_degraded()) {
+            return respond_degraded(session, lazy, settings, response);
+        }
         if let Some(session) = loaded.as_ref().filter(|_| response.status().is_server_error()) {
             session.drop_data_after_logout();
         }
@@ -88,6 +93,9 @@ impl SessionMiddleware {
             return Ok(());
         }
         let session = lazy.load().await?;
+        if session.is_degraded() {
+            return Ok(()); // the response does not depend on it
+        }
         if session.is_empty() {
             // An unknown key on a page that did not load it. Django makes a row for it; here it stays
             // unknown.
@@ -96,12 +104,21 @@ impl SessionMiddleware {
         if session.has_nothing_to_save() {
             return Ok(()); // an unreadable row keeps its cookie
         }
-        if modified || settings.touch_interval.is_zero() {
-            session.commit(settings.save_every_request).await?;
-        } else if !session.touch(settings.touch_interval).await? {
-            return Ok(());
+        let saved = if modified || settings.touch_interval.is_zero() {
+            session.commit(settings.save_every_request).await.map(|()| true)
+        } else {
+            session.touch(settings.touch_interval).await
+        };
+        match saved {
+            Ok(true) => send_key(&session, lazy, settings, response),
+            Ok(false) => Ok(()),
+            // The session came from a cache, perhaps. The response is right; only the expiry is not renewed.
+            Err(error) if error.is_store() && lazy.may_degrade() && !modified => {
+                error.log(self.store.log());
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-        send_key(&session, lazy, settings, response)
     }
 
     /// The session is empty: its row is deleted, and the visitor's cookie or token with it.
@@ -138,6 +155,29 @@ impl SessionMiddleware {
         }
         Ok(())
     }
+}
+
+/// The response of a request that was served without its session: the visitor keeps the key, and no cache the
+/// response.
+fn respond_degraded(
+    session: &Session,
+    lazy: &LazySession,
+    settings: &SessionSettings,
+    response: &mut HttpResponse,
+) -> Result<(), Error> {
+    if let Some(error) = session.refused_change().filter(|_| !response.status().is_server_error()) {
+        return Err(error);
+    }
+    token::vary(response.headers_mut(), settings, lazy.is_by_token());
+    token::forbid_storing(response.headers_mut());
+    Ok(())
+}
+
+/// Whether a request may be served without its session: it only reads, and no WebSocket outlives the outage.
+fn may_degrade(req: &ServiceRequest, settings: &SessionSettings) -> bool {
+    settings.store_failure == StoreFailure::Anonymous
+        && matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && !req.headers().contains_key(header::UPGRADE)
 }
 
 /// Tells the visitor the key of a saved session: by a cookie, which is renewed, or by the token header if the
@@ -185,9 +225,12 @@ impl Middleware for SessionMiddleware {
         if req.extensions().get::<RequestSessions>().is_some_and(served) {
             return Ok(Flow::Continue(None));
         }
+        let may_degrade = may_degrade(req, settings);
         let lazy = match token::find(req.headers(), settings) {
-            RequestToken::Absent => LazySession::new(&self.store, cookie::find(req.headers(), name).as_ref()),
-            RequestToken::One(token) => LazySession::by_token(&self.store, token.as_bytes()),
+            RequestToken::Absent => {
+                LazySession::new(&self.store, cookie::find(req.headers(), name).as_ref(), may_degrade)
+            }
+            RequestToken::One(token) => LazySession::by_token(&self.store, token.as_bytes(), may_degrade),
             RequestToken::Several(name) => {
                 self.store.log().warn(format!("a request has several {name} headers: refused with a 400"));
                 return Ok(Flow::Break((None, token::refuse_several(name))));
@@ -237,6 +280,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
+        metrics::describe();
         Hooks::new(self.clone()).new_transform(service)
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn vary(headers: &mut HeaderMap, settings: &SessionSettings, by_token
 }
 
 /// Replaces what the handler allows to caches.
-fn forbid_storing(headers: &mut HeaderMap) {
+pub(super) fn forbid_storing(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::CACHE_CONTROL);
     let mut directives =
         lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim);

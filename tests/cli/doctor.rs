@@ -1,12 +1,20 @@
 //! `doctor`: what it finds on a table of Djangos, and on every table that is ill.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 
 use crate::{
     Cli, Output,
     fill::{SECRET, Site, made},
     hide,
-    support::postgres::{Database, query},
+    support::{
+        postgres::{Database, query},
+        proc::PATIENCE,
+    },
 };
 
 /// The level and text of the findings about something.
@@ -323,6 +331,116 @@ fn a_partitioned_table_gets_no_advice_that_cannot_be_followed() {
         "index",
         "session_key is unique",
     );
+}
+
+/// Updates every row, also its date or not. Returns the report, once the server has counted them.
+fn after_updates(database: &Database, updates: &[&str]) -> Output {
+    let counted = "SELECT coalesce(sum(n_tup_upd), 0) FROM pg_stat_user_tables";
+    let count = || database.query(counted)[0][0].as_ref().unwrap().parse::<u64>().unwrap();
+    let rows: u64 =
+        database.query("SELECT count(*) FROM django_session")[0][0].as_ref().unwrap().parse().unwrap();
+    let (before, start) = (count(), Instant::now());
+    for columns in updates {
+        database.query(&format!("UPDATE django_session SET {columns}"));
+        database.query("VACUUM django_session");
+    }
+    while count() < before + rows * updates.len() as u64 {
+        assert!(start.elapsed() < PATIENCE, "{} updates are counted", count());
+        thread::sleep(Duration::from_millis(50));
+    }
+    Cli::on(database.url()).run(&["doctor", "--json"])
+}
+
+const SAVED: &str = "session_data = session_data";
+const MOVED: &str = "session_data = session_data, expire_date = expire_date + interval '1 s'";
+
+/// Half of the room in each page is enough for HOT updates of all its rows.
+const ROOMY: &str = "ALTER TABLE django_session SET (fillfactor = 45); VACUUM FULL django_session";
+
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn updates_get_advice_only_where_it_helps() {
+    // Dates that move: room in the pages makes no difference.
+    let database = made(0, 5_500);
+    let report = after_updates(&database, &[MOVED, MOVED]).code(0);
+    finds(&report, "ok", "updates", "11,000 updates, 0.0 % of them HOT");
+    let advised = advice(&report, "updates").remove(0);
+    assert!(advised.contains("moves expire_date") && !advised.contains("fillfactor"), "{advised}");
+
+    // Too few to say.
+    let database = made(0, 500);
+    let report = after_updates(&database, &[MOVED]).code(0);
+    finds(&report, "ok", "updates", "500 updates, 0.0 % of them HOT");
+    assert_eq!(advice(&report, "updates"), [""; 0]);
+
+    // All of them are HOT.
+    let database = made(0, 5_500);
+    ROOMY.split("; ").for_each(|statement| drop(database.query(statement)));
+    let report = after_updates(&database, &[SAVED, SAVED]).code(0);
+    finds(&report, "ok", "updates", "11,000 updates, 100.0 % of them HOT");
+    assert_eq!(advice(&report, "updates"), [""; 0]);
+
+    // Half of them, and there is room.
+    let report = after_updates(&database, &[MOVED, MOVED]).code(0);
+    finds(&report, "ok", "updates", "22,000 updates, 50.0 % of them HOT");
+    let advised = advice(&report, "updates").remove(0);
+    assert!(advised.contains("moves expire_date") && !advised.contains("fillfactor"), "{advised}");
+
+    // The same without room for the next ones.
+    database.query("ALTER TABLE django_session RESET (fillfactor)");
+    let report = after_updates(&database, &[]).code(0);
+    let advised = advice(&report, "updates").remove(0);
+    assert!(advised.contains("ALTER TABLE public.django_session SET (fillfactor = 90)"), "{advised}");
+    follow(&database, &report, "updates");
+    let options = "SELECT reloptions::text FROM pg_class WHERE relname = 'django_session'";
+    assert_eq!(database.query(options)[0][0].as_deref(), Some("{fillfactor=90}"));
+    let advised = advice(&after_updates(&database, &[]).code(0), "updates").remove(0);
+    assert!(!advised.contains("fillfactor"), "{advised}");
+}
+
+/// A partitioned table takes no fillfactor. A partition on another server is not this server's to change.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn the_room_in_pages_is_a_matter_of_the_partitions() {
+    let database = Database::fresh();
+    let (server, name) = database.url().rsplit_once('/').unwrap();
+    let port = server.rsplit_once(':').unwrap().1;
+    database.query(&format!(
+        "CREATE EXTENSION postgres_fdw; \
+         CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw \
+         OPTIONS (host '127.0.0.1', port '{port}', dbname '{name}'); \
+         CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'postgres', password_required 'false'); \
+         CREATE TABLE elsewhere (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
+         expire_date timestamptz NOT NULL); \
+         CREATE TABLE django_session (session_key varchar(40) NOT NULL, session_data text NOT NULL, \
+         expire_date timestamptz NOT NULL) PARTITION BY HASH (session_key); \
+         CREATE FOREIGN TABLE far_part PARTITION OF django_session FOR VALUES WITH (MODULUS 2, REMAINDER 0) \
+         SERVER far OPTIONS (table_name 'elsewhere'); \
+         CREATE TABLE near_part PARTITION OF django_session FOR VALUES WITH (MODULUS 2, REMAINDER 1) \
+         WITH (fillfactor = 45); \
+         CREATE INDEX lik ON near_part (session_key varchar_pattern_ops); \
+         INSERT INTO near_part SELECT session_key, 'x', now() + interval '1 day' FROM (\
+         SELECT md5(i::text) AS session_key FROM generate_series(1, 22000) i) k \
+         WHERE satisfies_hash_partition('django_session'::regclass, 2, 1, session_key)"
+    ));
+    database.query("CREATE INDEX ON near_part (expire_date)");
+    let moved = format!("UPDATE near_part SET {MOVED}");
+    for statement in ["UPDATE near_part SET session_data = 'y'", &moved, "VACUUM near_part"] {
+        database.query(statement);
+    }
+    database.query("ALTER TABLE near_part RESET (fillfactor)");
+    let report = after_updates(&database, &[]);
+    finds(&report, "ok", "updates", " updates, 50.0 % of them HOT");
+    let advised = advice(&report, "updates").remove(0);
+    assert!(advised.contains("ALTER TABLE public.near_part SET (fillfactor = 90), and so each"), "{advised}");
+    follow(&database, &report, "updates");
+    // The only index by which a session is found is not advised away.
+    let part = Cli::on(&format!("{}?table=near_part", database.url())).run(&["doctor", "--json"]);
+    finds(&part, "ok", "index", "lik (");
+    assert!(!part.out.contains("DROP INDEX"), "{}", part.out);
+    // Nothing is known about the pages of another server.
+    let far = Cli::on(&format!("{}?table=far_part", database.url())).run(&["doctor", "--json"]);
+    assert_eq!(about(&far, "updates"), []);
 }
 
 /// Another primary key, as of a site's own model.

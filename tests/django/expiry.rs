@@ -9,6 +9,7 @@ use actix_django_session::{SecretKey, SessionSettings};
 use serde_json::{Value, json};
 
 use crate::{
+    backing::Row,
     pair::{Pair, SECRET, Server, TWO_WEEKS, near, shape, unix},
     support::site::to_iso,
 };
@@ -37,6 +38,20 @@ impl Ends {
             Self::After(seconds) | Self::In(seconds) => now + seconds,
             Self::At(time) => time,
         }
+    }
+}
+
+/// Checks when the row expires: exactly if Django wrote it, rounded up by a thousandth of the age if we did. A
+/// date that the application chose is never rounded.
+fn check_row(row: &Row, by: &dyn Server, ends: Ends, what: &str) {
+    let (stored, exact) = (unix(row.expires), ends.at(unix(SystemTime::now())));
+    match ends {
+        Ends::After(age) if by.name() == "ours" => {
+            assert!((-2.0..=age / 1000.0 + 2.0).contains(&(stored - exact)), "{what}: {stored} for {exact}");
+            let micros = row.expires.duration_since(UNIX_EPOCH).unwrap().as_micros();
+            assert_eq!(micros % (age * 1000.0) as u128, 0, "{what}");
+        }
+        _ => near(stored, exact, what),
     }
 }
 
@@ -78,8 +93,9 @@ pub(crate) fn expiry(pair: &Pair) {
             let (first, max_age) = shape(reply.set_cookie("sessionid").unwrap(), &key);
             assert_eq!(max_age.is_none(), *browser_close, "{what}: {first}");
             let stored = pair.data(&key).get_json("_session_expiry").map(str::to_owned);
-            near(unix(pair.db.row(&key).unwrap().expires), ends.at(now), &what);
+            check_row(&pair.db.row(&key).unwrap(), here, ends, &what);
 
+            // Neither site looks at the row's date for this, so that a rounded one makes no difference.
             for server in [here, there] {
                 let look = json!([["expiry_age"], ["expiry_date"], ["browser_close"]]);
                 let results = visitor.run(server, &look);
@@ -105,14 +121,15 @@ pub(crate) fn expiry(pair: &Pair) {
             if let (Some(a), Some(b)) = (max_age, other_max_age) {
                 near(a, b, &what);
             }
-            near(unix(pair.db.row(&key).unwrap().expires), ends.at(unix(SystemTime::now())), &what);
+            check_row(&pair.db.row(&key).unwrap(), there, ends, &what);
             assert_eq!(pair.data(&key).get_json("_session_expiry").map(str::to_owned), stored, "{what}");
         }
     }
 }
 
 pub(crate) fn save_every_request(pair: &Pair) {
-    let settings = SessionSettings::default().save_every_request(true);
+    // Exact dates show each renewal.
+    let settings = SessionSettings::default().save_every_request(true).exact_expiry(true);
     let ours = pair.site(settings, SecretKey::new(SECRET));
     let django = pair.django_with(&[("SECRET_KEY", SECRET), ("SESSION_SAVE_EVERY_REQUEST", "1")]);
     for (here, there) in [(&django as &dyn Server, &ours as &dyn Server), (&ours, &django)] {
@@ -212,7 +229,7 @@ pub(crate) fn local_time(pair: &Pair) {
                 if let Some(max_age) = max_age {
                     near(max_age, ends.at(now) - now, &what);
                 }
-                near(unix(pair.db.row(&key).unwrap().expires), ends.at(now), &what);
+                check_row(&pair.db.row(&key).unwrap(), server, ends, &what);
                 assert_eq!(pair.data(&key).get_json("_session_expiry").map(str::to_owned), stored, "{what}");
             }
             assert_eq!(visitor.look(&django, "k"), 4, "{what}");

@@ -14,6 +14,7 @@ run_checks() {
     check cargo clippy -q --lib --features auth -- -D warnings
     check cargo clippy -q --lib --no-default-features --features sqlite,auth -- -D warnings
     check cargo clippy -q --lib --features csrf -- -D warnings
+    check cargo clippy -q --lib --no-default-features --features metrics -- -D warnings
     check cargo clippy -q --lib --features messages -- -D warnings
     RUSTDOCFLAGS="-D warnings" check cargo doc -q --no-deps --all-features
     # Not built: all that is in the package was built above.

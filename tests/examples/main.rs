@@ -8,6 +8,7 @@ mod support;
 mod browser;
 mod databases;
 mod django_middleware;
+mod production;
 mod proxy;
 mod quickstart;
 mod shared_login;

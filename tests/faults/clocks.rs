@@ -37,8 +37,7 @@ fn serve(what: &str) {
     let (kind, url) = what.split_once(' ').unwrap();
     let mut settings = SessionSettings::default();
     if kind == "touching" {
-        settings =
-            settings.save_every_request(true).touch_interval(Duration::from_secs(60)).coarse_expiry(true);
+        settings = settings.save_every_request(true).touch_interval(Duration::from_secs(60));
     }
     let url = url.to_owned();
     let site = Site::start(settings, async move || by_url(&url).await);

@@ -30,7 +30,7 @@ enum Work {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Expires {
     Default,
-    Coarse,
+    Exactly,
     AtATime,
 }
 
@@ -52,7 +52,7 @@ struct Scene {
 impl Scene {
     async fn new(direct: &str, port: u16, through: impl Fn(u16) -> String, expires: Expires) -> Self {
         let proxy = Proxy::start(port);
-        let settings = SessionSettings::default().coarse_expiry(expires == Expires::Coarse);
+        let settings = SessionSettings::default().exact_expiry(expires == Expires::Exactly);
         let connect = async |url: &str| {
             let store = Store::connect(url, SecretKey::new("a secret")).await.unwrap();
             store.with_settings(&settings).unwrap()
@@ -142,7 +142,7 @@ impl Scene {
 /// Returns how many cases there were.
 async fn every_case(direct: &str, port: u16, through: impl Fn(u16) -> String) -> usize {
     let mut count = 0;
-    for expires in [Expires::Default, Expires::Coarse, Expires::AtATime] {
+    for expires in [Expires::Default, Expires::Exactly, Expires::AtATime] {
         let scene = Scene::new(direct, port, &through, expires).await;
         for lost in [Side::Client, Side::Server] {
             for other in [Other::Nothing, Other::Increments, Other::Decrements] {

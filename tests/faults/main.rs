@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod anonymous;
 mod clocks;
 mod failover;
 mod in_doubt;

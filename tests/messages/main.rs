@@ -4,6 +4,7 @@
 
 mod app;
 mod concurrency;
+mod degraded;
 mod django;
 mod middleware;
 mod recording;

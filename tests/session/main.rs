@@ -13,5 +13,6 @@ mod middleware_recording;
 mod object;
 mod object_recording;
 mod opening;
+mod rounding;
 mod signed_cookies;
 mod touch;

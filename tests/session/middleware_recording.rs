@@ -142,7 +142,9 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(recording: &'a Value, table: Table, save_every_request: bool, carrier: Carrier) -> Self {
         let secret = recording["settings"]["SECRET_KEY"].as_str().unwrap().to_owned();
-        let mut settings = SessionSettings::default().save_every_request(save_every_request);
+        // Django's dates are exact.
+        let mut settings =
+            SessionSettings::default().save_every_request(save_every_request).exact_expiry(true);
         if carrier == Carrier::Token {
             settings = settings.token_header(TOKEN_HEADER);
         }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_django_session::{Error, Session, SessionKey};
+use actix_django_session::{Error, Session, SessionKey, SessionSettings};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -30,6 +30,7 @@ fn the_session_object_does_what_djangos_does() {
     let mut table = Table::sqlite();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(table.opener(secret)());
+    let store = store.with_settings(&SessionSettings::default().exact_expiry(true)).unwrap(); // as Django's
     let (mut as_django, mut differences) = (0, Vec::new());
     let mut deviations: BTreeMap<&str, usize> = BTreeMap::new();
     for case in cases {

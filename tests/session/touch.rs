@@ -1,4 +1,4 @@
-//! Unchanged sessions: renewed now and then, with dates that spare the index, and deleted without a load.
+//! Unchanged sessions: renewed now and then, and deleted without a load.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ fn an_unchanged_session_is_renewed_once_in_an_interval_and_so_is_its_cookie() {
     assert!(reply.header("vary").is_some_and(|vary| vary.contains("Cookie")));
     let (same_text, renewed) = row(&database);
     assert_eq!(same_text, text, "not a byte of it was written");
-    assert!(renewed >= first && renewed < first + 60.0, "{first} {renewed}");
+    // Rounded up by 20 minutes at most.
+    assert!(renewed >= first && renewed < first + 60.0 + 1210.0, "{first} {renewed}");
 
     age_by_two_hours(&database);
     assert_eq!(visitor.get(&site.url("/untouched")).set_cookies().len(), 1, "one that nobody looked at too");
@@ -80,34 +81,6 @@ fn a_session_deleted_meanwhile_is_not_renewed() {
     let reply = ask(&mut visitor, &site, json!([["get", "k"], ["delete_row"]]));
     assert_eq!((reply.status, reply.set_cookies().len()), (400, 0));
     assert_eq!(database.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
-}
-
-#[test]
-#[ignore = "needs PostgreSQL: run tests/run"]
-fn coarse_dates_stay_the_same_and_are_never_too_early() {
-    let database = Database::fresh();
-    let (fine, coarse) = (SessionSettings::default(), SessionSettings::default().coarse_expiry(true));
-    let (fine, coarse) = (site(&database, fine), site(&database, coarse));
-    let mut visitor = Client::new();
-    ask(&mut visitor, &fine, json!([["incr", "n"]]));
-    let (_, exact) = row(&database);
-    let reply = ask(&mut visitor, &coarse, json!([["incr", "n"]]));
-    assert!(reply.set_cookies()[0].contains("Max-Age=1209600"), "the cookie's age is exact");
-    let (_, rounded) = row(&database);
-    assert!(rounded >= exact && rounded <= exact + 12_097.0 + 60.0, "{exact} {rounded}");
-    assert_eq!(rounded % 12_096.0, 0.0);
-    // The next step may come in between, but not twice.
-    let dates: Vec<f64> = (0..5)
-        .map(|_| {
-            ask(&mut visitor, &coarse, json!([["incr", "n"]]));
-            row(&database).1
-        })
-        .collect();
-    assert!(dates.windows(2).filter(|pair| pair[0] != pair[1]).count() <= 1, "{dates:?}");
-
-    // A date of its own is kept to the microsecond.
-    ask(&mut visitor, &coarse, json!([["set_expiry_date", "2031-02-03T04:05:06.789012+00:00"]]));
-    assert!((row(&database).1 - 1_927_857_906.789_012).abs() < 1e-3, "{}", row(&database).1);
 }
 
 #[test]

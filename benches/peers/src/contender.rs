@@ -36,7 +36,7 @@ pub struct Contender {
 pub const OURS: &str = "actix-django-session";
 
 /// Ours with a setting that matters where sessions are saved again.
-pub const COARSE: &str = "coarse-expiry";
+pub const EXACT: &str = "exact-expiry";
 
 /// Ours with the login around everything.
 pub const LOGIN: &str = "with-login";
@@ -51,7 +51,7 @@ pub const ALL: [Contender; 10] = [
         what: "by hand: actix-web, deadpool-postgres, no signature",
     },
     Contender { name: OURS, keeps: Keeps::Postgres, what: "this crate: Store::connect" },
-    Contender { name: COARSE, keeps: Keeps::Postgres, what: "this crate with coarse_expiry(true)" },
+    Contender { name: EXACT, keeps: Keeps::Postgres, what: "this crate with exact_expiry(true)" },
     Contender { name: LOGIN, keeps: Keeps::Postgres, what: "this crate with AuthMiddleware around the app" },
     Contender {
         name: "actix-session-redis",
@@ -81,8 +81,8 @@ pub fn named(name: &str) -> Result<&'static Contender> {
 impl Contender {
     pub fn takes_part(&self, workload: Workload) -> bool {
         match workload {
-            Workload::Write | Workload::Hot | Workload::Statements if self.name == COARSE => true,
-            _ if self.name == COARSE => false,
+            Workload::Write | Workload::Hot | Workload::Statements if self.name == EXACT => true,
+            _ if self.name == EXACT => false,
             Workload::User => ["floor", LOGIN, AXUM_LOGIN, "django"].contains(&self.name),
             Workload::Logins => [LOGIN, "django"].contains(&self.name),
             Workload::Untouched => true,

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::{
-    contender::{self, COARSE, Keeps, LOGIN, OURS},
+    contender::{self, EXACT, Keeps, LOGIN, OURS},
     figures::{Cell, Figures, Spread},
     report,
     workload::Workload,
@@ -168,7 +168,7 @@ fn draw(out: &mut String, bar: &Bar<'_>, y: f64, x: &impl Fn(f64) -> f64) {
         return; // somebody answered nothing: there is no place for that on this scale
     }
     let (one, end) = (x(1.0), x(ratio.median));
-    let kind = if [OURS, COARSE, LOGIN].contains(&bar.name) { " ours" } else { "" };
+    let kind = if [OURS, EXACT, LOGIN].contains(&bar.name) { " ours" } else { "" };
     let kind = if bar.weak { " weak" } else { kind };
     let (from, width, thick) = (one.min(end), (end - one).abs().max(1.0), ROW - 4.0);
     let _ = writeln!(

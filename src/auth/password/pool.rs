@@ -15,6 +15,7 @@ use crate::{
     Error,
     backend::blocking::{Stopped, Turns},
     event_log::EventLog,
+    metrics,
 };
 
 /// How long a hash waits for its turn. The visitor has left by then.
@@ -77,7 +78,7 @@ impl Pool {
         if Handle::try_current().is_err() {
             return Ok(work());
         }
-        let inside = Inside(&self.inside);
+        let (inside, _waits) = (Inside(&self.inside), metrics::auth::hash());
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
         if before >= self.bounds.threads.saturating_add(self.bounds.waiting) {
             return Err(self.busy());
@@ -88,10 +89,12 @@ impl Pool {
         let reserved = timeout_at(until.into(), self.memory.clone().acquire_many_owned(needed)).await;
         let Ok(Ok(reserved)) = reserved else { return Err(self.busy()) };
         let work = move || {
-            let _slow = Slow(Instant::now());
+            let (_slow, began) = (Slow(Instant::now()), metrics::Timer::start());
             // Also of a caller that has left: until the memory is free.
             let _reserved = reserved;
-            work()
+            let result = work();
+            metrics::auth::hashed(began);
+            result
         };
         let result = self.turns.run(until, work).await;
         drop(inside);
@@ -109,6 +112,7 @@ impl Pool {
     }
 
     fn busy(&self) -> Error {
+        metrics::auth::hash_refused();
         let Bounds { threads, waiting, .. } = self.bounds;
         Error::store(format!(
             "cannot hash a password: too many others wait ({threads} are hashed at once, {waiting} may \

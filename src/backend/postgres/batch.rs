@@ -24,7 +24,7 @@ use super::{
     queue::{Admitted, Keys, Load, Queued, Single, Ticket},
     solo,
 };
-use crate::Error;
+use crate::{Error, metrics::postgres as metrics};
 
 /// The most requests in a batch.
 const BATCH_ROWS: usize = 128;
@@ -105,6 +105,7 @@ pub(super) struct Shared<O: BatchOp> {
     pub(super) keys: Keys<O>,
     pub(super) permits: Permits,
     pub(super) timeout: Duration,
+    metrics: metrics::BatchMetrics,
 }
 
 /// The queue of one operation, on the runtime that started it.
@@ -117,9 +118,15 @@ pub(super) struct Batcher<O: BatchOp> {
 impl<O: BatchOp> Batcher<O> {
     pub(super) fn start(op: O, timeout: Duration, permits: &Permits) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let shared = Shared { op, keys: Keys::default(), permits: permits.clone(), timeout };
+        let shared = Shared {
+            op,
+            keys: Keys::default(),
+            permits: permits.clone(),
+            timeout,
+            metrics: metrics::BatchMetrics::new(),
+        };
         tokio::spawn(drive(Arc::new(shared), receiver));
-        Self { queue, load: Arc::default(), timeout }
+        Self { queue, load: Arc::new(Load::new(O::ACTION)), timeout }
     }
 
     /// Whether its runtime still exists.
@@ -131,6 +138,7 @@ impl<O: BatchOp> Batcher<O> {
     pub(super) async fn submit(&self, request: O::Request) -> Result<O::Reply, Error> {
         let error = |why: &str| Err(Error::store(format!("cannot {}: {why}", O::ACTION)));
         let Some(ticket) = self.load.admit(O::bytes(&request)) else {
+            metrics::refused(O::ACTION);
             return error("too many requests wait for the database already");
         };
         let (in_doubt, deadline) = (O::in_doubt(&request), Instant::now() + self.timeout);
@@ -178,6 +186,7 @@ async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::Unbounded
                 }
                 Admitted::Behind => {}
                 Admitted::Refused(queued) => {
+                    metrics::refused(O::ACTION);
                     let text = format!("cannot {}: too many requests wait for this session", O::ACTION);
                     let _ = queued.reply.send(Err(Error::store(text)));
                 }
@@ -229,6 +238,12 @@ fn take_batch<O: BatchOp>(
 /// Runs a batch, and replies to every request in it that need not run by itself.
 async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: &mut VecDeque<Single<O>>) {
     let requests: Vec<&O::Request> = batch.iter().map(Single::request).collect();
+    let watch = metrics::BatchWatch::start(
+        &shared.metrics,
+        O::ACTION,
+        shared.timeout,
+        batch.iter().flat_map(Single::deadlines),
+    );
     let mut maybe_applied = false;
     let result = match requests[..] {
         [request] => {
@@ -242,6 +257,7 @@ async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: 
             result => result,
         },
     };
+    watch.end(result.as_ref().map(drop).map_err(|failed| failed.locked));
     let outcomes = result.unwrap_or_else(|failed| {
         maybe_applied |= failed.maybe_applied;
         failed_outcomes::<O>(&requests, &failed)

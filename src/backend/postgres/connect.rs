@@ -123,7 +123,9 @@ where
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
     let (client, connection) = config.connect(tls).await?;
+    let open = crate::metrics::postgres::connection();
     let driver = tokio::spawn(async move {
+        let _open = open;
         if let Err(error) = connection.await {
             // The statement in flight fails with it too, and is reported there.
             tracing::debug!("a connection to the database was closed: {error}");

@@ -36,7 +36,6 @@ use self::advice::Subject;
 pub(crate) use self::texts::{KeyedStatements, short_lock_timeout};
 use self::{
     columns::Columns,
-    connect::OwnSettings,
     distributed::Engine,
     error::unexpected_columns,
     ops::{NewRow, Replacement},
@@ -165,7 +164,7 @@ impl Postgres {
         if pgbouncer {
             return Ok(None);
         }
-        let connector = connect::Connector::new(Arc::new(hosts), timeout, OwnSettings::None);
+        let connector = connect::Connector::new(Arc::new(hosts), timeout, connect::OwnSettings::None);
         match tokio::time::timeout(timeout, connector.connect()).await {
             Ok(Ok((client, _))) => Ok(Some((client, table.quoted()))),
             Ok(Err(error)) => Err(error::explain(ACTION, error, Subject::Sessions)),
@@ -409,6 +408,10 @@ impl Backend for Postgres {
 
     fn save_timeout(&self) -> Duration {
         self.runtimes.settings.timeout
+    }
+
+    fn indexes_expiry(&self) -> bool {
+        true
     }
 
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {

@@ -18,7 +18,7 @@ use super::{
     runtimes::PostgresSettings,
     sql::Sql,
 };
-use crate::Error;
+use crate::{Error, metrics::postgres as metrics};
 
 /// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
 const CONNECTIONS: usize = 8;
@@ -57,6 +57,7 @@ pub(super) struct Connections {
     pub(super) permits: Permits,
     pub(super) engine: Arc<Engine>,
     sql: Arc<Sql>,
+    pub(super) metrics: Arc<metrics::ConnectionMetrics>,
 }
 
 /// Permits for requests that use a connection by themselves, so that some are always left for batches.
@@ -140,7 +141,8 @@ impl Connections {
                 (pool, Some(hosts.clone()), permits)
             }
         };
-        Ok(Self { pool, hosts, timeout, pgbouncer, permits, engine, sql })
+        let metrics = Arc::new(metrics::ConnectionMetrics::new());
+        Ok(Self { pool, hosts, timeout, pgbouncer, permits, engine, sql, metrics })
     }
 
     /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of
@@ -152,10 +154,15 @@ impl Connections {
     /// Takes a connection that was opened after `since`, and since the last failover.
     pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
+            let waiter = self.metrics.waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
-                PoolError::Backend(error) => explain(action, error, Subject::Sessions),
+                PoolError::Backend(error) => {
+                    metrics::connection_failed();
+                    explain(action, error, Subject::Sessions)
+                }
                 other => Error::store_caused_by(format!("cannot {action}: no connection"), other),
             })?;
+            drop(waiter);
             let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
                 let checkout = Checkout(Some(connection));

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::batch::BatchOp;
-use crate::Error;
+use crate::{Error, metrics};
 
 /// Bounds of what waits for one operation; further requests fail fast.
 const MAX_REQUESTS: usize = 16 * 1024;
@@ -28,17 +28,24 @@ const QUARANTINE: Duration = Duration::from_secs(2);
 const MANY_QUARANTINES: usize = 1024;
 
 /// The number and the bytes of all requests of an operation.
-#[derive(Default)]
 pub(super) struct Load {
     requests: AtomicUsize,
     bytes: AtomicUsize,
+    gauge: metrics::Level,
 }
 
 impl Load {
+    /// `action` is that of the operation.
+    pub(super) fn new(action: &str) -> Self {
+        let gauge = metrics::postgres::queue(action);
+        Self { requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), gauge }
+    }
+
     /// `None` if too much waits already. One request may be larger than the bound.
     pub(super) fn admit(self: &Arc<Self>, bytes: usize) -> Option<Arc<Ticket>> {
         let requests = self.requests.fetch_add(1, Ordering::Relaxed);
         let others = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.gauge.rise();
         let ticket = Ticket { load: self.clone(), bytes, state: AtomicU8::new(WAITING) };
         let full = requests >= MAX_REQUESTS || (others > 0 && others + bytes > MAX_BYTES);
         (!full).then(|| Arc::new(ticket))
@@ -90,6 +97,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.load.requests.fetch_sub(1, Ordering::Relaxed);
         self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.load.gauge.fall();
     }
 }
 
@@ -138,6 +146,11 @@ impl<O: BatchOp> Single<O> {
     pub(super) fn deadline(&self) -> Instant {
         let equal = self.equal.iter().map(|queued| queued.deadline).max();
         equal.map_or(self.first.deadline, |equal| equal.max(self.first.deadline))
+    }
+
+    /// The deadline of each caller.
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> + Clone {
+        std::iter::once(&self.first).chain(&self.equal).map(|queued| queued.deadline)
     }
 
     pub(super) fn reply(self, reply: Result<O::Reply, Error>) {

@@ -74,7 +74,7 @@ impl PerRuntime {
             replaces: Batcher::start(Replaces(rows.clone()), timeout, permits),
             deletes: Batcher::start(Deletes(rows.clone()), timeout, permits),
             #[cfg(feature = "auth")]
-            texts: Arc::default(),
+            texts: Arc::new(super::queue::Load::new("load a user")),
             #[cfg(feature = "auth")]
             lookups: Batcher::start(Lookups(rows.connections.clone()), timeout, permits),
             rows,

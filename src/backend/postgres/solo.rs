@@ -22,7 +22,7 @@ use super::{
     queue::{Single, Ticket},
     sql::LONGER_LOCK_TIMEOUT,
 };
-use crate::Error;
+use crate::{Error, metrics::postgres as metrics};
 
 /// Why a request for a locked row fails.
 pub(super) const LOCKED: &str = "another transaction keeps the row locked";
@@ -47,12 +47,14 @@ async fn serve<O: BatchOp>(
     mut attempt: Attempt,
     mut locked: bool,
 ) {
+    let _alone = metrics::alone(O::ACTION);
     let (key, mut was_locked) = (single.key().clone(), locked);
     let mut guard = KeyGuard { shared: &shared, key: &key, served: false };
     loop {
         locked = run(&shared, single, attempt, locked).await;
         was_locked |= locked;
         if was_locked {
+            metrics::locked(O::ACTION);
             shared.keys.quarantine(&key);
         }
         match shared.keys.next(&key) {

@@ -20,7 +20,7 @@ use super::{
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
-use crate::Error;
+use crate::{Error, metrics::Retried};
 
 pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
@@ -126,6 +126,7 @@ impl Connections {
         params: &Params<'_>,
         retry: Retry,
     ) -> Result<Executed, StatementError> {
+        let mut watch = self.metrics.watch(action);
         let deadline = Instant::now() + self.timeout;
         let (mut reconnected, mut repeated, mut since, mut conflicts) = (false, false, None, 0);
         loop {
@@ -137,6 +138,7 @@ impl Connections {
             let sending = statement.send(checkout.connection(), params, !self.pgbouncer, &sent);
             let error = match timeout_at(deadline, sending).await {
                 Ok(Ok(executed)) => {
+                    watch.done();
                     if statement.writes() {
                         self.took_a_write(checkout.connection());
                     }
@@ -159,6 +161,7 @@ impl Connections {
                     ));
                 }
                 (reconnected, repeated, since) = (true, maybe_applied, reopened);
+                watch.retried(Retried::ConnectionLost);
                 continue;
             }
             checkout.give_back();
@@ -167,10 +170,12 @@ impl Connections {
             }
             if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
                 conflicts += 1;
+                watch.retried(Retried::Conflict);
                 let pause =
                     rand::random_range(0..=CONFLICT_PAUSE.as_micros() as u64 * u64::from(conflicts.min(10)));
                 tokio::time::sleep(Duration::from_micros(pause)).await;
             } else if is_locked(&error) && retry.locked && time_is_left {
+                watch.retried(Retried::Locked);
                 // lock_timeout may be so short that it does not wait at all.
                 tokio::time::sleep(LOCK_PAUSE).await;
             } else {

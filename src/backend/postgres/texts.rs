@@ -62,6 +62,7 @@ impl Postgres {
         let error = |why: &str| Err(Error::store(format!("cannot {action}: {why}")).into());
         let bytes = params.iter().flatten().map(|param| param.len()).sum();
         let Some(ticket) = runtime.texts.admit(bytes) else {
+            crate::metrics::postgres::refused(action);
             return error("too many requests wait for the database already");
         };
         let connections = runtime.rows.connections.clone();

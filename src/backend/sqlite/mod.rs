@@ -239,6 +239,10 @@ impl Backend for Sqlite {
         Ok(self.file.run(call, create).await?)
     }
 
+    fn indexes_expiry(&self) -> bool {
+        true
+    }
+
     fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
         Ok(Some(Self::new(self.file.clone(), site)))
     }

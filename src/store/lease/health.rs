@@ -13,7 +13,7 @@ use rand::RngExt as _;
 use tokio::{runtime::Handle, time::Instant};
 
 use super::swap::Leases;
-use crate::SessionKey;
+use crate::{SessionKey, metrics};
 
 /// How long a cache that failed is left alone.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -82,6 +82,7 @@ impl Health {
             let change = state.changes;
             if state.outdated.len() < MAX_OUTDATED || state.outdated.contains_key(key) {
                 state.outdated.insert(key.clone(), change);
+                metrics::store::cache_outdated(state.outdated.len());
             } else if !mem::replace(&mut state.overflowed, true) {
                 tracing::error!(
                     "the cache has been away for long: outdated sessions may come out of it afterwards"
@@ -162,6 +163,7 @@ async fn remove_outdated(leases: Leases, guard: Removing) {
                     state.outdated.remove(key);
                 }
             }
+            metrics::store::cache_outdated(state.outdated.len());
         }
         if failed {
             after = some.last().map(|(key, _)| key.clone());

@@ -32,9 +32,10 @@ use super::{
 };
 use crate::{
     Error, SessionKey, SessionSettings,
-    backend::{DynBackend, Replace},
+    backend::{DynBackend, Replace, Replaced},
     codec::SessionData,
     event_log::EventLog,
+    metrics::{self, store::CacheMetrics},
 };
 
 /// How long a lease is valid, at least.
@@ -49,6 +50,7 @@ pub(super) struct LeasedCache {
     leases: Leases,
     health: Arc<Health>,
     log: EventLog,
+    metrics: Arc<CacheMetrics>,
 }
 
 /// The cache's result for a session.
@@ -60,6 +62,18 @@ pub(super) enum Lookup {
     /// A value that cannot be read; `None` if it is too long.
     Unreadable(Option<Bytes>),
     Unavailable,
+}
+
+impl Lookup {
+    fn label(&self) -> metrics::Lookup {
+        match self {
+            Self::Hit(_) => metrics::Lookup::Hit,
+            Self::Miss => metrics::Lookup::Miss,
+            Self::Leased => metrics::Lookup::Leased,
+            Self::Unreadable(_) => metrics::Lookup::Unreadable,
+            Self::Unavailable => metrics::Lookup::Unavailable,
+        }
+    }
 }
 
 /// The right to fill the cache. Without an end it expires.
@@ -84,7 +98,8 @@ impl LeasedCache {
         let duration = timeout.saturating_mul(3).clamp(LEASE, MAX_LEASE);
         let format = Format::of(&cache.codec);
         let leases = Leases { backend: cache.backend.clone(), format, duration };
-        Self { cache, leases, health: Arc::default(), log: EventLog::new("the cache") }
+        let metrics = Arc::new(CacheMetrics::new());
+        Self { cache, leases, health: Arc::default(), log: EventLog::new("the cache"), metrics }
     }
 
     pub(super) fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
@@ -98,6 +113,12 @@ impl LeasedCache {
     }
 
     pub(super) async fn get(&self, key: &SessionKey) -> Lookup {
+        let found = self.look_up(key).await;
+        self.metrics.looked_up(found.label());
+        found
+    }
+
+    async fn look_up(&self, key: &SessionKey) -> Lookup {
         match self.attempt_read(self.backend().get(key)).await {
             Err(Unavailable) => Lookup::Unavailable,
             Ok(None) => Lookup::Miss,
@@ -130,8 +151,9 @@ impl LeasedCache {
     /// Before a read of the database after a miss, or before a session is stored under a new key. `None` if
     /// the cache is not to be filled.
     pub(super) async fn fill_lease<'a>(&self, key: &'a SessionKey) -> Option<FillLease<'a>> {
-        let value = self.attempt_read(self.leases.add_fill(key)).await.ok().flatten()?;
-        Some(FillLease { key, value })
+        let value = self.attempt_read(self.leases.add_fill(key)).await.ok().flatten();
+        self.metrics.lease(metrics::Lease::Fill, value.is_some());
+        Some(FillLease { key, value: value? })
     }
 
     /// The same, in place of a value that cannot be read.
@@ -140,15 +162,18 @@ impl LeasedCache {
         key: &'a SessionKey,
         unreadable: Option<Bytes>,
     ) -> Option<FillLease<'a>> {
-        let value = self.attempt_read(self.leases.replace_by_fill(key, unreadable)).await.ok().flatten()?;
-        Some(FillLease { key, value })
+        let value = self.attempt_read(self.leases.replace_by_fill(key, unreadable)).await.ok().flatten();
+        self.metrics.lease(metrics::Lease::Fill, value.is_some());
+        Some(FillLease { key, value: value? })
     }
 
     /// Caches what is in the database, unless the lease was revoked.
     pub(super) async fn fill(&self, lease: FillLease<'_>, data: &SessionData, expires: SystemTime) {
         let Ok(value) = self.cache.codec.encode(data) else { return };
         let fill = Replace::new(lease.key, lease.value, expires).value(value);
-        let _ = self.attempt(self.backend().replace(fill)).await; // after a failure, the lease expires
+        // After a failure, the lease expires.
+        let filled = self.attempt(self.backend().replace(fill)).await;
+        self.metrics.filled(filled == Ok(Replaced::Done));
     }
 
     /// There is nothing to cache.
@@ -165,6 +190,7 @@ impl LeasedCache {
     ) -> ChangeLease<'a> {
         let id = rand::rng().random();
         let held = self.attempt(self.leases.join(key, id, seen.cloned())).await.is_ok();
+        self.metrics.lease(metrics::Lease::Change, held);
         ChangeLease { cache: self, key, id, held }
     }
 
@@ -194,7 +220,10 @@ impl LeasedCache {
             return Err(Unavailable);
         }
         let timeout = self.backend().save_timeout();
-        let failure = match tokio::time::timeout(timeout, work).await {
+        let began = metrics::Timer::start();
+        let result = tokio::time::timeout(timeout, work).await;
+        self.metrics.called(began, !matches!(result, Ok(Ok(_))));
+        let failure = match result {
             Ok(Ok(done)) => {
                 self.log.success();
                 return Ok(done);

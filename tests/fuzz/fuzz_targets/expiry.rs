@@ -69,7 +69,7 @@ fn check(data: &SessionData) {
     let by_setting = open(&settings.clone().expire_at_browser_close(true));
     assert_eq!(by_setting.get_expire_at_browser_close(), closes || json == "null");
 
-    saved(&store, &key, &settings.coarse_expiry(true), date, now);
+    saved(&store, &key, &settings, date, now);
     // Set anew, it is what it was set to.
     session.set_expiry(Expiry::After(Duration::from_secs(300))).expect("open");
     assert_eq!((session.get_expiry_age(), session.get_expire_at_browser_close()), (300.0, false));

@@ -1,6 +1,7 @@
 //! The middleware in an application.
 
 mod cookies;
+mod degraded;
 mod errors;
 mod hooks;
 mod lazy;

@@ -18,7 +18,7 @@ use actix_django_session::SessionSettings;
 
 use crate::{
     Result,
-    contender::{AXUM_LOGIN, COARSE, LOGIN, OURS},
+    contender::{AXUM_LOGIN, EXACT, LOGIN, OURS},
 };
 
 /// Threads that answer requests, for everybody.
@@ -43,7 +43,7 @@ pub fn serve(arguments: &[String]) -> Result<()> {
         "bare" => bare::serve(port),
         "floor" => floor::serve(port),
         OURS => ours::serve(port, SessionSettings::default()),
-        COARSE => ours::serve(port, SessionSettings::default().coarse_expiry(true)),
+        EXACT => ours::serve(port, SessionSettings::default().exact_expiry(true)),
         LOGIN => with_login::serve(port),
         AXUM_LOGIN => axum_login::serve(port),
         "actix-session-redis" => actix_session::serve_redis(port),

@@ -7,6 +7,7 @@ mod report;
 mod schema;
 mod secrets;
 mod server;
+mod updates;
 mod upkeep;
 
 use self::report::Report;
@@ -73,6 +74,8 @@ async fn examine(context: &Context, args: &DoctorArgs, report: &mut Report) -> R
     }
     let checked = upkeep::check(&database, &table, report).await;
     report.note_failure("upkeep", checked)?;
+    let checked = updates::check(&database, &table, report).await;
+    report.note_failure("updates", checked)?;
     let checked = secrets::check_table(context, &database, sample, report).await;
     report.note_failure("secrets", checked)?;
     let checked = logins::check(context, &store, args, report).await;
