@@ -41,7 +41,7 @@ impl StatementError {
         Self {
             locked: is_locked(&error),
             row_specific: is_row_specific(&error),
-            unique: error.code() == Some(&SqlState::UNIQUE_VIOLATION),
+            unique: is_unique(&error),
             maybe_applied,
             refused: refusal(&error),
             error: explain(action, error, subject),
@@ -106,6 +106,15 @@ pub(super) fn is_conflict(error: &DriverError) -> bool {
 /// Whether the server does not have what the statement needs, as an engine that is not quite PostgreSQL.
 pub(super) fn is_unsupported(error: &DriverError) -> bool {
     error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+}
+
+/// Citus copies the rows of an INSERT … SELECT to another server, and hides the SQLSTATE of that server.
+fn is_unique(error: &DriverError) -> bool {
+    let copied = |db: &DbError| db.routine() == Some("ReportCopyError");
+    match error.code() {
+        Some(&SqlState::INTERNAL_ERROR) => error.as_db_error().is_some_and(copied),
+        code => code == Some(&SqlState::UNIQUE_VIOLATION),
+    }
 }
 
 fn is_row_specific(error: &DriverError) -> bool {

@@ -30,6 +30,10 @@ const OTHERS: &str = "SELECT quote_ident(attname) FROM pg_catalog.pg_attribute \
      AND attidentity <> 'a' AND attname NOT IN ('session_key', 'session_data', 'expire_date') \
      ORDER BY attnum";
 
+/// The connection was opened with settings for a table on one server. Under a generic plan Citus refuses
+/// every statement that concerns several servers.
+const PLANS: &str = "SET plan_cache_mode = auto; SET enable_seqscan = on; SET enable_bitmapscan = on";
+
 impl Engine {
     /// Whether a connection, new or not, must be used to look where the table is.
     pub(in crate::backend::postgres) fn wants_a_look(&self, is_new: bool) -> bool {
@@ -69,10 +73,12 @@ impl Engine {
                 Err(_) => {}
             }
             if let Some(timeout) = statement_timeout {
-                let set = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
-                match client.batch_execute(&set).await {
-                    Err(error) if is_lost(&error) => return Err(error),
-                    _ => {}
+                let timeout = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
+                for set in [&timeout, PLANS] {
+                    match client.batch_execute(set).await {
+                        Err(error) if is_lost(&error) => return Err(error),
+                        _ => {}
+                    }
                 }
             }
         }
