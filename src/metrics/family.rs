@@ -1,8 +1,7 @@
 //! A metric with every combination of its labels' values. The only place that calls the facade `metrics`.
 //!
-//! The recorder finds the metric by a key that was made once, so nothing is allocated for a value. No handle
-//! of a recorder is kept for values that are counted one by one: whether the recorder is installed before the
-//! first request or after it makes no difference.
+//! A recorder finds a metric by a key that was made once, and returns a handle. Some allocate for that. So
+//! what counts with every request keeps its handles, see [`Kept`]. The other values are rare.
 
 use std::{marker::PhantomData, sync::OnceLock};
 
@@ -43,9 +42,80 @@ impl<L: Labels> Keys<L> {
         Self { name, keys: OnceLock::new(), labels: PhantomData }
     }
 
-    fn get(&self, labels: L) -> &Key {
-        &self.keys.get_or_init(|| keys(self.name, L::ALL))[labels.index()]
+    fn all(&self) -> &[Key] {
+        self.keys.get_or_init(|| keys(self.name, L::ALL))
     }
+
+    fn get(&self, labels: L) -> &Key {
+        &self.all()[labels.index()]
+    }
+}
+
+/// The handles of one owner, say of a store, from its first value on.
+///
+/// The facade has a recorder without a size until the application installs one. Its handles do nothing, and
+/// are not kept: a recorder may come late. Static handles would not do, since tests have recorders that end.
+pub(crate) struct Kept<M: Metric> {
+    metric: &'static M,
+    handles: OnceLock<Box<[OnceLock<M::Handle>]>>,
+}
+
+impl<M: Metric> Kept<M> {
+    pub(super) fn new(metric: &'static M) -> Self {
+        Self { metric, handles: OnceLock::new() }
+    }
+
+    /// Calls `with` with the handle.
+    fn with<T>(&self, labels: M::Labels, with: impl FnOnce(&M::Handle) -> T) -> T {
+        let empty = || (0..self.metric.series()).map(|_| OnceLock::new()).collect();
+        let slot = &self.handles.get_or_init(empty)[labels.index()];
+        if let Some(handle) = slot.get() {
+            return with(handle);
+        }
+        let handle = self.metric.handle(labels);
+        if with_recorder(|recorder| size_of_val(recorder)) > 0 {
+            return with(slot.get_or_init(|| handle));
+        }
+        with(&handle)
+    }
+}
+
+impl<L: Labels + 'static> Kept<Counter<L>> {
+    pub(super) fn count(&self, labels: L) {
+        self.with(labels, |counter| counter.increment(1));
+    }
+}
+
+impl<L: Labels + 'static> Kept<Gauge<L>> {
+    pub(super) fn enter(&self, labels: L) -> OneMore {
+        self.with(labels, |level| OneMore::new(level.clone()))
+    }
+}
+
+impl<L: Labels + 'static> Kept<Histogram<L>> {
+    pub(super) fn record(&self, labels: L, value: f64) {
+        self.with(labels, |histogram| histogram.record(value));
+    }
+
+    pub(super) fn record_all(&self, labels: L, values: impl Iterator<Item = f64>) {
+        self.with(labels, |histogram| values.for_each(|value| histogram.record(value)));
+    }
+}
+
+impl<M: Metric> std::fmt::Debug for Kept<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// A counter, a gauge or a histogram.
+pub(crate) trait Metric: 'static {
+    type Labels: Labels;
+    type Handle;
+
+    fn series(&self) -> usize;
+
+    fn handle(&self, labels: Self::Labels) -> Self::Handle;
 }
 
 /// The keys of all combinations, in the order of [`Labels::index`].
@@ -62,13 +132,13 @@ pub(super) fn keys(name: &'static str, labels: &[(&'static str, &'static [&'stat
 
 pub(super) struct Counter<L>(Keys<L>);
 
-impl<L: Labels> Counter<L> {
+impl<L: Labels + 'static> Counter<L> {
     pub(super) const fn new(name: &'static str) -> Self {
         Self(Keys::new(name))
     }
 
     pub(super) fn add(&self, labels: L, number: u64) {
-        with_recorder(|recorder| recorder.register_counter(self.0.get(labels), &METADATA).increment(number));
+        self.handle(labels).increment(number);
     }
 
     pub(super) fn count(&self, labels: L) {
@@ -76,15 +146,28 @@ impl<L: Labels> Counter<L> {
     }
 }
 
+impl<L: Labels + 'static> Metric for Counter<L> {
+    type Labels = L;
+    type Handle = metrics::Counter;
+
+    fn series(&self) -> usize {
+        self.0.all().len()
+    }
+
+    fn handle(&self, labels: L) -> metrics::Counter {
+        with_recorder(|recorder| recorder.register_counter(self.0.get(labels), &METADATA))
+    }
+}
+
 pub(super) struct Gauge<L>(Keys<L>);
 
-impl<L: Labels> Gauge<L> {
+impl<L: Labels + 'static> Gauge<L> {
     pub(super) const fn new(name: &'static str) -> Self {
         Self(Keys::new(name))
     }
 
-    pub(super) fn handle(&self, labels: L) -> Level {
-        Level(with_recorder(|recorder| recorder.register_gauge(self.0.get(labels), &METADATA)))
+    pub(super) fn level(&self, labels: L) -> Level {
+        self.handle(labels)
     }
 
     pub(super) fn set(&self, labels: L, value: f64) {
@@ -93,14 +176,25 @@ impl<L: Labels> Gauge<L> {
 
     /// Counts one more until the guard is dropped.
     pub(super) fn enter(&self, labels: L) -> OneMore {
-        let level = self.handle(labels);
-        level.rise();
-        OneMore(level)
+        OneMore::new(self.handle(labels))
+    }
+}
+
+impl<L: Labels + 'static> Metric for Gauge<L> {
+    type Labels = L;
+    type Handle = Level;
+
+    fn series(&self) -> usize {
+        self.0.all().len()
+    }
+
+    fn handle(&self, labels: L) -> Level {
+        Level(with_recorder(|recorder| recorder.register_gauge(self.0.get(labels), &METADATA)))
     }
 }
 
 /// A gauge that rises and falls. It stays with one recorder: a fall without its rise would be wrong for ever.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Level(metrics::Gauge);
 
 impl Level {
@@ -118,6 +212,13 @@ impl Level {
 #[must_use = "it is counted until this is dropped"]
 pub(crate) struct OneMore(Level);
 
+impl OneMore {
+    fn new(level: Level) -> Self {
+        level.rise();
+        Self(level)
+    }
+}
+
 impl Drop for OneMore {
     fn drop(&mut self) {
         self.0.fall();
@@ -126,19 +227,26 @@ impl Drop for OneMore {
 
 pub(super) struct Histogram<L>(Keys<L>);
 
-impl<L: Labels> Histogram<L> {
+impl<L: Labels + 'static> Histogram<L> {
     pub(super) const fn new(name: &'static str) -> Self {
         Self(Keys::new(name))
     }
 
     pub(super) fn record(&self, labels: L, value: f64) {
-        with_recorder(|recorder| recorder.register_histogram(self.0.get(labels), &METADATA).record(value));
+        self.handle(labels).record(value);
+    }
+}
+
+impl<L: Labels + 'static> Metric for Histogram<L> {
+    type Labels = L;
+    type Handle = metrics::Histogram;
+
+    fn series(&self) -> usize {
+        self.0.all().len()
     }
 
-    /// Several values with one look-up.
-    pub(super) fn record_all(&self, labels: L, values: impl Iterator<Item = f64>) {
-        let histogram = with_recorder(|recorder| recorder.register_histogram(self.0.get(labels), &METADATA));
-        values.for_each(|value| histogram.record(value));
+    fn handle(&self, labels: L) -> metrics::Histogram {
+        with_recorder(|recorder| recorder.register_histogram(self.0.get(labels), &METADATA))
     }
 }
 

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::labels::Labels;
 
+#[derive(Debug)]
 pub(super) struct Counter<L>(PhantomData<fn(L)>);
 
 impl<L: Labels> Counter<L> {
@@ -16,6 +17,7 @@ impl<L: Labels> Counter<L> {
     pub(super) fn count(&self, _: L) {}
 }
 
+#[derive(Debug)]
 pub(super) struct Gauge<L>(PhantomData<fn(L)>);
 
 impl<L: Labels> Gauge<L> {
@@ -23,7 +25,7 @@ impl<L: Labels> Gauge<L> {
         Self(PhantomData)
     }
 
-    pub(super) fn handle(&self, _: L) -> Level {
+    pub(super) fn level(&self, _: L) -> Level {
         Level
     }
 
@@ -47,6 +49,7 @@ impl Level {
 #[must_use = "it is counted until this is dropped"]
 pub(crate) struct OneMore;
 
+#[derive(Debug)]
 pub(super) struct Histogram<L>(PhantomData<fn(L)>);
 
 impl<L: Labels> Histogram<L> {
@@ -54,6 +57,29 @@ impl<L: Labels> Histogram<L> {
         Self(PhantomData)
     }
 
+    pub(super) fn record(&self, _: L, _: f64) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Kept<M>(PhantomData<fn(M)>);
+
+impl<M> Kept<M> {
+    pub(super) fn new(_: &'static M) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<L: Labels> Kept<Counter<L>> {
+    pub(super) fn count(&self, _: L) {}
+}
+
+impl<L: Labels> Kept<Gauge<L>> {
+    pub(super) fn enter(&self, _: L) -> OneMore {
+        OneMore
+    }
+}
+
+impl<L: Labels> Kept<Histogram<L>> {
     pub(super) fn record(&self, _: L, _: f64) {}
 
     pub(super) fn record_all(&self, _: L, _: impl Iterator<Item = f64>) {}

@@ -8,7 +8,7 @@ use tracing::{Span, debug_span, field::Empty};
 
 use super::{
     OneMore, Timer,
-    family::Level,
+    family::{Gauge, Histogram, Kept, Level},
     labels::{Retried, Work},
     list,
 };
@@ -38,7 +38,7 @@ impl Work {
 
 /// The gauge of the requests that wait or are in flight.
 pub(crate) fn queue(action: &str) -> Level {
-    list::QUEUE.handle(Work::of(action))
+    list::QUEUE.level(Work::of(action))
 }
 
 /// Too many requests wait.
@@ -61,13 +61,46 @@ pub(crate) fn connection() -> OneMore {
     list::CONNECTIONS.enter(())
 }
 
-/// A statement waits for a connection, until the result is dropped.
-pub(crate) fn connection_waiter() -> OneMore {
-    list::CONNECTION_WAITERS.enter(())
-}
-
 pub(crate) fn connection_failed() {
     list::CONNECTION_ERRORS.count(());
+}
+
+/// Metrics of the batches of one operation.
+#[derive(Debug)]
+pub(crate) struct BatchMetrics {
+    requests: Kept<Histogram<Work>>,
+    queue_time: Kept<Histogram<Work>>,
+}
+
+impl BatchMetrics {
+    pub(crate) fn new() -> Self {
+        Self { requests: Kept::new(&list::BATCH), queue_time: Kept::new(&list::QUEUE_TIME) }
+    }
+}
+
+/// Metrics of the statements on one runtime's connections.
+#[derive(Debug)]
+pub(crate) struct ConnectionMetrics {
+    time: Kept<Histogram<Work>>,
+    waiters: Kept<Gauge<()>>,
+}
+
+impl ConnectionMetrics {
+    pub(crate) fn new() -> Self {
+        Self { time: Kept::new(&list::DATABASE_TIME), waiters: Kept::new(&list::CONNECTION_WAITERS) }
+    }
+
+    /// A statement waits for a connection, until the result is dropped.
+    pub(crate) fn waiter(&self) -> OneMore {
+        self.waiters.enter(())
+    }
+
+    pub(crate) fn watch(&self, action: &str) -> StatementWatch<'_> {
+        let work = Work::of(action);
+        let span =
+            debug_span!("session_statement", operation = work.text(), attempts = Empty, outcome = Empty);
+        StatementWatch { time: &self.time, work, attempts: 1, done: false, timer: Timer::start(), span }
+    }
 }
 
 /// A batch of requests.
@@ -77,6 +110,7 @@ pub(crate) struct BatchWatch(Span);
 impl BatchWatch {
     /// Each request came `timeout` before its deadline.
     pub(crate) fn start(
+        metrics: &BatchMetrics,
         action: &str,
         timeout: Duration,
         deadlines: impl Iterator<Item = Instant> + Clone,
@@ -85,8 +119,10 @@ impl BatchWatch {
         if cfg!(feature = "metrics") {
             let now = Instant::now();
             let wait = |deadline: Instant| timeout.saturating_sub(deadline.saturating_duration_since(now));
-            list::BATCH.record(work, deadlines.clone().count() as f64);
-            list::QUEUE_TIME.record_all(work, deadlines.clone().map(|deadline| wait(deadline).as_secs_f64()));
+            metrics.requests.record(work, deadlines.clone().count() as f64);
+            metrics
+                .queue_time
+                .record_all(work, deadlines.clone().map(|deadline| wait(deadline).as_secs_f64()));
         }
         let requests = || deadlines.count();
         Self(debug_span!("session_batch", operation = work.text(), requests = requests(), outcome = Empty))
@@ -105,7 +141,8 @@ impl BatchWatch {
 
 /// A statement in PostgreSQL, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct StatementWatch {
+pub(crate) struct StatementWatch<'a> {
+    time: &'a Kept<Histogram<Work>>,
     work: Work,
     attempts: u32,
     done: bool,
@@ -113,14 +150,7 @@ pub(crate) struct StatementWatch {
     span: Span,
 }
 
-impl StatementWatch {
-    pub(crate) fn start(action: &str) -> Self {
-        let work = Work::of(action);
-        let span =
-            debug_span!("session_statement", operation = work.text(), attempts = Empty, outcome = Empty);
-        Self { work, attempts: 1, done: false, timer: Timer::start(), span }
-    }
-
+impl StatementWatch<'_> {
     pub(crate) fn retried(&mut self, reason: Retried) {
         self.attempts += 1;
         list::RETRIES.count(reason);
@@ -131,9 +161,9 @@ impl StatementWatch {
     }
 }
 
-impl Drop for StatementWatch {
+impl Drop for StatementWatch<'_> {
     fn drop(&mut self) {
-        list::DATABASE_TIME.record(self.work, self.timer.seconds());
+        self.time.record(self.work, self.timer.seconds());
         self.span.record("attempts", self.attempts);
         self.span.record("outcome", if self.done { "done" } else { "failed" });
     }

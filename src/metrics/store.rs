@@ -4,6 +4,7 @@ use tracing::{Span, debug_span, field::Empty};
 
 use super::{
     Timer,
+    family::{Counter, Histogram, Kept},
     labels::{Engine, Granted, Lease, Lookup, Operation, Outcome, Swept},
     list, now,
 };
@@ -12,36 +13,55 @@ use crate::{
     store::record::{Loaded, Saved},
 };
 
+/// Metrics of a store that change with every request.
+#[derive(Debug)]
+pub(crate) struct StoreMetrics {
+    engine: Engine,
+    operations: Kept<Counter<(Engine, Operation, Outcome)>>,
+    time: Kept<Histogram<(Engine, Operation)>>,
+}
+
+impl StoreMetrics {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, operations: Kept::new(&list::OPERATIONS), time: Kept::new(&list::OPERATION_TIME) }
+    }
+
+    pub(crate) fn watch(&self, operation: Operation) -> StoreWatch<'_> {
+        let span = debug_span!(
+            "session_store",
+            engine = self.engine.text(),
+            operation = operation.text(),
+            outcome = Empty
+        );
+        StoreWatch { store: self, operation, outcome: Outcome::Cancelled, timer: Timer::start(), span }
+    }
+
+    pub(crate) fn cleared(&self, sessions: u64) {
+        list::CLEARED.add(self.engine, sessions);
+    }
+}
+
 /// An operation of a store, from its beginning until this is dropped.
 #[derive(Debug)]
-pub(crate) struct StoreWatch {
-    labels: (Engine, Operation),
+pub(crate) struct StoreWatch<'a> {
+    store: &'a StoreMetrics,
+    operation: Operation,
     outcome: Outcome,
     timer: Timer,
     span: Span,
 }
 
-impl StoreWatch {
-    pub(crate) fn start(engine: Engine, operation: Operation) -> Self {
-        let span = debug_span!(
-            "session_store",
-            engine = engine.text(),
-            operation = operation.text(),
-            outcome = Empty
-        );
-        Self { labels: (engine, operation), outcome: Outcome::Cancelled, timer: Timer::start(), span }
-    }
-
+impl StoreWatch<'_> {
     pub(crate) fn end<T: HasOutcome>(mut self, result: &Result<T, Error>) {
         self.outcome = result.as_ref().map_or(Outcome::Error, T::outcome);
     }
 }
 
-impl Drop for StoreWatch {
+impl Drop for StoreWatch<'_> {
     fn drop(&mut self) {
-        let (engine, operation) = self.labels;
-        list::OPERATIONS.count((engine, operation, self.outcome));
-        list::OPERATION_TIME.record(self.labels, self.timer.seconds());
+        let StoreMetrics { engine, operations, time } = self.store;
+        operations.count((*engine, self.operation, self.outcome));
+        time.record((*engine, self.operation), self.timer.seconds());
         self.span.record("outcome", self.outcome.text());
     }
 }
@@ -88,36 +108,51 @@ impl HasOutcome for u64 {
     }
 }
 
-/// What the cache in front of a database had.
-pub(crate) fn cache_lookup(lookup: Lookup) {
-    list::LOOKUPS.count(lookup);
+/// Metrics of a cache in front of a database that change with every request.
+#[derive(Debug)]
+pub(crate) struct CacheMetrics {
+    lookups: Kept<Counter<Lookup>>,
+    leases: Kept<Counter<(Lease, Granted)>>,
+    fills: Kept<Counter<Granted>>,
+    time: Kept<Histogram<()>>,
 }
 
-/// Whether a lease is in the cache now.
-pub(crate) fn cache_lease(lease: Lease, granted: bool) {
-    list::LEASES.count((lease, Granted::of(granted)));
-}
+impl CacheMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            lookups: Kept::new(&list::LOOKUPS),
+            leases: Kept::new(&list::LEASES),
+            fills: Kept::new(&list::FILLS),
+            time: Kept::new(&list::CACHE_TIME),
+        }
+    }
 
-/// Whether a session was put into the cache.
-pub(crate) fn cache_filled(filled: bool) {
-    list::FILLS.count(Granted::of(filled));
-}
+    pub(crate) fn looked_up(&self, lookup: Lookup) {
+        self.lookups.count(lookup);
+    }
 
-/// A call of the cache has ended.
-pub(crate) fn cache_called(since: Timer, failed: bool) {
-    list::CACHE_TIME.record((), since.seconds());
-    if failed {
-        list::CACHE_ERRORS.count(());
+    /// Whether a lease is in the cache now.
+    pub(crate) fn lease(&self, lease: Lease, granted: bool) {
+        self.leases.count((lease, Granted::of(granted)));
+    }
+
+    /// Whether a session was put into the cache.
+    pub(crate) fn filled(&self, filled: bool) {
+        self.fills.count(Granted::of(filled));
+    }
+
+    /// A call of the cache has ended.
+    pub(crate) fn called(&self, since: Timer, failed: bool) {
+        self.time.record((), since.seconds());
+        if failed {
+            list::CACHE_ERRORS.count(());
+        }
     }
 }
 
 /// How many sessions are to be removed from the cache.
 pub(crate) fn cache_outdated(sessions: usize) {
     list::OUTDATED.set((), sessions as f64);
-}
-
-pub(crate) fn cleared(engine: Engine, sessions: u64) {
-    list::CLEARED.add(engine, sessions);
 }
 
 /// A round of the sweeper has ended.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+
 use super::{
-    family::{Info, Kind, keys},
+    family::{Info, Kept, Kind, keys},
     labels::{Engine, Label, Labels, Operation, Outcome},
-    list::LIST,
+    list::{self, LIST},
 };
 
 const PAGE: &str = include_str!("../guide/metrics.md");
@@ -104,4 +106,18 @@ fn every_combination_of_labels_has_its_own_key() {
     let found: Vec<(&str, &str)> = key.labels().map(|label| (label.key(), label.value())).collect();
     assert_eq!(found, [("engine", "redis"), ("operation", "touch"), ("result", "key_taken")]);
     assert_eq!(keys.iter().map(metrics::Key::to_string).collect::<BTreeSet<_>>().len(), keys.len());
+}
+
+#[test]
+fn a_recorder_may_come_late_and_handles_stay_with_it() {
+    let kept = Kept::new(&list::LOGOUTS);
+    kept.count(()); // nobody records it
+    let recorders = [(); 2].map(|()| PrometheusBuilder::new().build_recorder());
+    let text = |n: usize| recorders[n].handle().render();
+    metrics::with_local_recorder(&recorders[0], || kept.count(()));
+    metrics::with_local_recorder(&recorders[1], || kept.count(()));
+    assert!(text(0).contains("actix_django_session_logouts_total 2"), "{}", text(0));
+    assert!(!text(1).contains("logouts"), "{}", text(1));
+    metrics::with_local_recorder(&recorders[1], || Kept::new(&list::LOGOUTS).count(()));
+    assert!(text(1).contains("actix_django_session_logouts_total 1"), "{}", text(1));
 }

@@ -34,7 +34,7 @@ use crate::{
     event_log::EventLog,
     metrics::{
         self, Operation,
-        store::{HasOutcome, StoreWatch},
+        store::{HasOutcome, StoreMetrics, StoreWatch},
     },
 };
 
@@ -66,8 +66,7 @@ struct Shared {
     engine: Engine,
     settings: SessionSettings,
     log: EventLog,
-    /// For metrics.
-    name: metrics::Engine,
+    metrics: StoreMetrics,
 }
 
 #[derive(Clone)]
@@ -163,7 +162,7 @@ impl Store {
             Engine::Cached(_) => metrics::Engine::Cached,
             Engine::SignedCookies(_) => metrics::Engine::SignedCookies,
         };
-        Self(Arc::new(Shared { engine, settings, log, name }))
+        Self(Arc::new(Shared { engine, settings, log, metrics: StoreMetrics::new(name) }))
     }
 
     /// The same store with the site's settings, for sessions outside a request. The middleware does it by
@@ -198,12 +197,12 @@ impl Store {
     }
 
     /// Measures an operation until [`note`](Self::note).
-    fn watch(&self, operation: Operation) -> StoreWatch {
-        StoreWatch::start(self.0.name, operation)
+    fn watch(&self, operation: Operation) -> StoreWatch<'_> {
+        self.0.metrics.watch(operation)
     }
 
     /// Notes how an operation ended, and that the store works, if it does.
-    fn note<T: HasOutcome>(&self, watch: StoreWatch, result: Result<T, Error>) -> Result<T, Error> {
+    fn note<T: HasOutcome>(&self, watch: StoreWatch<'_>, result: Result<T, Error>) -> Result<T, Error> {
         watch.end(&result);
         if result.is_ok() {
             self.0.log.success();
@@ -271,7 +270,7 @@ impl Store {
                 Engine::SignedCookies(_) => Ok(0),
             },
         )?;
-        metrics::store::cleared(self.0.name, cleared);
+        self.0.metrics.cleared(cleared);
         Ok(cleared)
     }
 

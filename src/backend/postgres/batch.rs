@@ -98,6 +98,7 @@ pub(super) struct Shared<O: BatchOp> {
     pub(super) keys: Keys<O>,
     pub(super) permits: Permits,
     pub(super) timeout: Duration,
+    metrics: metrics::BatchMetrics,
 }
 
 /// The queue of one operation, on the runtime that started it.
@@ -110,7 +111,13 @@ pub(super) struct Batcher<O: BatchOp> {
 impl<O: BatchOp> Batcher<O> {
     pub(super) fn start(op: O, timeout: Duration, permits: &Permits) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let shared = Shared { op, keys: Keys::default(), permits: permits.clone(), timeout };
+        let shared = Shared {
+            op,
+            keys: Keys::default(),
+            permits: permits.clone(),
+            timeout,
+            metrics: metrics::BatchMetrics::new(),
+        };
         tokio::spawn(drive(Arc::new(shared), receiver));
         Self { queue, load: Arc::new(Load::new(O::ACTION)), timeout }
     }
@@ -209,8 +216,12 @@ fn take_batch<O: BatchOp>(shared: &Shared<O>, ready: &mut VecDeque<Single<O>>) -
 /// Runs a batch, and replies to every request in it that need not run by itself.
 async fn run<O: BatchOp>(shared: &Arc<Shared<O>>, batch: Vec<Single<O>>, ready: &mut VecDeque<Single<O>>) {
     let requests: Vec<&O::Request> = batch.iter().map(Single::request).collect();
-    let watch =
-        metrics::BatchWatch::start(O::ACTION, shared.timeout, batch.iter().flat_map(Single::deadlines));
+    let watch = metrics::BatchWatch::start(
+        &shared.metrics,
+        O::ACTION,
+        shared.timeout,
+        batch.iter().flat_map(Single::deadlines),
+    );
     let mut maybe_applied = false;
     let result = match requests[..] {
         [request] => {

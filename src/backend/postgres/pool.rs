@@ -40,6 +40,7 @@ pub(super) struct Connections {
     /// prepared.
     pub(super) pgbouncer: bool,
     pub(super) permits: Permits,
+    pub(super) metrics: Arc<metrics::ConnectionMetrics>,
 }
 
 /// Permits for requests that use a connection by themselves, so that some are always left for batches.
@@ -103,7 +104,8 @@ impl Connections {
                 (pool, Some(hosts.clone()), permits)
             }
         };
-        Ok(Self { pool, hosts, timeout, pgbouncer, permits })
+        let metrics = Arc::new(metrics::ConnectionMetrics::new());
+        Ok(Self { pool, hosts, timeout, pgbouncer, permits, metrics })
     }
 
     /// Whether connections have our settings: `lock_timeout`, and plans that lock rows in the order of an
@@ -115,7 +117,7 @@ impl Connections {
     /// Takes a connection that was opened after `since`, and since the last failover.
     pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
-            let waiter = metrics::connection_waiter();
+            let waiter = self.metrics.waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => {
                     metrics::connection_failed();

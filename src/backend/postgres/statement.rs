@@ -20,10 +20,7 @@ use super::{
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
-use crate::{
-    Error,
-    metrics::{Retried, postgres::StatementWatch},
-};
+use crate::{Error, metrics::Retried};
 
 pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
@@ -129,7 +126,7 @@ impl Connections {
         params: &Params<'_>,
         retry: Retry,
     ) -> Result<Executed, StatementError> {
-        let mut watch = StatementWatch::start(action);
+        let mut watch = self.metrics.watch(action);
         let deadline = Instant::now() + self.timeout;
         let (mut reconnected, mut repeated, mut since, mut conflicts) = (false, false, None, 0);
         loop {

@@ -35,7 +35,7 @@ use crate::{
     backend::{DynBackend, Replace, Replaced},
     codec::SessionData,
     event_log::EventLog,
-    metrics,
+    metrics::{self, store::CacheMetrics},
 };
 
 /// How long a lease is valid, at least.
@@ -50,6 +50,7 @@ pub(super) struct LeasedCache {
     leases: Leases,
     health: Arc<Health>,
     log: EventLog,
+    metrics: Arc<CacheMetrics>,
 }
 
 /// The cache's result for a session.
@@ -97,7 +98,8 @@ impl LeasedCache {
         let duration = timeout.saturating_mul(3).clamp(LEASE, MAX_LEASE);
         let format = Format::of(&cache.codec);
         let leases = Leases { backend: cache.backend.clone(), format, duration };
-        Self { cache, leases, health: Arc::default(), log: EventLog::new("the cache") }
+        let metrics = Arc::new(CacheMetrics::new());
+        Self { cache, leases, health: Arc::default(), log: EventLog::new("the cache"), metrics }
     }
 
     pub(super) fn with_settings(&self, settings: &SessionSettings) -> Result<Self, Error> {
@@ -112,7 +114,7 @@ impl LeasedCache {
 
     pub(super) async fn get(&self, key: &SessionKey) -> Lookup {
         let found = self.look_up(key).await;
-        metrics::store::cache_lookup(found.label());
+        self.metrics.looked_up(found.label());
         found
     }
 
@@ -150,7 +152,7 @@ impl LeasedCache {
     /// the cache is not to be filled.
     pub(super) async fn fill_lease<'a>(&self, key: &'a SessionKey) -> Option<FillLease<'a>> {
         let value = self.attempt_read(self.leases.add_fill(key)).await.ok().flatten();
-        metrics::store::cache_lease(metrics::Lease::Fill, value.is_some());
+        self.metrics.lease(metrics::Lease::Fill, value.is_some());
         Some(FillLease { key, value: value? })
     }
 
@@ -161,7 +163,7 @@ impl LeasedCache {
         unreadable: Option<Bytes>,
     ) -> Option<FillLease<'a>> {
         let value = self.attempt_read(self.leases.replace_by_fill(key, unreadable)).await.ok().flatten();
-        metrics::store::cache_lease(metrics::Lease::Fill, value.is_some());
+        self.metrics.lease(metrics::Lease::Fill, value.is_some());
         Some(FillLease { key, value: value? })
     }
 
@@ -171,7 +173,7 @@ impl LeasedCache {
         let fill = Replace::new(lease.key, lease.value, expires).value(value);
         // After a failure, the lease expires.
         let filled = self.attempt(self.backend().replace(fill)).await;
-        metrics::store::cache_filled(filled == Ok(Replaced::Done));
+        self.metrics.filled(filled == Ok(Replaced::Done));
     }
 
     /// There is nothing to cache.
@@ -188,7 +190,7 @@ impl LeasedCache {
     ) -> ChangeLease<'a> {
         let id = rand::rng().random();
         let held = self.attempt(self.leases.join(key, id, seen.cloned())).await.is_ok();
-        metrics::store::cache_lease(metrics::Lease::Change, held);
+        self.metrics.lease(metrics::Lease::Change, held);
         ChangeLease { cache: self, key, id, held }
     }
 
@@ -220,7 +222,7 @@ impl LeasedCache {
         let timeout = self.backend().save_timeout();
         let began = metrics::Timer::start();
         let result = tokio::time::timeout(timeout, work).await;
-        metrics::store::cache_called(began, !matches!(result, Ok(Ok(_))));
+        self.metrics.called(began, !matches!(result, Ok(Ok(_))));
         let failure = match result {
             Ok(Ok(done)) => {
                 self.log.success();
