@@ -13,6 +13,7 @@
 //! | [`messages`] | Messages: setting up, storages, what is shared with Django. |
 //! | [`running`] | PgBouncer, TLS, failover, cleaning, the tool, logs and secrets. |
 //! | [`metrics`] | What can be measured from outside? Names, alerts, a dashboard, spans. |
+//! | [`growing`] | One server, partitions, several servers: which step, and how to take it? |
 //! | [`performance`] | How fast is it, and how was that measured? |
 //! | [`testing`] | How do I test my application? |
 //! | [`promises`] | What is promised, and which test shows it? |
@@ -57,6 +58,9 @@ pub mod running {}
 
 #[doc = include_str!("guide/metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("guide/growing.md")]
+pub mod growing {}
 
 #[doc = include_str!("guide/performance.md")]
 pub mod performance {}

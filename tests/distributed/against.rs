@@ -124,8 +124,8 @@ async fn kind(admin: &Admin) -> String {
     let citus = "SELECT 'distributed by Citus in ' || count(*) || ' shards' FROM pg_dist_shard \
                  WHERE logicalrelid = '{table}'::regclass HAVING count(*) > 0";
     let native = "SELECT CASE c.relkind WHEN 'r' THEN 'plain' WHEN 'f' THEN 'foreign' \
-                  WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(c.oid) || ', partitions: ' || count(i) \
-                  || ', of which foreign: ' || count(*) FILTER (WHERE p.relkind = 'f') ELSE 'unknown' END \
+                  WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(c.oid) || ', partitions: ' \
+                  || count(i) || ', of which foreign: ' || count(*) FILTER (WHERE p.relkind = 'f') ELSE 'unknown' END \
                   FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid \
                   LEFT JOIN pg_class p ON p.oid = i.inhrelid \
                   WHERE c.oid = '{table}'::regclass GROUP BY c.oid, c.relkind";

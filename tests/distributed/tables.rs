@@ -22,7 +22,8 @@ impl Sharded {
         // Unique within each shard, and so everywhere: a key belongs to one shard. PostgreSQL cannot have a
         // primary key over partitions of other servers.
         coordinator.query(&format!(
-            "CREATE EXTENSION postgres_fdw; CREATE TABLE django_session ({COLUMNS}) PARTITION BY HASH (session_key)"
+            "CREATE EXTENSION postgres_fdw; \
+             CREATE TABLE django_session ({COLUMNS}) PARTITION BY HASH (session_key)"
         ));
         for (n, shard) in shards.iter().enumerate() {
             shard.query(&format!(

@@ -50,7 +50,8 @@ impl Target {
             Err(error) => return Err(error.with_causes()),
         };
         let admin = Admin { client, table: self.table() };
-        admin.sql("SET statement_timeout = 0; SET lock_timeout = 0").await?; // to distribute a table takes time
+        // To distribute a table takes time.
+        admin.sql("SET statement_timeout = 0; SET lock_timeout = 0").await?;
         Ok(admin)
     }
 
