@@ -25,10 +25,10 @@ pub(crate) async fn keys(target: &Target) -> u64 {
         join(join_all(rotations), join_all(writers)).await
     });
     join_all(sessions).await;
-    for (first, last) in first.iter().zip(&current) {
+    for (first, last) in first.iter().zip(current.into_iter().map(RefCell::into_inner)) {
         assert!(open(&stores[0], first).await.is_none(), "the first key still works");
         let expected = stores.len() * WRITERS * INCREMENTS;
-        assert_eq!(counter(&stores[1], &last.borrow()).await, expected as u64, "an increment is lost");
+        assert_eq!(counter(&stores[1], &last).await, expected as u64, "an increment is lost");
     }
     let admin = target.admin().await.unwrap();
     assert_eq!(admin.count().await, SESSIONS as u64, "there are rows that nobody knows");
