@@ -163,7 +163,8 @@ impl Connections {
                 other => Error::store_caused_by(format!("cannot {action}: no connection"), other),
             })?;
             drop(waiter);
-            let since = since.max(self.hosts.as_ref().and_then(|hosts| hosts.primary.since()));
+            let own = self.hosts.as_ref().and_then(|hosts| hosts.primary.since().max(self.engine.since()));
+            let since = since.max(own);
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
                 let checkout = Checkout(Some(connection));
                 self.look(action, &checkout).await?;

@@ -10,9 +10,12 @@ mod list;
 mod rights;
 mod sql;
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::Instant,
 };
 
 pub(super) use self::{
@@ -44,6 +47,9 @@ pub(super) struct Engine {
     place: AtomicU8,
     /// The table's other columns, quoted, which a new key takes along. `None` until they are looked up.
     others: RwLock<Option<Arc<[String]>>>,
+    was_on_one_server: AtomicBool,
+    /// When a table that was on one server was found to be distributed.
+    changed: Mutex<Option<Instant>>,
 }
 
 impl Engine {
@@ -53,7 +59,13 @@ impl Engine {
             Some(false) => ONE_SERVER,
             Some(true) => DISTRIBUTED,
         };
-        Self { told, place: AtomicU8::new(place), others: RwLock::default() }
+        Self {
+            told,
+            place: AtomicU8::new(place),
+            others: RwLock::default(),
+            was_on_one_server: AtomicBool::new(false),
+            changed: Mutex::default(),
+        }
     }
 
     pub(super) fn told(&self) -> Option<bool> {
@@ -80,7 +92,19 @@ impl Engine {
         self.others.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
+    /// The time before which no connection may have been opened: its settings are for a table on one server.
+    pub(super) fn since(&self) -> Option<Instant> {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn found(&self, place: Place) {
+        if place == Place::Distributed && self.was_on_one_server.load(Ordering::Relaxed) {
+            self.was_on_one_server.store(false, Ordering::Relaxed);
+            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        if place == Place::OneServer {
+            self.was_on_one_server.store(true, Ordering::Relaxed);
+        }
         let place = match place {
             Place::Unknown => UNKNOWN,
             Place::OneServer => ONE_SERVER,
