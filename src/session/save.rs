@@ -165,8 +165,8 @@ impl Session {
             (state.stored.clone(), state.data.clone())
         };
         let Stored::Row { key, version, expires } = stored else { return Ok(false) };
-        // Rounded dates may differ soon after a renewal, when a step ends. A statement that changes nothing is
-        // not spared: its reply tells whether the session still exists.
+        // Rounded dates may differ soon after a renewal, when a step ends. A statement that changes nothing
+        // is not spared: its reply tells whether the session still exists.
         let exact = expiry::date(&data, self.policy(), SystemTime::now());
         if exact.duration_since(expires).unwrap_or_default() < interval {
             return Ok(false);

@@ -15,7 +15,7 @@ pub enum StoreFailure {
 }
 
 impl SessionSettings {
-    /// What requests get while the store cannot be used: unreachable, too slow, overloaded, or without its
+    /// The reply to requests while the store cannot be used: unreachable, too slow, overloaded, or without its
     /// table. Default: [`StoreFailure::Unavailable`], a 503. Django has no such setting.
     ///
     /// With [`StoreFailure::Anonymous`], a GET, HEAD or OPTIONS whose session cannot be loaded gets a

@@ -93,14 +93,14 @@ async fn move_it(admin: &Admin, traffic: &Traffic) {
     }
 }
 
-/// What visitors were told.
+/// The replies that visitors have got.
 #[derive(Debug, Default)]
 struct Traffic {
     stop: Cell<bool>,
     operations: Cell<u64>,
     /// The counters of live sessions.
     live: RefCell<HashMap<SessionKey, u64>>,
-    /// Keys that were given up by a logout or a change of the key.
+    /// Keys that a logout or a change of the key has ended.
     gone: RefCell<Vec<SessionKey>>,
 }
 

@@ -41,8 +41,8 @@ impl Ends {
     }
 }
 
-/// Checks when the row expires: exactly if Django wrote it, rounded up by a thousandth of the age if we did. A
-/// date that the application chose is never rounded.
+/// Checks when the row expires: exactly if Django wrote it, rounded up by a thousandth of the age if we did.
+/// A date that the application chose is never rounded.
 fn check_row(row: &Row, by: &dyn Server, ends: Ends, what: &str) {
     let (stored, exact) = (unix(row.expires), ends.at(unix(SystemTime::now())));
     match ends {

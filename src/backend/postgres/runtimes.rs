@@ -28,7 +28,7 @@ pub(super) struct PostgresSettings {
     pub(super) source: Source,
     pub(super) timeout: Duration,
     pub(super) pgbouncer: bool,
-    /// What the application says.
+    /// The application's setting, if it has one.
     pub(super) distributed: Option<bool>,
     pub(super) engine: Arc<Engine>,
     /// Shared by all runtimes if a pooler has the connections.

@@ -42,7 +42,7 @@ const DISTRIBUTED: u8 = 2;
 ///
 /// It is looked up on each new connection: a table can be distributed while it is in use.
 pub(super) struct Engine {
-    /// What the application says.
+    /// The application's setting, if it has one.
     told: Option<bool>,
     place: AtomicU8,
     /// The table's other columns, quoted, which a new key takes along. `None` until they are looked up.
