@@ -37,12 +37,12 @@ impl Auth {
     pub(super) fn note_visit(&self, session: &Session) -> Result<(), Error> {
         let settings = self.get_settings();
         if settings.lifetime.is_some() && seconds_since(session, LOGIN_AT).is_none() {
-            session.insert(LOGIN_AT, &now())?;
+            session.insert_unrequested(LOGIN_AT, &now())?;
         }
         if let Some(timeout) = settings.idle_timeout {
             let is_recent = |seconds: u64| seconds <= timeout.as_secs() / NOTE_AFTER;
             if !seconds_since(session, SEEN_AT).is_some_and(is_recent) {
-                session.insert(SEEN_AT, &now())?;
+                session.insert_unrequested(SEEN_AT, &now())?;
             }
         }
         Ok(())

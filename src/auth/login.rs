@@ -16,7 +16,7 @@ use super::{
     Auth, Credentials, LoginAttempt, User, next_url,
     session_user::{BACKEND, HASH, ID, SessionUser},
 };
-use crate::{Error, LazySession, metrics::auth as metrics};
+use crate::{Error, LazySession, Session, metrics::auth as metrics};
 
 /// Who the visitor of a request is, with login and logout: Django's `request.user`, `login`, `logout`.
 ///
@@ -164,10 +164,8 @@ impl AuthSession {
         let user = match auth.session_user(&session).await? {
             SessionUser::Known(user) => Some(user),
             SessionUser::ByFallback(user) => {
-                session.make_own_changes(|| {
-                    session.cycle_key()?;
-                    session.insert(HASH, &auth.hash().make(user.password_column()))
-                })?;
+                session.cycle_key_unrequested()?;
+                session.insert_unrequested(HASH, &auth.hash().make(user.password_column()))?;
                 Some(user)
             }
             SessionUser::Expired => {
@@ -177,7 +175,7 @@ impl AuthSession {
             SessionUser::Nobody => None,
         };
         if user.is_some() {
-            session.make_own_changes(|| auth.note_visit(&session))?;
+            auth.note_visit(&session)?;
         }
         Ok(user)
     }
@@ -300,10 +298,17 @@ impl AuthSession {
             return Ok(false);
         };
         self.0.auth.attempt_succeeded(&attempt).await;
-        if now_known.password_column() != user.password_column() {
-            self.update_session_auth_hash(&now_known).await?;
-        }
         let session = self.0.session.load().await?;
+        if now_known.password_column() != user.password_column() {
+            let path = user.backend().map(str::to_owned);
+            self.note_hash(&mut *self.0.user.lock().await, &session, &now_known, path)?;
+            // The hash is renewed: no request must find the old one in the session, whatever becomes of this
+            // request. The key stays until its end, so that a request that fails or is cancelled loses nothing.
+            match session.save().await {
+                Err(error) if error.is_interrupted() => {} // saved under the new key, below
+                saved => saved?,
+            }
+        }
         session.cycle_key_or_new()?;
         self.0.auth.note_password(&session)?;
         Ok(true)
@@ -312,21 +317,30 @@ impl AuthSession {
     /// Sets a new password for the user who is logged in, without asking for the old one: see
     /// [`confirm_password`](Self::confirm_password). This session stays, with a new key, and is saved now; all
     /// others of the user end with their next request. Errors if nobody is logged in.
+    ///
+    /// A user who logs out in the meantime stays logged out, with the new password.
     pub async fn change_password(&self, password: &str) -> Result<(), Error> {
         let user = self.known_user().await?.ok_or_else(|| Error::login_required(None))?;
         let user = self.0.auth.set_password(&user, password).await?;
         self.update_session_auth_hash(&user).await?;
         // The password is changed: a concurrent request of this browser must not find the old hash for long.
-        self.0.session.load().await?.save().await
+        match self.0.session.load().await?.save().await {
+            Err(error) if error.is_interrupted() => self.logout().await,
+            saved => saved,
+        }
     }
 
     /// Keeps this session although the password was changed: it gets a new key, and the hash of the user's
     /// present password if it is this user's. Django's `update_session_auth_hash`, except that the user whom
     /// the request began with counts, so that nobody is logged out by the order of calls.
+    ///
+    /// Call it right after [`Auth::set_password`], or call [`change_password`](Self::change_password), which does
+    /// both. A request of this session in between flushes it, and so does a logout: then this request is
+    /// answered 400 at its end.
     pub async fn update_session_auth_hash(&self, user: &User) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         let session = self.0.session.load().await?;
-        session.cycle_key_or_new()?;
+        session.cycle_key()?; // no proof of the password: a session that is gone stays gone
         let of_the_user = match &*known {
             Some(known) => known.as_ref() == Some(user),
             // Not looked at yet: the session's hash is of the password before the change.
@@ -339,16 +353,28 @@ impl AuthSession {
             }
         };
         if of_the_user {
-            session.insert(HASH, &self.0.auth.hash().make(user.password_column()))?;
             let path = match &*known {
                 Some(Some(known)) => known.backend().map(str::to_owned),
                 _ => session.get::<String>(BACKEND).ok().flatten(),
             };
-            *known = Some(Some(match path {
-                Some(path) => user.clone().with_backend(&path),
-                None => user.clone(),
-            }));
+            self.note_hash(&mut known, &session, user, path)?;
         }
+        Ok(())
+    }
+
+    /// Notes the hash of the user's present password, and that this is the user.
+    fn note_hash(
+        &self,
+        known: &mut Option<Option<User>>,
+        session: &Session,
+        user: &User,
+        path: Option<String>,
+    ) -> Result<(), Error> {
+        session.insert(HASH, &self.0.auth.hash().make(user.password_column()))?;
+        *known = Some(Some(match path {
+            Some(path) => user.clone().with_backend(&path),
+            None => user.clone(),
+        }));
         Ok(())
     }
 

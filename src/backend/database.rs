@@ -49,14 +49,15 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    /// `many` has the parameter of `one` as an array, and returns the key in its first column.
+    /// `many` has the parameter of `one` as an array, and returns the key in its first column. Texts may be
+    /// equal to the database and spelled otherwise.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite has no batches"))]
-    pub(crate) fn new(one: String, many: String) -> Self {
+    pub(crate) fn new(one: String, many: String, has_text_keys: bool) -> Self {
         Self {
             #[cfg(feature = "sqlite")]
             one: TextStatement::read("load a user", one.clone()),
             #[cfg(feature = "postgres")]
-            statements: super::postgres::KeyedStatements::new(one, many),
+            statements: super::postgres::KeyedStatements::new(one, many, has_text_keys),
         }
     }
 }

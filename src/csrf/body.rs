@@ -20,7 +20,7 @@ use super::form::BadForm;
 const FREE_BYTES: usize = 16 * 1024;
 
 /// A client that sends so much in a second is not late: slow lines may take long for a large form.
-const BYTES_PER_SECOND: usize = 8 * 1024;
+const BYTES_PER_SECOND: f64 = 8.0 * 1024.0;
 
 /// Memory for bodies that are read here and not yet by their handlers, for all requests of a middleware.
 #[derive(Clone, Debug)]
@@ -64,12 +64,15 @@ pub(super) async fn read(
 ) -> Result<Read, BadForm> {
     let mut payload = req.take_payload();
     let (mut bytes, mut error, mut room) = (BytesMut::new(), None, None);
-    let start = Instant::now();
+    let mut left = time_limit;
     let is_complete = loop {
-        let received = Duration::from_secs((bytes.len() / BYTES_PER_SECOND) as u64);
-        let left = time_limit.saturating_add(received).saturating_sub(start.elapsed());
+        let start = Instant::now();
         match timeout(left, payload.next()).await.map_err(|_| BadForm::Late)? {
             Some(Ok(chunk)) => {
+                // Bytes earn time, but no more than the limit: a client that was fast may not stop for long,
+                // nor go on at a trickle.
+                let earned = Duration::from_secs_f64(chunk.len() as f64 / BYTES_PER_SECOND);
+                left = left.saturating_sub(start.elapsed()).saturating_add(earned).min(time_limit);
                 buffers.reserve(&mut room, bytes.len() + chunk.len())?;
                 bytes.extend_from_slice(&chunk);
             }

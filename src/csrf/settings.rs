@@ -159,7 +159,8 @@ impl CsrfSettings {
     }
 
     /// How long a form may take to arrive, as far as it is searched for the token. Later ones are answered
-    /// 408. Default: 30 seconds, and one more for each 8 KiB that came. Django leaves this to its server.
+    /// 408. Default: 30 seconds. Each 8 KiB that come give back one second of those that have passed, so that
+    /// a large form may take longer, but no pause may. Django leaves this to its server.
     #[must_use]
     pub fn form_timeout(mut self, timeout: Duration) -> Self {
         self.form_timeout = timeout;

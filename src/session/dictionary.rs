@@ -104,6 +104,14 @@ impl Session {
         self.state().change(Change::Set(key.into(), value))
     }
 
+    /// Stores a value that the application did not request. If the session is gone, the value is dropped, and
+    /// the request does not fail for it.
+    #[cfg(feature = "auth")]
+    pub(crate) fn insert_unrequested<T: Serialize>(&self, key: &str, value: &T) -> Result<(), Error> {
+        let value = to_text(key, value)?;
+        self.state().make_own_change(|state| state.change(Change::Set(key.into(), value)))
+    }
+
     /// Computes a new value from the present one, and returns it.
     ///
     /// This is the way to change a value that depends on itself (a counter, a list): if another request

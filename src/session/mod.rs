@@ -190,12 +190,14 @@ impl Session {
     /// # log_in(&Session::detached(), 7).unwrap();
     /// ```
     pub fn cycle_key(&self) -> Result<(), Error> {
+        let key = self.new_key();
+        self.state().cycle_key(key)
+    }
+
+    /// May be slow: not to be called under the lock.
+    fn new_key(&self) -> SessionKey {
         let old = self.state().stored.key().cloned();
-        let key = self.shared.store.generate_key(old.as_ref()); // may be slow: not under the lock
-        let mut state = self.state();
-        state.refuse_if_closed()?;
-        state.change_key(Some(key));
-        Ok(())
+        self.shared.store.generate_key(old.as_ref())
     }
 
     /// The same for a visitor who has just proved the password: if the row is gone, since a concurrent
@@ -207,15 +209,12 @@ impl Session {
         Ok(())
     }
 
-    /// Makes changes that the application did not request. If the session is gone, they are dropped, and the
-    /// request does not fail for them.
+    /// [`cycle_key`](Self::cycle_key), which the application did not request. If the session is gone, the change
+    /// is dropped, and the request does not fail for it.
     #[cfg(feature = "auth")]
-    pub(crate) fn make_own_changes(&self, make: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let before = self.state().change_count;
-        let made = make();
-        let mut state = self.state();
-        state.own_change_count += state.change_count - before;
-        made
+    pub(crate) fn cycle_key_unrequested(&self) -> Result<(), Error> {
+        let key = self.new_key();
+        self.state().make_own_change(|state| state.cycle_key(key))
     }
 
     /// A flush that a later failure of the request does not take back.
@@ -228,6 +227,12 @@ impl Session {
     #[cfg(feature = "auth")]
     pub(crate) fn stored_key(&self) -> Option<SessionKey> {
         self.state().stored.key().cloned()
+    }
+
+    /// Returns the key of the row if a save has renamed it: the visitor must learn it.
+    pub(crate) fn renamed_key(&self) -> Option<SessionKey> {
+        let state = self.state();
+        state.stored.key().filter(|_| state.renamed).cloned()
     }
 
     /// Returns the key, if the session has one: a new session gets it when it is first saved.

@@ -124,6 +124,8 @@ impl Session {
         state.in_doubt &= matches!(&outcome, Err(error) if error.is_in_doubt());
         let Outcome { stored, data, of_earlier_run } = outcome?;
         state.in_flight = None;
+        state.renamed |= matches!((&state.stored, &stored),
+            (Stored::Row { key: old, .. }, Stored::Row { key: new, .. }) if old != new);
         state.saved_count = Some(change_count);
         if state.key_change_count == key_change_count {
             // Unless a clone flushed or cycled it meanwhile, this is its key. The visitor must learn a new

@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) key_change_count: u64,
     /// A save of an `update` was dropped or had no reply: nobody knows whether it is stored.
     pub(super) in_doubt: bool,
+    /// A save has stored the row under another key than it was loaded by.
+    pub(super) renamed: bool,
     /// The response has begun.
     pub(super) closed: bool,
     /// The session could not be loaded.
@@ -101,6 +103,7 @@ impl State {
             logged_out: false,
             key_change_count: 0,
             in_doubt: false,
+            renamed: false,
             closed: false,
             degraded: None,
             log: None,
@@ -142,6 +145,25 @@ impl State {
         self.mark_modified();
         self.key_change_count += 1;
         self.key = key;
+    }
+
+    pub(super) fn cycle_key(&mut self, key: SessionKey) -> Result<(), Error> {
+        self.refuse_if_closed()?;
+        self.change_key(Some(key));
+        Ok(())
+    }
+
+    /// Counts a change that the application did not request. The caller has the lock, so that no other
+    /// thread's change is counted with it.
+    #[cfg(feature = "auth")]
+    pub(super) fn make_own_change(
+        &mut self,
+        make: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let before = self.change_count;
+        let made = make(self);
+        self.own_change_count += self.change_count - before;
+        made
     }
 
     /// Refuses a change that nobody could save.

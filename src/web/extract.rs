@@ -73,6 +73,9 @@ enum Pending {
     Clear,
     CycleKey,
     Flush,
+    /// A flush that a later failure of the request does not take back.
+    #[cfg(feature = "auth")]
+    LogOut,
     SetModified,
 }
 
@@ -159,6 +162,10 @@ impl LazySession {
     /// Deletes the session without loading it: one statement when the response goes out, instead of two. See
     /// [`Session::flush`].
     pub fn flush(&self) -> Result<(), Error> {
+        self.flush_by(Pending::Flush)
+    }
+
+    fn flush_by(&self, flush: Pending) -> Result<(), Error> {
         let lazy = &*self.0;
         let mut pending = self.pending();
         self.refuse_if_closed()?;
@@ -171,9 +178,9 @@ impl LazySession {
         }
         pending.clear();
         match lazy.loaded.get() {
-            Some(session) => session.flush(),
+            Some(session) => flush.apply(session),
             None => {
-                pending.push(Pending::Flush); // a load is in flight
+                pending.push(flush); // a load is in flight
                 Ok(())
             }
         }
@@ -257,6 +264,11 @@ impl LazySession {
         !self.pending().is_empty()
     }
 
+    /// Whether one of them is a flush, which a response with a 5xx may carry out too.
+    pub(crate) fn has_pending_flush(&self) -> bool {
+        self.pending().iter().any(|change| change.is_flush())
+    }
+
     /// Returns the session if it has been loaded already.
     pub fn loaded(&self) -> Option<Session> {
         self.0.loaded.get().cloned()
@@ -307,11 +319,7 @@ impl LazySession {
     /// Flushes, also if the request fails later.
     #[cfg(feature = "auth")]
     pub(crate) fn log_out(&self) -> Result<(), Error> {
-        self.flush()?;
-        if let Some(session) = self.0.loaded.get() {
-            session.note_logout();
-        }
-        Ok(())
+        self.flush_by(Pending::LogOut)
     }
 
     #[cfg(feature = "auth")]
@@ -348,11 +356,26 @@ impl LazySession {
 }
 
 impl Pending {
+    fn is_flush(self) -> bool {
+        match self {
+            Self::Flush => true,
+            #[cfg(feature = "auth")]
+            Self::LogOut => true,
+            Self::Clear | Self::CycleKey | Self::SetModified => false,
+        }
+    }
+
     fn apply(self, session: &Session) -> Result<(), Error> {
         match self {
             Self::Clear => session.clear(),
             Self::CycleKey => session.cycle_key(),
             Self::Flush => session.flush(),
+            #[cfg(feature = "auth")]
+            Self::LogOut => {
+                session.flush()?;
+                session.note_logout();
+                Ok(())
+            }
             Self::SetModified => session.set_modified(),
         }
     }

@@ -72,7 +72,7 @@ impl SessionMiddleware {
     /// Saves are boxed, so that a request without changes does not carry the size of their futures.
     async fn respond(&self, lazy: &LazySession, response: &mut HttpResponse) -> Result<(), Error> {
         let settings = self.store.settings();
-        if lazy.has_pending() && !response.status().is_server_error() {
+        if lazy.has_pending_flush() || (lazy.has_pending() && !response.status().is_server_error()) {
             Box::pin(lazy.load()).await?; // which makes the pending changes
         }
         let loaded = lazy.loaded();
@@ -91,7 +91,10 @@ impl SessionMiddleware {
         if lazy.is_empty() {
             return self.end_session(loaded.as_ref(), lazy, response).await;
         }
-        if !save || response.status().is_server_error() {
+        if response.status().is_server_error() {
+            return send_renamed_key(lazy, settings, response);
+        }
+        if !save {
             return Ok(());
         }
         let session = match loaded {
@@ -115,7 +118,10 @@ impl SessionMiddleware {
             Box::pin(session.touch(settings.touch_interval)).await
         };
         match saved {
-            Ok(true) => send_key(&session, lazy, settings, response),
+            Ok(true) => match session.session_key() {
+                Some(key) => send_key(&session, &key, lazy, settings, response),
+                None => Ok(()),
+            },
             Ok(false) => Ok(()),
             // The session came from a cache, perhaps. The response is right; only the expiry is not renewed.
             Err(error) if error.is_store() && lazy.may_degrade() && !modified => {
@@ -189,14 +195,14 @@ fn may_degrade(req: &ServiceRequest, settings: &SessionSettings) -> bool {
 /// client does not know the key.
 fn send_key(
     session: &Session,
+    key: &SessionKey,
     lazy: &LazySession,
     settings: &SessionSettings,
     response: &mut HttpResponse,
 ) -> Result<(), Error> {
-    let Some(key) = session.session_key() else { return Ok(()) };
     if let Some(name) = settings.token_header_name().filter(|_| lazy.is_by_token()) {
-        if !lazy.is_request_key(&key) {
-            token::send(response.headers_mut(), name, Some(&key));
+        if !lazy.is_request_key(key) {
+            token::send(response.headers_mut(), name, Some(key));
         }
         token::vary(response.headers_mut(), settings, true);
         return Ok(());
@@ -208,6 +214,20 @@ fn send_key(
     response.headers_mut().append(header::SET_COOKIE, line);
     token::vary(response.headers_mut(), settings, false);
     Ok(())
+}
+
+/// The request has failed, and saves nothing more. But if it has renamed its row before, the visitor would lose
+/// the session without the key of that row.
+fn send_renamed_key(
+    lazy: &LazySession,
+    settings: &SessionSettings,
+    response: &mut HttpResponse,
+) -> Result<(), Error> {
+    let Some(session) = lazy.loaded() else { return Ok(()) };
+    match session.renamed_key() {
+        Some(key) => send_key(&session, &key, lazy, settings, response),
+        None => Ok(()),
+    }
 }
 
 /// The application has changed nothing: a session that is gone is no failure of its request.
@@ -264,7 +284,10 @@ impl Middleware for SessionMiddleware {
             }
             Err(error) => {
                 error.log(self.store.log());
-                Ok(error.error_response())
+                let mut response = error.error_response();
+                // A key that is too large for a cookie can be told to nobody.
+                let _ = send_renamed_key(&lazy, self.store.settings(), &mut response);
+                Ok(response)
             }
         }
     }

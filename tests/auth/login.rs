@@ -1,12 +1,13 @@
 //! Login and logout over a session: what is kept, what is flushed, who is logged in afterwards.
 
-use std::{pin::Pin, rc::Rc, time::Duration};
+use std::{future::pending, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_django_session::{
-    Error, LazySession, SecretKey, Session, SessionKey, SessionMiddleware,
+    Error, LazySession, SecretKey, Session, SessionKey, SessionMiddleware, Store,
     auth::{
         AcceptedBackend, Auth, AuthMiddleware, AuthSession, AuthSettings, Credentials, FreshLogin,
         ModelBackend, NewUser, StaffUser, User,
+        password::{PasswordHasher, PasswordHashers},
     },
 };
 use actix_web::{
@@ -17,6 +18,9 @@ use actix_web::{
     test::{TestRequest, call_service, init_service, read_body},
     web,
 };
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
 
 use crate::users::{Tables, secret};
 
@@ -29,12 +33,16 @@ async fn sign_in(auth: AuthSession, query: web::Query<SignIn>) -> Result<HttpRes
         return Ok(HttpResponse::Ok().body("wrong"));
     };
     auth.login(&user).await?;
-    let status = StatusCode::from_u16(query.status.unwrap_or(200)).unwrap();
-    Ok(HttpResponse::build(status).body(auth.user().await?.unwrap().username().to_owned()))
+    Ok(answer(&query, auth.user().await?.unwrap().username().to_owned()))
+}
+
+fn answer(query: &SignIn, body: String) -> HttpResponse {
+    HttpResponse::build(StatusCode::from_u16(query.status.unwrap_or(200)).unwrap()).body(body)
 }
 
 #[derive(serde::Deserialize)]
 struct SignIn {
+    #[serde(default)]
     user: String,
     password: Option<String>,
     status: Option<u16>,
@@ -55,9 +63,26 @@ async fn add(session: Session, path: web::Path<String>) -> Result<String, Error>
     Ok(String::new())
 }
 
-async fn new_password(auth: AuthSession, path: web::Path<String>) -> Result<String, Error> {
+/// Answers with the status in the query.
+async fn new_password(
+    auth: AuthSession,
+    lazy: LazySession,
+    store: web::Data<Store>,
+    path: web::Path<String>,
+    query: web::Query<SignIn>,
+) -> Result<HttpResponse, Error> {
     match path.as_str() {
         "change" => auth.change_password("another").await?,
+        // Another request logs out in the meantime.
+        "late-change" | "late-update" => {
+            let user = auth.user().await?.unwrap();
+            assert!(store.delete(&lazy.session_key().unwrap()).await?);
+            if path.as_str() == "late-change" {
+                auth.change_password("another").await?;
+            } else {
+                auth.update_session_auth_hash(&auth.auth().set_password(&user, "another").await?).await?;
+            }
+        }
         // The user is not looked at before.
         "update" => {
             let user = auth.auth().users().get_by_username("ann").await?.unwrap();
@@ -69,7 +94,8 @@ async fn new_password(auth: AuthSession, path: web::Path<String>) -> Result<Stri
             auth.auth().set_password(&user, "another").await?;
         }
     }
-    Ok(auth.user().await?.map_or("nobody".to_owned(), |user| user.username().to_owned()))
+    let user = auth.user().await?;
+    Ok(answer(&query, user.map_or("nobody".to_owned(), |user| user.username().to_owned())))
 }
 
 /// Lists the sessions, ends the oldest other one, then all others.
@@ -92,6 +118,15 @@ async fn failing_sign_out(auth: AuthSession, session: Session) -> Result<HttpRes
     Ok(HttpResponse::InternalServerError().finish())
 }
 
+/// Logs out while the session is loaded, leaves something for the next visitor, and fails.
+async fn early_sign_out(auth: AuthSession, lazy: LazySession) -> Result<HttpResponse, Error> {
+    let mut load = Box::pin(lazy.load());
+    assert!((&mut load).now_or_never().is_none(), "a load is in flight");
+    auth.logout().await?;
+    load.await?.insert("bye", "bye")?;
+    Ok(HttpResponse::InternalServerError().finish())
+}
+
 /// Looks at the user while other requests do so too.
 async fn slow_who(session: LazySession, auth: AuthSession) -> Result<String, Error> {
     session.load().await?;
@@ -108,8 +143,16 @@ async fn slow_password(auth: AuthSession) -> Result<String, Error> {
     Ok(String::new())
 }
 
-async fn confirm(auth: AuthSession, query: web::Query<SignIn>) -> Result<String, Error> {
-    Ok(auth.confirm_password(query.password.as_deref().unwrap_or(PASSWORD)).await?.to_string())
+async fn confirm(auth: AuthSession, query: web::Query<SignIn>) -> Result<HttpResponse, Error> {
+    let is_right = auth.confirm_password(query.password.as_deref().unwrap_or(PASSWORD)).await?;
+    Ok(answer(&query, is_right.to_string()))
+}
+
+/// Confirms the password, says so, and answers never.
+async fn stuck_confirm(auth: AuthSession, confirmed: web::Data<Notify>) -> Result<String, Error> {
+    assert!(auth.confirm_password(PASSWORD).await?);
+    confirmed.notify_one();
+    pending().await
 }
 
 async fn fresh(FreshLogin(user): FreshLogin) -> String {
@@ -129,9 +172,16 @@ async fn slow_sign_in(session: LazySession, auth: AuthSession) -> Result<String,
 }
 
 macro_rules! app {
-    ($tables:expr, $auth:expr) => {{
+    ($tables:expr, $auth:expr) => {
+        app!($tables, $auth, Arc::new(Notify::new()))
+    };
+    ($tables:expr, $auth:expr, $confirmed:expr) => {{
         let service = init_service(
             App::new()
+                .app_data(web::Data::new($tables.store.clone()))
+                .app_data(web::Data::from($confirmed))
+                .route("/early-out", web::get().to(early_sign_out))
+                .route("/stuck-confirm", web::get().to(stuck_confirm))
                 .route("/in", web::get().to(sign_in))
                 .route("/slow", web::get().to(slow_sign_in))
                 .route("/out", web::get().to(sign_out))
@@ -523,7 +573,102 @@ async fn a_new_secret_fails_no_parallel_request() {
 
 #[actix_web::test]
 #[ignore = "needs PostgreSQL"]
-async fn a_request_beside_a_new_password_does_not_log_out() {
+async fn a_logout_beside_a_load_is_carried_out_although_the_request_fails() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        let before = browser.clone();
+        assert_eq!(browser.get(&app, "/early-out").await.0, 500);
+        assert_eq!((browser.key.clone(), before.session(&tables).await.is_none()), (None, true));
+        assert_eq!(before.clone().ok(&app, "/who").await, "nobody");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_new_password_is_kept_by_a_request_that_fails_later() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        let mut browser = Browser::default();
+        browser.ok(&app, "/in?user=ann").await;
+        let before = browser.clone();
+        assert_eq!(browser.get(&app, "/password/change?status=500").await.0, 500);
+        assert_ne!(browser.key, before.key);
+        assert_eq!(browser.ok(&app, "/who").await, "ann");
+        assert_eq!(Browser::default().ok(&app, "/in?user=ann&password=another").await, "ann");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_new_password_revives_no_session_that_was_logged_out_meanwhile() {
+    for tables in Tables::both().await {
+        let app = app!(tables, with_ann(&tables).await);
+        for (how, password, status) in
+            [("late-change", "a%20long%20password", 200), ("late-update", "another", 400)]
+        {
+            let mut browser = Browser::default();
+            browser.ok(&app, &format!("/in?user=ann&password={password}")).await;
+            let (got, body) = browser.get(&app, &format!("/password/{how}")).await;
+            assert_eq!(got, status, "{how}: {body}");
+            assert!(status != 200 || body == "nobody", "{how}: {body}");
+            assert_eq!(browser.ok(&app, "/who").await, "nobody", "{how}");
+            assert_eq!(tables.query("SELECT session_key FROM django_session").len(), 0, "{how}");
+            assert_eq!(Browser::default().ok(&app, "/in?user=ann&password=another").await, "ann", "{how}");
+            tables.execute("DELETE FROM django_session");
+        }
+    }
+}
+
+/// A site whose hashers renew Ann's hash, which she logs in with.
+async fn with_an_old_hash(tables: &Tables) -> (Browser, Auth) {
+    let settings = || AuthSettings::default().fresh_for(Duration::from_secs(300)).unauthorized(true);
+    let weak = PasswordHashers::new(PasswordHasher::pbkdf2_sha256(50));
+    let old = with_ann(tables).await.hashers(weak).unwrap().settings(settings()).unwrap();
+    let ann = tables.users.get_by_username("ann").await.unwrap().unwrap();
+    old.set_password(&ann, PASSWORD).await.unwrap();
+    let mut browser = Browser::default();
+    browser.ok(&app!(tables, old), "/in?user=ann").await;
+    (browser, tables.auth().settings(settings()).unwrap())
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_renewed_hash_is_kept_by_a_request_that_fails_later() {
+    for tables in Tables::both().await {
+        let (mut browser, auth) = with_an_old_hash(&tables).await;
+        let app = app!(tables, auth);
+        let column = || tables.query("SELECT password FROM auth_user WHERE username = 'ann'");
+        let before = column();
+        assert_eq!(
+            browser.get(&app, "/confirm?status=500").await,
+            (StatusCode::INTERNAL_SERVER_ERROR, "true".to_owned())
+        );
+        assert_ne!(column(), before);
+        assert_eq!(browser.ok(&app, "/who").await, "ann");
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_renewed_hash_logs_out_no_parallel_request() {
+    for tables in Tables::both().await {
+        let (browser, auth) = with_an_old_hash(&tables).await;
+        let confirmed = Arc::new(Notify::new());
+        let app = app!(tables, auth, confirmed.clone());
+        let (mut confirming, mut parallel) = (browser.clone(), browser.clone());
+        let confirm = confirming.get(&app, "/stuck-confirm");
+        futures_util::future::select(Box::pin(confirm), Box::pin(confirmed.notified())).await;
+        // It is cancelled by now.
+        assert_eq!(parallel.ok(&app, "/who").await, "ann");
+        assert_eq!(parallel.key, browser.key);
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_request_between_a_new_password_and_the_new_hash_logs_out() {
     for tables in Tables::both().await {
         let app = app!(tables, with_ann(&tables).await);
         let mut browser = Browser::default();
@@ -535,9 +680,9 @@ async fn a_request_beside_a_new_password_does_not_log_out() {
             poll.ok(&app, "/who").await
         };
         let (changed, polled) = futures_util::future::join(browser.get(&app, "/slow-password"), late).await;
-        assert_eq!((changed.0.as_u16(), &*polled), (200, "nobody"));
-        assert_eq!(browser.ok(&app, "/who").await, "ann");
-        assert_eq!(browser.keys(&tables).await.len(), 4, "with the cart");
+        assert_eq!((changed.0.as_u16(), &*polled), (400, "nobody"), "a flushed session is not revived");
+        assert_eq!(browser.ok(&app, "/who").await, "nobody");
+        assert_eq!(tables.query("SELECT session_key FROM django_session").len(), 0);
     }
 }
 

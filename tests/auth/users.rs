@@ -268,3 +268,31 @@ async fn many_requests_load_their_users_together() {
         assert_eq!(user.unwrap().unwrap().id(), id);
     }
 }
+
+#[actix_web::test]
+#[ignore = "needs PostgreSQL"]
+async fn keys_that_are_equal_but_spelled_otherwise_are_found_together_too() {
+    let tables = Tables::postgres().await;
+    tables.execute(
+        "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         CREATE TABLE members (name text COLLATE no_case PRIMARY KEY, password text NOT NULL); \
+         INSERT INTO members SELECT 'Member' || n, 'x' FROM generate_series(1, 20) n",
+    );
+    let model = UserModel::bare("accounts", "Member", "name")
+        .table("members")
+        .key("name", UserKey::Text)
+        .without(UserField::LastLogin)
+        .without(UserField::IsActive);
+    let users = tables.users.with_model(model).unwrap();
+    assert_eq!(users.get("member1").await.unwrap().unwrap().id(), "Member1", "alone");
+    let names: Vec<_> =
+        (1..=20).flat_map(|n| ["Member", "member", "MEMBER", "nobody"].map(|name| (name, n))).collect();
+    let loads = names.iter().map(|(name, n)| {
+        let (users, key) = (users.clone(), format!("{name}{n}"));
+        async move { users.get(&key).await }
+    });
+    for ((name, n), user) in names.iter().zip(futures_util::future::join_all(loads).await) {
+        let found = user.unwrap().map(|user| user.id().to_owned());
+        assert_eq!(found, (*name != "nobody").then(|| format!("Member{n}")), "{name}{n}");
+    }
+}

@@ -202,3 +202,30 @@ async fn forms_that_are_read_at_once_are_bounded_together() {
     let response = app.call(whole(FORM_BYTES)).await.unwrap();
     assert_eq!(response.status(), 200);
 }
+
+/// Status of a form of which the first part comes at once, and the rest in chunks of this size, one each
+/// `pause`.
+async fn post_in_two_parts(body: &[u8], first: usize, size: usize, pause: Duration) -> u16 {
+    let settings = CsrfSettings::default().form_timeout(Duration::from_secs(20));
+    let csrf = CsrfMiddleware::new().settings(settings).unwrap();
+    let app = test::init_service(App::new().wrap(csrf).route("/", web::post().to(read))).await;
+    let slow = stream::iter(chunks(&body[first..], size)).then(move |chunk| async move {
+        tokio::time::sleep(pause).await;
+        chunk
+    });
+    let form = stream::iter(chunks(&body[..first], 1000)).chain(slow);
+    app.call(form!(FORM, None::<&str>, form)).await.unwrap().status().as_u16()
+}
+
+#[actix_web::test]
+async fn bytes_that_came_fast_earn_no_more_than_the_time_limit() {
+    tokio::time::pause(); // no test waits
+    let body = format!("csrfmiddlewaretoken={SECRET}&x={}", "x".repeat(1_000_000)).into_bytes();
+    let fast = 900_000; // at 8 KiB in a second, they are worth 109 seconds
+    let seconds = Duration::from_secs;
+    assert_eq!(post_in_two_parts(&body, fast, 200_000, seconds(15)).await, 200);
+    assert_eq!(post_in_two_parts(&body, fast, 200_000, seconds(25)).await, 408, "a pause");
+    assert_eq!(post_in_two_parts(&body, fast, 10_000, seconds(1)).await, 200);
+    assert_eq!(post_in_two_parts(&body, fast, 2_500, seconds(1)).await, 408, "a trickle");
+    assert_eq!(post_in_two_parts(&body, fast, 30_000, seconds(15)).await, 408, "pauses");
+}

@@ -63,6 +63,7 @@ impl Sql {
             by_key: Arc::new(Keyed::new(
                 format!("{select} {key} = {}", names.key_value(1)),
                 format!("{select} {key} = ANY($1::{}[])", names.key_type()),
+                model.key.1 == UserKey::Text,
             )),
             by_login: TextStatement::read(
                 "look up a user",

@@ -83,6 +83,10 @@ impl PerRuntime {
 
     /// Whether its runtime still exists.
     fn is_running(&self) -> bool {
+        #[cfg(feature = "auth")]
+        if !self.lookups.is_running() {
+            return false;
+        }
         self.gets.is_running()
             && self.inserts.is_running()
             && self.replaces.is_running()

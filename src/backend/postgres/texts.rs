@@ -36,12 +36,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct KeyedStatements {
     one: Statement,
     many: Statement,
+    has_text_keys: bool,
 }
 
 impl KeyedStatements {
     /// `many` has the parameter of `one` as an array, and returns the key in its first column.
-    pub(crate) fn new(one: String, many: String) -> Self {
+    pub(crate) fn new(one: String, many: String, has_text_keys: bool) -> Self {
         Self {
+            has_text_keys,
             one: Statement::new(one, &TEXTS[..1]).about(Subject::Users),
             many: Statement::new(many, &[Type::TEXT_ARRAY]).about(Subject::Users),
         }
@@ -212,12 +214,13 @@ impl BatchOp for Lookups {
         for row in &found.rows {
             rows.insert(row.try_get(0).map_err(unexpected_columns)?, row);
         }
-        let outcome = |one: &&Lookup| match one.key.0 == query {
-            true => {
-                let row = rows.get(&Some(&*one.key.1)).map(|row| read_row(row));
-                Ok(Outcome::Done(row.transpose()?))
-            }
-            false => Ok(Outcome::Alone),
+        // A collation may find texts equal that are spelled otherwise: only the server can tell whose row it is.
+        let has_text_keys = lookups[0].query.statements.has_text_keys;
+        let outcome = |one: &&Lookup| match rows.get(&Some(&*one.key.1)) {
+            _ if one.key.0 != query => Ok(Outcome::Alone),
+            Some(row) => Ok(Outcome::Done(Some(read_row(row)?))),
+            None if has_text_keys => Ok(Outcome::Alone),
+            None => Ok(Outcome::Done(None)),
         };
         lookups.iter().map(outcome).collect()
     }

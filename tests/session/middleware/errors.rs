@@ -3,11 +3,11 @@
 use std::error::Error as _;
 
 use actix_django_session::{
-    Error, LazySession, Session, SessionExt as _, SessionMiddleware, SessionSettings,
+    Error, LazySession, Session, SessionExt as _, SessionKey, SessionMiddleware, SessionSettings,
     backend::{Cursor, Memory},
 };
 use actix_web::{
-    App,
+    App, HttpResponse,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
     error::{ErrorImATeapot, ErrorServiceUnavailable},
@@ -17,7 +17,7 @@ use actix_web::{
     web,
 };
 
-use super::{body, cookies, count};
+use super::{body, cookie, cookies, count};
 use crate::support::{
     logs,
     scripted::{Scripted, Step},
@@ -166,4 +166,81 @@ fn settings_that_browsers_reject_are_configuration_errors() {
     assert!(refused(settings().cookie_domain("x\r\ny")).contains("cookie_domain"));
     let host = settings().cookie_name("__Host-s").cookie_secure(true);
     SessionMiddleware::new(memory()).settings(host).unwrap();
+}
+
+/// Renames the row, saves, and goes on with changes that are not saved. Then fails, or leaves that to the
+/// save.
+async fn rename_and_fail(session: Session, path: web::Path<String>) -> Result<HttpResponse, Error> {
+    session.cycle_key()?;
+    session.save().await?;
+    session.insert("n", &2)?;
+    match path.as_str() {
+        "cycle" => session.cycle_key()?,
+        "flush" => {
+            session.flush()?;
+            session.insert("n", &3)?;
+        }
+        "save" => return Ok(HttpResponse::Ok().finish()),
+        _ => {}
+    }
+    Ok(HttpResponse::InternalServerError().finish())
+}
+
+#[actix_web::test]
+async fn a_failed_request_tells_the_key_of_a_row_that_it_has_renamed() {
+    for (path, status) in [("plain", 500), ("cycle", 500), ("flush", 500), ("save", 503)] {
+        for by_token in [false, true] {
+            let scripted = Scripted::memory();
+            let store = scripted.store();
+            let session = Session::new(&store);
+            session.insert("n", &1).unwrap();
+            session.save().await.unwrap();
+            let old = session.session_key().unwrap();
+            scripted.then("update", Step::Fail(|| Error::store("the server is away")));
+            let settings = SessionSettings::default().token_header("x-token");
+            let app = App::new()
+                .wrap(SessionMiddleware::new(store.clone()).settings(settings).unwrap())
+                .route("/{path}", web::get().to(rename_and_fail));
+            let app = test::init_service(app).await;
+            let name = if by_token { "x-token" } else { "cookie" };
+            let value = format!("{}{}", if by_token { "" } else { "sessionid=" }, old.as_str());
+            let request = TestRequest::get().uri(&format!("/{path}")).insert_header((name, value));
+            let response = test::call_service(&app, request.to_request()).await;
+            assert_eq!(response.status(), status, "{path}");
+            let told = match by_token {
+                true => response.headers().get("x-token").map(|text| text.to_str().unwrap().to_owned()),
+                false => Some(cookie(&response, "sessionid").replace("sessionid=", "")),
+            };
+            let key = SessionKey::parse(&told.expect("the new key")).unwrap();
+            assert_ne!(key, old, "{path}");
+            let session = Session::open(&store, &key).await.unwrap().expect("the stored key");
+            assert_eq!(session.get("n").unwrap(), Some(1), "{path}: nothing else is saved");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_failed_request_tells_no_key_that_is_not_stored_in_place_of_its_own() {
+    let scripted = Scripted::memory();
+    let app = App::new().wrap(SessionMiddleware::new(scripted.store())).route(
+        "/",
+        web::get().to(async |session: Session| -> Result<HttpResponse, Error> {
+            session.insert("n", &1)?;
+            session.save().await?;
+            session.cycle_key()?;
+            Ok(HttpResponse::InternalServerError().finish())
+        }),
+    );
+    let app = test::init_service(app).await;
+    let response = test::call_service(&app, TestRequest::get().uri("/").to_request()).await;
+    assert!(cookies(&response).is_empty(), "a new session is lost, as in Django");
+    let session = Session::new(&scripted.store());
+    session.insert("n", &1).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    let request =
+        TestRequest::get().uri("/").insert_header(("cookie", format!("sessionid={}", key.as_str())));
+    let response = test::call_service(&app, request.to_request()).await;
+    assert!(cookies(&response).is_empty(), "the key is the same");
+    assert!(scripted.store().entry(&key).await.unwrap().is_some());
 }

@@ -7,10 +7,10 @@ use actix_web::{
     test::{self, TestRequest},
     web::{self, Bytes},
 };
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::{body, cookie, cookies};
-use crate::support::scripted::Scripted;
+use crate::support::scripted::{Scripted, Step};
 
 /// A stored session with `{"k": "v"}`, whose calls are not counted.
 async fn saved(scripted: &Scripted) -> SessionKey {
@@ -200,4 +200,36 @@ async fn lazy_changes_after_the_response_has_begun_are_refused() {
     let request = TestRequest::get().uri("/").insert_header(("cookie", cookie)).to_request();
     assert_eq!(body(test::call_service(&app, request).await).await, "refused");
     assert!(scripted.calls().is_empty(), "{scripted:?}");
+}
+
+#[actix_web::test]
+async fn a_flush_beside_a_load_is_carried_out_although_the_request_fails() {
+    for followed in [false, true] {
+        let scripted = Scripted::memory();
+        let key = saved(&scripted).await;
+        scripted.then("get", Step::Never);
+        let app = App::new().wrap(SessionMiddleware::new(scripted.store())).route(
+            "/{followed}",
+            web::get().to(
+                async |lazy: LazySession, followed: web::Path<bool>| -> Result<HttpResponse, Error> {
+                    let mut load = Box::pin(lazy.load());
+                    assert!((&mut load).now_or_never().is_none());
+                    lazy.flush()?;
+                    if *followed {
+                        lazy.cycle_key()?;
+                    }
+                    drop(load);
+                    Ok(HttpResponse::InternalServerError().finish())
+                },
+            ),
+        );
+        let app = test::init_service(app).await;
+        let cookie = format!("sessionid={}", key.as_str());
+        let request = TestRequest::get().uri(&format!("/{followed}")).insert_header(("cookie", cookie));
+        let response = test::call_service(&app, request.to_request()).await;
+        assert_eq!(response.status(), 500);
+        // A new session in its place is one step with it, which a failed request does not take.
+        assert_eq!(stored(&scripted, &key).await.is_some(), followed);
+        assert_eq!(cookies(&response).len(), usize::from(!followed));
+    }
 }
