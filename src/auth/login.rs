@@ -302,8 +302,8 @@ impl AuthSession {
         if now_known.password_column() != user.password_column() {
             let path = user.backend().map(str::to_owned);
             self.note_hash(&mut *self.0.user.lock().await, &session, &now_known, path)?;
-            // The hash is renewed: no request must find the old one in the session, whatever becomes of this
-            // request. The key stays until its end, so that a request that fails or is cancelled loses nothing.
+            // The column has a new hash: another request that finds the old one in the session flushes it.
+            // The key stays until the end, so that this request loses nothing if it fails or is cancelled.
             match session.save().await {
                 Err(error) if error.is_interrupted() => {} // saved under the new key, below
                 saved => saved?,
@@ -334,9 +334,9 @@ impl AuthSession {
     /// present password if it is this user's. Django's `update_session_auth_hash`, except that the user whom
     /// the request began with counts, so that nobody is logged out by the order of calls.
     ///
-    /// Call it right after [`Auth::set_password`], or call [`change_password`](Self::change_password), which does
-    /// both. A request of this session in between flushes it, and so does a logout: then this request is
-    /// answered 400 at its end.
+    /// Call it right after [`Auth::set_password`], or call [`change_password`](Self::change_password), which
+    /// does both. If another request flushes the session in between, since the hash is old or the user logs
+    /// out, it stays flushed, and this request is answered 400.
     pub async fn update_session_auth_hash(&self, user: &User) -> Result<(), Error> {
         let mut known = self.0.user.lock().await;
         let session = self.0.session.load().await?;

@@ -209,8 +209,8 @@ impl Session {
         Ok(())
     }
 
-    /// [`cycle_key`](Self::cycle_key), which the application did not request. If the session is gone, the change
-    /// is dropped, and the request does not fail for it.
+    /// [`cycle_key`](Self::cycle_key), which the application did not request. If the session is gone, the
+    /// change is dropped, and the request does not fail for it.
     #[cfg(feature = "auth")]
     pub(crate) fn cycle_key_unrequested(&self) -> Result<(), Error> {
         let key = self.new_key();

@@ -216,8 +216,8 @@ fn send_key(
     Ok(())
 }
 
-/// The request has failed, and saves nothing more. But if it has renamed its row before, the visitor would lose
-/// the session without the key of that row.
+/// The request has failed, and saves nothing more. But if it has renamed its row before, the visitor would
+/// lose the session without the key of that row.
 fn send_renamed_key(
     lazy: &LazySession,
     settings: &SessionSettings,

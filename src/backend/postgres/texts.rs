@@ -214,7 +214,7 @@ impl BatchOp for Lookups {
         for row in &found.rows {
             rows.insert(row.try_get(0).map_err(unexpected_columns)?, row);
         }
-        // A collation may find texts equal that are spelled otherwise: only the server can tell whose row it is.
+        // A collation may find texts equal that are spelled otherwise: only the server knows their rows.
         let has_text_keys = lookups[0].query.statements.has_text_keys;
         let outcome = |one: &&Lookup| match rows.get(&Some(&*one.key.1)) {
             _ if one.key.0 != query => Ok(Outcome::Alone),

@@ -220,7 +220,7 @@ async fn a_failed_request_tells_the_key_of_a_row_that_it_has_renamed() {
 }
 
 #[actix_web::test]
-async fn a_failed_request_tells_no_key_that_is_not_stored_in_place_of_its_own() {
+async fn a_failed_request_tells_no_other_key() {
     let scripted = Scripted::memory();
     let app = App::new().wrap(SessionMiddleware::new(scripted.store())).route(
         "/",
