@@ -9,6 +9,7 @@ use actix_django_session::{
         ModelBackend, NewUser, StaffUser, User,
         password::{PasswordHasher, PasswordHashers},
     },
+    backend::Memory,
 };
 use actix_web::{
     App, HttpResponse,
@@ -18,11 +19,13 @@ use actix_web::{
     test::{TestRequest, call_service, init_service, read_body},
     web,
 };
-
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-use crate::users::{Tables, secret};
+use crate::{
+    support::gate::Gated,
+    users::{Tables, secret},
+};
 
 const PASSWORD: &str = "a long password";
 
@@ -574,12 +577,20 @@ async fn a_new_secret_fails_no_parallel_request() {
 #[actix_web::test]
 #[ignore = "needs PostgreSQL"]
 async fn a_logout_beside_a_load_is_carried_out_although_the_request_fails() {
-    for tables in Tables::both().await {
+    for mut tables in Tables::both().await {
+        let gated = Gated::new(Memory::new());
+        tables.store = gated.store();
         let app = app!(tables, with_ann(&tables).await);
         let mut browser = Browser::default();
         browser.ok(&app, "/in?user=ann").await;
         let before = browser.clone();
-        assert_eq!(browser.get(&app, "/early-out").await.0, 500);
+        gated.close("get"); // until the handler has logged out
+        let let_it_load = async {
+            gated.reached().await;
+            gated.open();
+        };
+        let (reply, ()) = futures_util::future::join(browser.get(&app, "/early-out"), let_it_load).await;
+        assert_eq!(reply.0, 500);
         assert_eq!((browser.key.clone(), before.session(&tables).await.is_none()), (None, true));
         assert_eq!(before.clone().ok(&app, "/who").await, "nobody");
     }
