@@ -72,6 +72,10 @@ impl Backing for CachedDatabase {
     }
 
     /// Those of the table, and what the cache shows although the table has it no more.
+    fn rounds_expiry(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Vec<Row> {
         let mut rows = self.database.rows();
         let orphans =

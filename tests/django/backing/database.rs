@@ -119,6 +119,10 @@ impl Backing for Database {
         self.codec_with(SecretKey::new(secret))
     }
 
+    fn rounds_expiry(&self) -> bool {
+        true
+    }
+
     fn rows(&self) -> Vec<Row> {
         let rows = self.table.lock().unwrap_or_else(PoisonError::into_inner).rows();
         let row = |row: crate::support::table::Row| Row {

@@ -64,6 +64,11 @@ pub(crate) trait Backing: Debug + Send + Sync {
         true
     }
 
+    /// Whether it has a column with the expiry, which we round up.
+    fn rounds_expiry(&self) -> bool {
+        false
+    }
+
     /// Whether an expired session is left where it is by a read at this site.
     fn keeps_expired(&self, _site: &str) -> bool {
         true
