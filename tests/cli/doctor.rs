@@ -12,8 +12,9 @@ use crate::{
     fill::{SECRET, Site, made},
     hide,
     support::{
-        postgres::{Database, query},
+        postgres::{Database, query, try_query, version},
         proc::PATIENCE,
+        required,
     },
 };
 
@@ -258,6 +259,40 @@ fn a_foreign_key_must_let_sessions_be_deleted_and_get_new_keys() {
     }
 }
 
+/// PostgreSQL 18 has foreign keys that it does not enforce; an older one does not know the words.
+#[test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+fn a_foreign_key_that_is_not_enforced_forbids_nothing() {
+    let database = made(2, 3);
+    database.query("CREATE TABLE cart (session varchar(40))");
+    let add = "ALTER TABLE cart ADD FOREIGN KEY (session) REFERENCES django_session";
+    let added = try_query(database.url(), &format!("{add} NOT ENFORCED"));
+    assert_eq!(added.is_ok(), version(database.url()) >= 18, "{added:?}");
+    let doctor = || Cli::on(database.url()).secret(SECRET).run(&["doctor", "--json"]);
+    assert_eq!(about(&doctor().code(0), "references"), []);
+    database.query(add);
+    finds(&doctor().code(3), "problem", "references", "cart (session) has a foreign key");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and faketime: run tests/run"]
+fn a_server_out_of_support_is_named() {
+    // As https://www.postgresql.org/support/versioning/ has them.
+    let ends = ["2025-11-13", "2026-11-12", "2027-11-11", "2028-11-09", "2029-11-08", "2030-11-14"];
+    let database = made(0, 3);
+    let version = version(database.url());
+    let last = ends[version as usize - 13];
+    let on = |time: &str| {
+        let cli = Cli::on(database.url()).secret(SECRET).with("LD_PRELOAD", &required("TEST_FAKETIME"));
+        let cli = cli.with("FAKETIME_DONT_FAKE_MONOTONIC", "1").with("TZ", "UTC");
+        cli.with("FAKETIME", &format!("@{time}")).run(&["doctor", "--json"])
+    };
+    let supported = on(&format!("{last} 12:00:00"));
+    finds(&supported, "ok", "version", &format!("PostgreSQL {version}, supported until {last}"));
+    let late = on("2035-01-01 12:00:00");
+    finds(&late, "warning", "version", &format!("PostgreSQL {version} has been out of support since {last}"));
+}
+
 /// The statements that are advised can be run.
 fn follow(database: &Database, report: &Output, what: &str) {
     for advice in advice(report, what) {
@@ -485,10 +520,8 @@ fn times_without_a_zone_are_named_and_mended() {
 fn an_index_that_was_left_invalid_is_found() {
     let database = made(0, 5);
     // A unique one that cannot be made, since all rows have the same text.
-    let failed = crate::support::postgres::try_query(
-        database.url(),
-        "CREATE UNIQUE INDEX CONCURRENTLY half ON django_session (session_data)",
-    );
+    let failed =
+        try_query(database.url(), "CREATE UNIQUE INDEX CONCURRENTLY half ON django_session (session_data)");
     failed.unwrap_err();
     let report = Cli::on(database.url()).secret(SECRET).run(&["doctor", "--json"]).code(3);
     finds(&report, "problem", "index", "half (");
@@ -502,6 +535,7 @@ fn rights_that_are_missing_are_named() {
     let url = database.url().replace("postgres@", &format!("{role}:pass-of-the-role@"));
     hide("pass-of-the-role");
     database.query(&format!("CREATE ROLE {role} LOGIN PASSWORD 'pass-of-the-role'"));
+    database.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC"); // as PostgreSQL 15 and later have it
     let cli = Cli::on(&url).secret(SECRET);
     let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
     for granted in 0..all.len() {

@@ -58,10 +58,27 @@ for_server_user() {
     fi
 }
 
-# test_version VERSION [ARGUMENTS OF CARGO TEST]: these tests; by default what the stores and doctor do on it.
+# Tests of stores and caches that never meet a PostgreSQL.
+WITHOUT_POSTGRES=(--skip file:: --skip files --skip redis --skip sqlite --skip interleavings)
+# Those that mostly wait, or do the same on any version. In short, others show what a version changes.
+SLOW=(--skip cached --skip contention --skip processes --skip dictionaries --skip by_changing_its_key)
+
+# djangos_on VERSION: of the lines of TEST_DJANGO, those whose Django works with this PostgreSQL.
+djangos_on() {
+    local without=none
+    [ "$1" -ge 15 ] || without="6.1"
+    [ "$1" -ge 14 ] || without="5.2 6.1"
+    awk -F '[.=]' -v without=" $without " 'index(without, " " $1 "." $2 " ") == 0' <<<"${TEST_DJANGO%$'\n'}"
+}
+
+# test_version VERSION [ARGUMENTS OF CARGO TEST]: these tests; by default what the stores and doctor do on it, with
+# --long or --postgres all of that.
 test_version() {
+    local version=$1 installed djangos skipped=("${WITHOUT_POSTGRES[@]}") TEST_POSTGRES_URL TEST_PG_SERVER
+    djangos=$(djangos_on "$version")
+    [ -n "$long$postgres" ] || skipped+=("${SLOW[@]}")
     # At the usual length with --long too: versions differ in what they answer, not after an hour.
-    local version=$1 installed long= TEST_POSTGRES_URL TEST_PG_SERVER
+    local long= TEST_DJANGO=$djangos
     local log=$work/postgresql-$version.log
     step "PostgreSQL $version"
     install_postgres "$version"
@@ -74,9 +91,8 @@ test_version() {
     if [ $# -gt 1 ]; then
         cargo_test "${@:2}"
     else
-        # The other stores never meet it.
-        cargo_test --test store -- --skip file:: --skip redis:: --skip sqlite::
-        cargo_test --test cli doctor::
+        cargo_test --test store -- "${skipped[@]}"
+        cargo_test --test cli -- doctor:: vacuum
     fi
     stop_postgres "$version"
     note_version "$("$installed/postgres" --version | grep -oE '[0-9]+\.[0-9]+' | head -n 1)"

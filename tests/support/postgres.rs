@@ -22,6 +22,12 @@ pub fn query(url: &str, sql: &str) -> Rows {
     try_query(url, sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
 }
 
+/// The server's major version.
+pub fn version(url: &str) -> u32 {
+    let rows = query(url, "SELECT current_setting('server_version_num')::int / 10000");
+    rows[0][0].as_ref().unwrap().parse().unwrap()
+}
+
 /// As `query`, for a server that may refuse or be away.
 pub fn try_query(url: &str, sql: &str) -> Result<Rows, String> {
     let mut config: Config = url.parse().map_err(|e| format!("{url}: {e}"))?;

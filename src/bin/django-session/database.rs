@@ -83,12 +83,16 @@ impl Database {
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default() as u64)
     }
 
-    /// Runs VACUUM without a timeout. False if this role is not the table's owner.
+    /// Runs VACUUM without a timeout. False if this role may not: before PostgreSQL 17 it must be the table's owner.
     pub(crate) async fn vacuum(&self) -> Result<bool> {
         let table = self.table.replace('\'', "''");
-        let owner =
-            format!("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{table}'::regclass");
-        if self.text(&owner).await?.as_deref() != Some("t") {
+        let allowed = format!(
+            "SELECT pg_has_role(relowner, 'USAGE') \
+             OR CASE WHEN current_setting('server_version_num')::int4 >= 170000 \
+             THEN has_table_privilege(oid, 'MAINTAIN') ELSE false END \
+             FROM pg_class WHERE oid = '{table}'::regclass"
+        );
+        if self.text(&allowed).await?.as_deref() != Some("t") {
             return Ok(false);
         }
         self.client.batch_execute("SET statement_timeout = 0").await?;

@@ -149,7 +149,9 @@ fn with_rules(server: &PrivateServer, rules: &str) -> Rules {
 #[actix_web::test]
 #[ignore = "needs PostgreSQL and the sources of a German locale: run tests/run"]
 async fn a_user_who_is_not_let_in_learns_why() {
-    for server in [PrivateServer::start(&[]), PrivateServer::start_german(&[])] {
+    // PostgreSQL 13 does not have it by default.
+    let settings = [("password_encryption", "scram-sha-256")];
+    for server in [PrivateServer::start(&settings), PrivateServer::start_german(&settings)] {
         server.query("CREATE ROLE app LOGIN PASSWORD 'right-and-secret'; CREATE ROLE locked");
         let url = |user: &str, more: &str| server.url().replace("//postgres@", &format!("//{user}@")) + more;
         for method in ["scram-sha-256", "password"] {

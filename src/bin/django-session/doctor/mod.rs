@@ -9,6 +9,7 @@ mod secrets;
 mod server;
 mod updates;
 mod upkeep;
+mod version;
 
 use self::report::Report;
 use crate::{
@@ -60,6 +61,8 @@ async fn examine(context: &Context, args: &DoctorArgs, report: &mut Report) -> R
     };
     let checked = server::check(&database, report).await;
     report.note_failure("connection", checked)?;
+    let checked = version::check(&database, report).await;
+    report.note_failure("version", checked)?;
     let table = match schema::find(&database, report).await {
         Ok(Some(table)) => table,
         other => return report.note_failure("table", other.map(drop)),

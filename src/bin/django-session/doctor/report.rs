@@ -89,6 +89,13 @@ impl Report {
         }
     }
 
+    /// The first finding, as a test compares it.
+    #[cfg(test)]
+    pub(super) fn first(&self) -> String {
+        let finding = &self.0[0];
+        format!("{}: {}", finding.severity.name(), finding.found)
+    }
+
     fn number(&self, severity: Severity) -> u64 {
         self.0.iter().filter(|finding| finding.severity == severity).count() as u64
     }
