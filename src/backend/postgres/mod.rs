@@ -101,7 +101,7 @@ impl Postgres {
     /// failure the next one. With `target_session_attrs=read-write` it is the primary, wherever that is.
     /// Without it a standby is accepted too, and every write fails.
     ///
-    /// PostgreSQL 12 or newer. The connections have settings of their own (`options`): plans that use the
+    /// PostgreSQL 13 or newer. The connections have settings of their own (`options`): plans that use the
     /// table's indexes, `statement_timeout` (a little more than the timeout), a short `lock_timeout`, so that
     /// a lock delays no other row, `TimeZone` (UTC) and `default_transaction_isolation` (read committed). For
     /// a pool of the application's, set the last four for its role. A locked row delays no other there either

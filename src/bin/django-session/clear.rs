@@ -119,7 +119,9 @@ async fn clear(
 async fn run_vacuum(database: &Database) {
     match database.vacuum().await {
         Ok(true) | Err(CliError::BrokenPipe) => {}
-        Ok(false) => error("no VACUUM: only the table's owner may run it; autovacuum will"),
+        Ok(false) => error(
+            "no VACUUM: this role is not the table's owner, nor has it the right MAINTAIN; autovacuum will",
+        ),
         Err(CliError::Failed(why) | CliError::Usage(why)) => error(&format!("no VACUUM: {why}")),
     }
 }

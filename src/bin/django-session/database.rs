@@ -83,7 +83,7 @@ impl Database {
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default() as u64)
     }
 
-    /// Runs VACUUM without a timeout. False if this role may not: before PostgreSQL 17 it must be the table's owner.
+    /// Runs VACUUM without a timeout. False if this role may not: before PostgreSQL 17 it must be the owner.
     pub(crate) async fn vacuum(&self) -> Result<bool> {
         let table = self.table.replace('\'', "''");
         let allowed = format!(

@@ -6,8 +6,8 @@ use crate::{database::Database, error::Result};
 /// A logout deletes the row, and a new key (at login) updates it. The actions are letters as in
 /// `pg_constraint`: c is CASCADE, n is SET NULL, d is SET DEFAULT; others forbid the change.
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    // Of a partitioned table, constraints of the whole alone, and those that refer to one partition. PostgreSQL 18
-    // has constraints that are NOT ENFORCED, which forbid and change nothing; others have no such column.
+    // Of a partitioned table, constraints of the whole alone, and those that refer to one partition. From
+    // PostgreSQL 18 on, some are NOT ENFORCED, which forbid and change nothing; others have no such column.
     let sql = "SELECT format('%s (%s)', c.conrelid::regclass, k.own), c.confdeltype::text, \
                c.confupdtype::text, k.nullable, k.has_key, \
                format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I FOREIGN KEY (%s) \
@@ -23,7 +23,8 @@ pub(super) async fn check(database: &Database, table: &SessionTable, report: &mu
                JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = pair.own \
                JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = pair.other) AS k \
                WHERE c.contype = 'f' AND c.conparentid = 0 \
-               AND to_jsonb(c) -> 'conenforced' IS DISTINCT FROM 'false' AND c.confrelid IN (SELECT $1::oid::regclass \
+               AND to_jsonb(c) -> 'conenforced' IS DISTINCT FROM 'false' \
+               AND c.confrelid IN (SELECT $1::oid::regclass \
                UNION ALL SELECT relid FROM pg_partition_tree($1::oid::regclass)) ORDER BY 1, c.conname";
     for row in database.rows(sql, &[&table.oid]).await? {
         let (from, on_delete, on_update): (&str, &str, &str) =

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use super::report::Report;
 use crate::{database::Database, error::Result, output::iso};
 
-/// Major versions that this crate is tested on, and the last day of their support, as PostgreSQL's versioning policy
-/// has it.
+/// Major versions that this crate is tested on, and the last day of their support, as PostgreSQL's versioning
+/// policy says.
 const TESTED: [(i32, &str); 6] = [
     (13, "2025-11-13"),
     (14, "2026-11-12"),
@@ -26,7 +26,7 @@ pub(super) async fn check(database: &Database, report: &mut Report) -> Result<()
     Ok(())
 }
 
-/// Other engines count their versions otherwise: "CockroachDB …", "PostgreSQL 15.12-YB-…", "… Greenplum …".
+/// Other engines count their versions otherwise: "CockroachDB …", "PostgreSQL 15.12-YB-…", "… Greenplum".
 fn is_postgres(name: &str) -> bool {
     let mut words = name.split(' ');
     words.next() == Some("PostgreSQL")
