@@ -12,7 +12,7 @@ use super::labels::Labels;
 static METADATA: Metadata<'static> =
     Metadata::new("actix_django_session", metrics::Level::INFO, Some("actix_django_session"));
 
-/// What a metric is called, and what it tells.
+/// The name of a metric, its unit and its description.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Info {
     pub(super) name: &'static str,

@@ -9,7 +9,10 @@ pub(super) trait Label: Copy {
 }
 
 macro_rules! labels {
-    ($($(#[$doc:meta])* $type:ident = $name:literal { $($(#[$case:meta])* $value:ident = $text:literal,)+ })+) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $type:ident = $name:literal { $($(#[$case:meta])* $value:ident = $text:literal,)+ }
+    )+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum $type { $($(#[$case])* $value,)+ }
@@ -72,7 +75,7 @@ labels! {
         Cancelled = "cancelled",
     }
 
-    /// What a statement or a batch in PostgreSQL is for.
+    /// The purpose of a statement or a batch in PostgreSQL.
     Work = "operation" {
         Load = "load",
         Create = "create",
@@ -93,7 +96,7 @@ labels! {
         ConnectionLost = "connection_lost",
     }
 
-    /// What an error is about.
+    /// The kind of an error.
     ErrorKind = "kind" {
         Interrupted = "interrupted",
         Store = "store",
@@ -106,7 +109,7 @@ labels! {
         Configuration = "configuration",
     }
 
-    /// What can fail and recover.
+    /// A part that can fail and recover.
     Part = "part" {
         Store = "store",
         Cache = "cache",
@@ -114,7 +117,7 @@ labels! {
         Other = "other",
     }
 
-    /// What the cache in front of a database had.
+    /// The result of a look-up in the cache in front of a database.
     Lookup = "result" {
         Hit = "hit",
         Miss = "miss",

@@ -1,4 +1,4 @@
-//! What the crate does, seen from outside: metrics by the facade `metrics`, and spans of `tracing`.
+//! Metrics by the facade `metrics`, and spans of `tracing`.
 //!
 //! Everything that is counted is counted by a function of this module. Without the feature `metrics` these
 //! functions do nothing. The guide's page on metrics has the table for operators.

@@ -1,4 +1,4 @@
-//! What requests get while the store cannot be used.
+//! The reply to requests while the store cannot be used.
 
 use super::SessionSettings;
 
@@ -15,8 +15,8 @@ pub enum StoreFailure {
 }
 
 impl SessionSettings {
-    /// The reply to requests while the store cannot be used: unreachable, too slow, overloaded, or without its
-    /// table. Default: [`StoreFailure::Unavailable`], a 503. Django has no such setting.
+    /// The reply to requests while the store cannot be used: unreachable, too slow, overloaded, or without
+    /// its table. Default: [`StoreFailure::Unavailable`], a 503. Django has no such setting.
     ///
     /// With [`StoreFailure::Anonymous`], a GET, HEAD or OPTIONS whose session cannot be loaded gets a
     /// *degraded* session. It is empty and read-only, and

@@ -119,7 +119,7 @@ async fn version(admin: &Admin) -> String {
     }
 }
 
-/// What the server says that the table is.
+/// The kind of the table, by the server's catalog.
 async fn kind(admin: &Admin) -> String {
     let citus = "SELECT 'distributed by Citus in ' || count(*) || ' shards' FROM pg_dist_shard \
                  WHERE logicalrelid = '{table}'::regclass HAVING count(*) > 0";

@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use super::{
-    distributed::Place,
+    distributed::{Engine, Place},
     error::StatementError,
-    pool::Permits,
+    pool::{Connections, Permits},
     queue::{Admitted, Keys, Load, Queued, Single, Ticket},
     solo,
 };
@@ -47,9 +47,6 @@ pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     type Key: Clone + Eq + Hash + Send + Sync;
     type Request: Send + Sync + 'static;
     type Reply: Send + 'static;
-
-    /// Where the table is: only one server takes batches.
-    fn place(&self) -> Place;
 
     fn key(_: &Self::Request) -> &Self::Key;
 
@@ -105,6 +102,8 @@ pub(super) struct Shared<O: BatchOp> {
     pub(super) keys: Keys<O>,
     pub(super) permits: Permits,
     pub(super) timeout: Duration,
+    /// Where the table is: only one server takes batches.
+    pub(super) engine: Arc<Engine>,
     metrics: metrics::BatchMetrics,
 }
 
@@ -116,13 +115,15 @@ pub(super) struct Batcher<O: BatchOp> {
 }
 
 impl<O: BatchOp> Batcher<O> {
-    pub(super) fn start(op: O, timeout: Duration, permits: &Permits) -> Self {
+    pub(super) fn start(op: O, connections: &Connections) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
+        let timeout = connections.timeout;
         let shared = Shared {
             op,
             keys: Keys::default(),
-            permits: permits.clone(),
+            permits: connections.permits.clone(),
             timeout,
+            engine: connections.engine.clone(),
             metrics: metrics::BatchMetrics::new(),
         };
         tokio::spawn(drive(Arc::new(shared), receiver));
@@ -192,7 +193,7 @@ async fn drive<O: BatchOp>(shared: Arc<Shared<O>>, mut receiver: mpsc::Unbounded
                 }
             }
         }
-        let most = match shared.op.place() {
+        let most = match shared.engine.place() {
             Place::OneServer => BATCH_ROWS,
             // Its connection tells.
             Place::Unknown => 1,

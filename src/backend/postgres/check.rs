@@ -1,8 +1,9 @@
-//! Checks the columns of the table: whether rows can be created in it, and what their times mean.
+//! Checks the rights on the table and its columns: whether rows can be created, and what their times mean.
 
 use tokio_postgres::types::Type;
 
 use super::{
+    distributed,
     error::unexpected_columns,
     rows::SessionRows,
     statement::{Params, Retry, Statement},
@@ -11,9 +12,21 @@ use crate::Error;
 
 pub(super) const ACTION: &str = "check the table of sessions";
 
+/// Errors if the role may not do what sessions need, or if the columns of the table do not serve.
+pub(super) async fn table(rows: &SessionRows, mirrored: &[String]) -> Result<(), Error> {
+    if rows.connections.is_distributed(ACTION).await? {
+        distributed::check(rows).await?;
+    } else {
+        for statement in &rows.sql.check {
+            rows.connections.run(ACTION, statement, &[&"", &""], Retry::READ).await?;
+        }
+    }
+    columns(rows, mirrored).await
+}
+
 /// Returns an error that says what to do if a further column needs a value, or if the times of a column
 /// without a zone would not be in UTC, as Django's are.
-pub(super) async fn columns(rows: &SessionRows, mirrored: &[String]) -> Result<(), Error> {
+async fn columns(rows: &SessionRows, mirrored: &[String]) -> Result<(), Error> {
     let params: &Params<'_> = &[&rows.sql.table, &mirrored];
     let found = rows.connections.run(ACTION, &look_up(), params, Retry::READ).await?;
     let Some(row) = found.rows.first() else { return Ok(()) };

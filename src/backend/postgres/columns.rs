@@ -84,9 +84,8 @@ impl Columns {
     /// The values of `others`, quoted columns of the deleted row `s`, for the row that replaces it.
     pub(super) fn moved(&self, table: &str, others: &[String], texts: &str, value: &str) -> String {
         let mirrored: BTreeMap<String, String> = self.values(table, texts).collect();
-        let plain = |column: &String| column.trim_matches('"').to_owned();
-        let of = |column: &String| match mirrored.iter().find(|(own, _)| plain(own) == plain(column)) {
-            Some((_, text)) => format!(", CASE WHEN {value} IS NULL THEN s.{column} ELSE {text} END"),
+        let of = |column: &String| match mirrored.get(column) {
+            Some(text) => format!(", CASE WHEN {value} IS NULL THEN s.{column} ELSE {text} END"),
             None => format!(", s.{column}"),
         };
         others.iter().map(of).collect()

@@ -25,6 +25,11 @@ use super::{hosts::Hosts, sql::LOCK_TIMEOUT, tls::Transport};
 const PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 
+/// The opposite of [`PLANS`], for a connection whose table turned out to be distributed: Citus refuses a
+/// generic plan for a statement that concerns several servers.
+pub(super) const NO_PLANS: &str =
+    "SET plan_cache_mode = auto; SET enable_seqscan = on; SET enable_bitmapscan = on";
+
 /// Settings as Django's connections have them, whatever the database's defaults. Times in a column without a
 /// zone are in UTC. Above READ COMMITTED, concurrent saves would fail with serialization errors. A backslash
 /// keeps a blank inside an option.
@@ -59,14 +64,16 @@ impl Connector {
         let share = timeout / u32::try_from(hosts.configs.len()).unwrap_or(u32::MAX).max(1);
         let mut configs = hosts.configs.clone();
         let plans = match own_settings {
-            OwnSettings::None => return Self { hosts, configs, share, last_good: AtomicUsize::new(0) },
-            OwnSettings::ForAnyEngine => "",
-            OwnSettings::ForPostgres => PLANS,
+            OwnSettings::None => None,
+            OwnSettings::ForAnyEngine => Some(""),
+            OwnSettings::ForPostgres => Some(PLANS),
         };
-        for config in &mut configs {
-            let given = config.get_options().unwrap_or_default();
-            let options = format!("{} {given} {plans} {SEMANTICS}", timeouts(timeout));
-            config.options(&options);
+        if let Some(plans) = plans {
+            for config in &mut configs {
+                let given = config.get_options().unwrap_or_default();
+                let options = format!("{} {given} {plans} {SEMANTICS}", timeouts(timeout));
+                config.options(&options);
+            }
         }
         Self { hosts, configs, share, last_good: AtomicUsize::new(0) }
     }

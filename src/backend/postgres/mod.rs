@@ -1,6 +1,7 @@
 //! The `django_session` table in PostgreSQL: Django's `db` engine.
 
 mod advice;
+mod backend;
 mod batch;
 mod check;
 mod clear;
@@ -9,6 +10,7 @@ mod connect;
 mod distributed;
 mod error;
 mod hosts;
+mod list;
 mod ops;
 mod password;
 mod pool;
@@ -24,34 +26,25 @@ mod texts;
 mod tls;
 mod url;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(any(feature = "auth", feature = "cli"))]
 use self::advice::Subject;
 #[cfg(feature = "auth")]
 pub(crate) use self::texts::{KeyedStatements, short_lock_timeout};
 use self::{
+    backend::max_value_bytes,
     columns::Columns,
     distributed::Engine,
-    error::unexpected_columns,
-    ops::{NewRow, Replacement},
     pool::{Permits, Source},
-    rows::{read, text},
     runtimes::{PostgresSettings, Runtimes},
-    sql::{PAGE_ROWS, Sql},
+    sql::Sql,
     statement::{Executed, Params, Retry, Statement},
     table::TableName,
     url::{TIMEOUT, Url},
 };
-use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
-use crate::{
-    Error, SessionKey,
-    datetime::{from_micros, micros},
-};
+use super::SiteSettings;
+use crate::Error;
 
 /// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services.
 /// Cheap to clone.
@@ -59,7 +52,7 @@ use crate::{
 /// Every operation is one statement and one round trip. Requests that arrive while a statement is in flight
 /// are batched into the next one, so that many requests cost the database little more than one. Each runtime
 /// (worker of actix) has connections of its own. Nothing is created or altered unless
-/// [`create_table`](Backend::create_table) is called.
+/// [`create_table`](crate::backend::Backend::create_table) is called.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
@@ -271,8 +264,8 @@ impl Postgres {
         self.with(|settings| settings.pgbouncer = yes)
     }
 
-    /// Whether the table is spread over several servers, so that every statement must be about one key: Citus,
-    /// YugabyteDB, CockroachDB, partitions that are foreign tables.
+    /// Whether the table is spread over several servers, so that every statement must be about one key:
+    /// Citus, YugabyteDB, CockroachDB, partitions that are foreign tables.
     ///
     /// By default this is found out on each new connection: Citus by its catalog, YugabyteDB and CockroachDB
     /// by their `version()`, foreign partitions by PostgreSQL's catalog. Say `true` for another such engine,
@@ -314,130 +307,8 @@ impl Postgres {
     }
 }
 
-impl Backend for Postgres {
-    async fn get(&self, key: &SessionKey) -> Result<Option<Row>, Error> {
-        self.runtimes.current()?.gets.submit(key.clone()).await
-    }
-
-    async fn insert(&self, new: Insert<'_>) -> Result<Inserted, Error> {
-        let texts = self.runtimes.settings.columns.texts(&new.value);
-        let (value, expires) = (text(new.value)?, to_precision(new.expires));
-        self.runtimes.current()?.inserts.submit(NewRow { key: new.key.clone(), value, expires, texts }).await
-    }
-
-    async fn replace(&self, change: Replace<'_>) -> Result<Replaced, Error> {
-        let columns = &self.runtimes.settings.columns;
-        let replacement = Replacement {
-            texts: change.value.as_ref().and_then(|value| columns.texts(value)),
-            key: change.key.clone(),
-            expected: text(change.expected)?,
-            new_key: change.new_key.unwrap_or(change.key).clone(),
-            value: change.value.map(text).transpose()?,
-            expires: to_precision(change.expires),
-        };
-        self.runtimes.current()?.replaces.submit(replacement).await
-    }
-
-    async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        self.runtimes.current()?.deletes.submit(key.clone()).await
-    }
-
-    async fn list(&self, after: Option<Cursor>) -> Result<Page, Error> {
-        let after = after.as_ref().map_or("", Cursor::as_str);
-        let runtime = self.runtimes.current()?;
-        if runtime.rows.connections.is_distributed("list the sessions").await? {
-            return distributed::page(&runtime.rows, after).await;
-        }
-        let params: &Params<'_> = &[&after, &self.runtimes.settings.max_value_bytes];
-        let rows = self.run("list the sessions", &self.sql().list, params).await?.rows;
-        let (mut entries, mut next) = (Vec::with_capacity(rows.len()), None);
-        for (n, row) in rows.iter().enumerate() {
-            let key: &str = row.try_get(0).map_err(unexpected_columns)?;
-            if n + 1 == PAGE_ROWS || row.try_get(3).map_err(unexpected_columns)? {
-                next = Some(Cursor::new(key));
-            }
-            // A table may contain anything. A text that cannot be a key names no session.
-            entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
-        }
-        Ok(Page::new(entries, next))
-    }
-
-    async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        Ok(self.runtimes.current()?.rows.exists(key).await?)
-    }
-
-    /// Leaves out rows that are locked, so that several hosts may clear at the same time, and rows that
-    /// cannot be deleted.
-    async fn clear_expired(&self, limit: u32) -> Result<u64, Error> {
-        let (rows, progress) = (&self.runtimes.current()?.rows, &self.clearing);
-        let clear = clear::Clear { connections: &rows.connections, sql: &rows.sql, progress };
-        match rows.connections.is_distributed(clear::ACTION).await? {
-            true => clear.slices(limit).await,
-            false => clear.batch(limit).await,
-        }
-    }
-
-    fn uncleared(&self) -> Option<Error> {
-        self.clearing.left()
-    }
-
-    async fn check(&self) -> Result<(), Error> {
-        let runtime = self.runtimes.current()?;
-        if runtime.rows.connections.is_distributed(check::ACTION).await? {
-            distributed::check(&runtime.rows).await?;
-        } else {
-            for statement in &self.sql().check {
-                self.run(check::ACTION, statement, &[&"", &""]).await?;
-            }
-        }
-        let mirrored = self.runtimes.settings.columns.names();
-        check::columns(&runtime.rows, &mirrored).await
-    }
-
-    async fn create_table(&self) -> Result<(), Error> {
-        const ACTION: &str = "create the table of sessions";
-        let (runtime, sql) = (self.runtimes.current()?, self.sql());
-        // Where the table exists, an engine may refuse its indexes.
-        if runtime.rows.connections.is_distributed(ACTION).await?
-            && !self.run(ACTION, &sql.distributed.has_table, &[&sql.table]).await?.rows.is_empty()
-        {
-            return Ok(());
-        }
-        self.run(ACTION, &sql.create_table, &[]).await.map(drop)
-    }
-
-    fn save_timeout(&self) -> Duration {
-        self.runtimes.settings.timeout
-    }
-
-    fn indexes_expiry(&self) -> bool {
-        true
-    }
-
-    fn with_settings(&self, site: &SiteSettings) -> Result<Option<Self>, Error> {
-        let max = max_value_bytes(site);
-        let columns = &self.runtimes.settings.columns;
-        let same = max == self.runtimes.settings.max_value_bytes && columns.is_empty();
-        let columns = columns.with_settings(site);
-        let adapt = |settings: &mut PostgresSettings| {
-            (settings.max_value_bytes, settings.columns) = (max, columns);
-        };
-        Ok((!same).then(|| self.with(adapt)))
-    }
-}
-
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Postgres")
     }
-}
-
-/// PostgreSQL has no longer values than an `i32` says.
-fn max_value_bytes(site: &SiteSettings) -> i32 {
-    i32::try_from(site.max_value_bytes).unwrap_or(i32::MAX)
-}
-
-/// PostgreSQL stores microseconds. A time that is compared with a stored one must have no more.
-fn to_precision(time: SystemTime) -> SystemTime {
-    from_micros(micros(time))
 }

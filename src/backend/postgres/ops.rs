@@ -4,7 +4,6 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     batch::{Attempt, BatchOp, Outcome},
-    distributed::Place,
     error::{StatementError, unexpected_columns},
     rows::SessionRows,
     statement::{Executed, Params, Retry, Statement},
@@ -46,10 +45,6 @@ impl BatchOp for Gets {
     type Request = SessionKey;
     type Reply = Option<Row>;
 
-    fn place(&self) -> Place {
-        self.0.connections.engine.place()
-    }
-
     fn key(key: &SessionKey) -> &SessionKey {
         key
     }
@@ -82,10 +77,6 @@ impl BatchOp for Inserts {
     type Key = SessionKey;
     type Request = NewRow;
     type Reply = Inserted;
-
-    fn place(&self) -> Place {
-        self.0.connections.engine.place()
-    }
 
     fn key(new: &NewRow) -> &SessionKey {
         &new.key
@@ -145,10 +136,6 @@ impl BatchOp for Replaces {
     type Key = SessionKey;
     type Request = Replacement;
     type Reply = Replaced;
-
-    fn place(&self) -> Place {
-        self.0.connections.engine.place()
-    }
 
     fn key(replacement: &Replacement) -> &SessionKey {
         &replacement.key
@@ -275,10 +262,6 @@ impl BatchOp for Deletes {
     type Key = SessionKey;
     type Request = SessionKey;
     type Reply = bool;
-
-    fn place(&self) -> Place {
-        self.0.connections.engine.place()
-    }
 
     fn key(key: &SessionKey) -> &SessionKey {
         key

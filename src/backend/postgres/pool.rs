@@ -166,8 +166,12 @@ impl Connections {
             let own = self.hosts.as_ref().and_then(|hosts| hosts.primary.since().max(self.engine.since()));
             let since = since.max(own);
             if since.is_none_or(|since| Object::metrics(&connection).created >= since) {
+                let is_new = Object::metrics(&connection).recycle_count == 0;
                 let checkout = Checkout(Some(connection));
-                self.look(action, &checkout).await?;
+                match self.look(action, checkout.connection(), is_new).await {
+                    Err(_) if !is_new => continue, // the server may have closed it: the next one tells
+                    looked => looked?,
+                }
                 return Ok(checkout);
             }
             drop(Object::take(connection));
@@ -175,9 +179,8 @@ impl Connections {
     }
 
     /// Looks where the table is, if this connection is new or nobody knows.
-    async fn look(&self, action: &str, checkout: &Checkout) -> Result<(), Error> {
-        let connection = checkout.connection();
-        if !self.engine.wants_a_look(Object::metrics(connection).recycle_count == 0) {
+    async fn look(&self, action: &str, connection: &Object, is_new: bool) -> Result<(), Error> {
+        if !self.engine.wants_a_look(is_new) {
             return Ok(());
         }
         let timeout = self.have_settings().then(|| self.timeout.mul_f64(STATEMENT_SHARE));

@@ -107,6 +107,17 @@ impl SessionRows {
     }
 }
 
+/// Reads the rows of a page: `session_key, session_data, expire_date`.
+pub(super) fn entries(rows: &[PgRow]) -> Result<Vec<(SessionKey, Result<Row, Error>)>, Error> {
+    let mut entries = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key: &str = row.try_get(0).map_err(unexpected_columns)?;
+        // A table may contain anything. A text that cannot be a key names no session.
+        entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
+    }
+    Ok(entries)
+}
+
 /// Reads `session_key, session_data, expire_date`.
 pub(super) fn read(row: &PgRow) -> Result<Row, Error> {
     let value: Option<&str> = row.try_get(1).map_err(unexpected_columns)?;

@@ -67,16 +67,16 @@ impl PerRuntime {
             sql: settings.sql.clone(),
             max_value_bytes: settings.max_value_bytes,
         };
-        let (timeout, permits) = (settings.timeout, &rows.connections.permits);
+        let connections = &rows.connections;
         Ok(Self {
-            gets: Batcher::start(Gets(rows.clone()), timeout, permits),
-            inserts: Batcher::start(Inserts(rows.clone()), timeout, permits),
-            replaces: Batcher::start(Replaces(rows.clone()), timeout, permits),
-            deletes: Batcher::start(Deletes(rows.clone()), timeout, permits),
+            gets: Batcher::start(Gets(rows.clone()), connections),
+            inserts: Batcher::start(Inserts(rows.clone()), connections),
+            replaces: Batcher::start(Replaces(rows.clone()), connections),
+            deletes: Batcher::start(Deletes(rows.clone()), connections),
             #[cfg(feature = "auth")]
             texts: Arc::new(super::queue::Load::new("load a user")),
             #[cfg(feature = "auth")]
-            lookups: Batcher::start(Lookups(rows.connections.clone()), timeout, permits),
+            lookups: Batcher::start(Lookups(connections.clone()), connections),
             rows,
         })
     }

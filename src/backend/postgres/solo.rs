@@ -91,7 +91,7 @@ async fn run<O: BatchOp>(
 ) -> bool {
     let margin = MARGIN.min(shared.timeout / 4);
     loop {
-        let permits = match shared.op.place() {
+        let permits = match shared.engine.place() {
             _ if locked => &shared.permits.locked,
             Place::Distributed if O::READS => &shared.permits.reads,
             Place::Distributed => &shared.permits.writes,
@@ -115,7 +115,7 @@ async fn run<O: BatchOp>(
             && left > LONGER_LOCK_TIMEOUT + margin
             && permits.available_permits() > 0;
         let sent = shared.op.run_one(single.request(), attempt);
-        let (result, permit) = match locked || shared.op.place() != Place::Distributed {
+        let (result, permit) = match locked || shared.engine.place() != Place::Distributed {
             true => (sent.await, permit),
             false => with_permit(sent, permit, &shared.permits.slow).await,
         };

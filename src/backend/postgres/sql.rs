@@ -192,16 +192,11 @@ fn replace_many(t: &str, columns: &Columns, rename: bool) -> BatchStatement {
     let (lock, own) = if rename { ("UPDATE", 6) } else { ("NO KEY UPDATE", 5) };
     let new_key = if rename { ", session_key = new.new_key" } else { "" };
     let more = columns.update(t, "new.texts", "new.value");
-    let mut arrays = "$1, $2, $4, $5, $6".to_owned();
-    let mut names = "key, expected, value, expires, new_key".to_owned();
-    if !rename {
-        arrays.truncate("$1, $2, $4, $5".len());
-        names.truncate("key, expected, value, expires".len());
-    }
-    if !columns.is_empty() {
-        arrays += ", $7";
-        names += ", texts";
-    }
+    let mut arrays = vec![("$1", "key"), ("$2", "expected"), ("$4", "value"), ("$5", "expires")];
+    arrays.extend(rename.then_some(("$6", "new_key")));
+    arrays.extend((!columns.is_empty()).then_some(("$7", "texts")));
+    let (arrays, names): (Vec<_>, Vec<_>) = arrays.into_iter().unzip();
+    let (arrays, names) = (arrays.join(", "), names.join(", "));
     let change = format!(
         "UPDATE {t} AS s SET session_data = COALESCE(new.value, s.session_data), \
          expire_date = new.expires{new_key}{more} FROM unnest({arrays}) AS new ({names})"

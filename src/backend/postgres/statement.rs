@@ -166,7 +166,7 @@ impl Connections {
             }
             checkout.give_back();
             if is_unsupported(&error) {
-                self.engine.forget();
+                self.engine.doubt();
             }
             if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
                 conflicts += 1;

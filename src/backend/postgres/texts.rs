@@ -16,7 +16,6 @@ use super::{
     Postgres,
     advice::Subject,
     batch::{Attempt, BatchOp, Outcome},
-    distributed::Place,
     error::{StatementError, unexpected_columns},
     pool::Connections,
     statement::{Executed, Params, Retry, Statement},
@@ -181,10 +180,6 @@ impl BatchOp for Lookups {
     type Key = (usize, Arc<str>);
     type Request = Lookup;
     type Reply = Option<TextRow>;
-
-    fn place(&self) -> Place {
-        self.0.engine.place()
-    }
 
     fn key(lookup: &Lookup) -> &Self::Key {
         &lookup.key

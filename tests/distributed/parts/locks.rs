@@ -8,8 +8,8 @@ use crate::target::{Target, counter, create, increment, ok};
 
 const OTHERS: usize = 60;
 
-/// Requests for other sessions are served as long as the lock lasts. What becomes of the save of the locked
-/// session is known in any case.
+/// Requests for other sessions are served as long as the lock lasts. The save of the locked session
+/// has a definite result.
 pub(crate) async fn a_locked_row(target: &Target) -> u64 {
     let store = target.store().await;
     let locked = create(&store).await;

@@ -1,4 +1,4 @@
-//! What a table must be able to do. Each part begins with an empty table, panics with what is wrong, and
+//! The requirements of every table. Each part begins with an empty table, panics with what is wrong, and
 //! returns how many operations it made.
 
 mod batches;

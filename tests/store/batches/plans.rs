@@ -6,6 +6,7 @@ use actix_django_session::{
     SessionKey,
     backend::{Backend, Postgres, Replaced},
 };
+use tokio_postgres::NoTls;
 
 use super::{
     MANY, all_are_deleted, all_are_renamed, all_are_updated, all_hold, insert_all, inserted, pooled,
@@ -34,6 +35,25 @@ async fn concurrent_requests_take_few_statements() {
         assert!((1..=at_most).contains(&count), "{beginning}: {count} statements for {MANY}");
     }
     assert_eq!(server.query("SELECT count(*) FROM django_session")[0][0].as_deref(), Some("0"));
+}
+
+/// A new connection looks where the table is. A look that takes too long tells nothing about it.
+#[actix_web::test]
+#[ignore = "needs PostgreSQL: run tests/run"]
+async fn a_look_that_fails_leaves_the_batches() {
+    let server = PrivateServer::start(&[("log_statement", "all")]);
+    let keys = inserted(&postgres(&server.url()).await, MANY).await;
+    let (locker, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    locker.batch_execute("BEGIN; LOCK TABLE pg_inherits IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let unlooked = Postgres::connect_lazy(&server.url()).unwrap();
+    assert!(unlooked.get(&keys[0]).await.unwrap_err().is_store());
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    assert!(unlooked.get(&keys[0]).await.unwrap().is_some());
+    let before = statements(&server.log(), "UPDATE");
+    all_are_updated(&unlooked, &keys, 0, 1000).await;
+    let sent = statements(&server.log(), "UPDATE") - before;
+    assert!((1..=5).contains(&sent), "{sent} statements for {MANY}");
 }
 
 /// A plan is made once, and kept as long as nobody analyzes the table. If that was empty then, plans look

@@ -1,14 +1,11 @@
 //! Finds out where the table is, on a connection that was just opened.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, Error as DriverError, types::Type};
 
 use super::{Engine, Place};
-use crate::backend::postgres::error::is_lost;
+use crate::backend::postgres::{connect::NO_PLANS, table::quote};
 
 /// Engines that speak PostgreSQL's protocol and spread every table, by their `version()`.
 const SPREAD: [&str; 2] = ["CockroachDB", "-YB-"];
@@ -25,14 +22,10 @@ const IS_IN_CITUS: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = to_regclass($1))";
 
 /// Generated columns have no value of their own.
-const OTHERS: &str = "SELECT quote_ident(attname) FROM pg_catalog.pg_attribute \
+const OTHERS: &str = "SELECT attname::text FROM pg_catalog.pg_attribute \
      WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' \
      AND attidentity <> 'a' AND attname NOT IN ('session_key', 'session_data', 'expire_date') \
      ORDER BY attnum";
-
-/// The connection was opened with settings for a table on one server. Under a generic plan Citus refuses
-/// every statement that concerns several servers.
-const PLANS: &str = "SET plan_cache_mode = auto; SET enable_seqscan = on; SET enable_bitmapscan = on";
 
 impl Engine {
     /// Whether a connection, new or not, must be used to look where the table is.
@@ -40,13 +33,12 @@ impl Engine {
         match self.told {
             None => is_new || self.place() == Place::Unknown,
             Some(false) => false,
-            Some(true) => is_new || self.others.read().unwrap_or_else(PoisonError::into_inner).is_none(),
+            Some(true) => is_new || self.found().others.is_none(),
         }
     }
 
     /// Looks where `table` (quoted) is. `statement_timeout` is for a connection of our own to a distributed
-    /// table: its servers wait for locks without the coordinator's `lock_timeout`. Errors if the connection
-    /// was lost.
+    /// table: its servers wait for locks without the coordinator's `lock_timeout`.
     pub(in crate::backend::postgres) async fn look(
         &self,
         client: &Client,
@@ -55,36 +47,35 @@ impl Engine {
     ) -> Result<(), DriverError> {
         let place = match self.told {
             Some(_) => self.place(),
-            None => match locate(client, table).await {
-                Ok(place) => place,
-                Err(error) if is_lost(&error) => return Err(error),
-                // An engine without PostgreSQL's catalog.
-                Err(_) => Place::Distributed,
-            },
+            None => unless_unknown(locate(client, table).await, Place::Distributed)?,
         };
+        let mut others = None;
         if place == Place::Distributed {
-            // Before it is known to be distributed: a new key takes the other columns along.
-            match client.query_typed(OTHERS, &[(&table, Type::TEXT)]).await {
-                Ok(rows) => {
-                    let names: Result<Arc<[String]>, _> = rows.iter().map(|row| row.try_get(0)).collect();
-                    *self.others.write().unwrap_or_else(PoisonError::into_inner) = Some(names?);
-                }
-                Err(error) if is_lost(&error) => return Err(error),
-                Err(_) => {}
-            }
+            others = Some(unless_unknown(further_columns(client, table).await, Arc::default())?);
             if let Some(timeout) = statement_timeout {
                 let timeout = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
-                for set in [&timeout, PLANS] {
-                    match client.batch_execute(set).await {
-                        Err(error) if is_lost(&error) => return Err(error),
-                        _ => {}
-                    }
+                for set in [&timeout, NO_PLANS] {
+                    unless_unknown(client.batch_execute(set).await, ())?;
                 }
             }
         }
-        self.found(place);
+        self.note(place, others);
         Ok(())
     }
+}
+
+/// Returns `otherwise` if the engine does not know the catalog, the function or the setting that the statement
+/// names (SQLSTATE class 42), as one that is not quite PostgreSQL.
+fn unless_unknown<T>(result: Result<T, DriverError>, otherwise: T) -> Result<T, DriverError> {
+    match result {
+        Err(error) if error.code().is_some_and(|code| code.code().starts_with("42")) => Ok(otherwise),
+        result => result,
+    }
+}
+
+async fn further_columns(client: &Client, table: &str) -> Result<Arc<[String]>, DriverError> {
+    let rows = client.query_typed(OTHERS, &[(&table, Type::TEXT)]).await?;
+    rows.iter().map(|row| row.try_get(0).map(quote)).collect()
 }
 
 async fn locate(client: &Client, table: &str) -> Result<Place, DriverError> {

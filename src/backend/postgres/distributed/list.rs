@@ -1,19 +1,18 @@
 //! Lists a page of a distributed table, without a window over all servers.
 
 use crate::{
-    Error, SessionKey,
+    Error,
     backend::{
         Cursor, Page,
         postgres::{
             error::unexpected_columns,
-            rows::{SessionRows, read},
+            list::ACTION,
+            rows::{SessionRows, entries},
             sql::{PAGE_BYTES, PAGE_ROWS},
             statement::{Params, Retry},
         },
     },
 };
-
-const ACTION: &str = "list the sessions";
 
 /// Returns the page that follows the key `after`.
 pub(in crate::backend::postgres) async fn page(rows: &SessionRows, after: &str) -> Result<Page, Error> {
@@ -32,17 +31,11 @@ pub(in crate::backend::postgres) async fn page(rows: &SessionRows, after: &str) 
     let Some(last) = last else { return Ok(Page::new(Vec::new(), None)) };
     let params: &Params<'_> = &[&after, &rows.max_value_bytes, &last];
     let found = connections.run(ACTION, &sql.page, params, Retry::READ).await?.rows;
-    let mut entries = Vec::with_capacity(found.len());
-    for row in &found {
-        let key: &str = row.try_get(0).map_err(unexpected_columns)?;
-        // A table may contain anything. A text that cannot be a key names no session.
-        entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
-    }
     // Rows that were created meanwhile may have filled the page before its last key.
     let end = match found.last() {
         Some(row) if found.len() == PAGE_ROWS => row.try_get(0).map_err(unexpected_columns)?,
         _ => last,
     };
     let is_last = taken == keys.len() && keys.len() < PAGE_ROWS && found.len() < PAGE_ROWS;
-    Ok(Page::new(entries, (!is_last).then(|| Cursor::new(end))))
+    Ok(Page::new(entries(&found)?, (!is_last).then(|| Cursor::new(end))))
 }

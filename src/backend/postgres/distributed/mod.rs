@@ -11,10 +11,7 @@ mod rights;
 mod sql;
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -34,38 +31,38 @@ pub(super) enum Place {
     Distributed,
 }
 
-const UNKNOWN: u8 = 0;
-const ONE_SERVER: u8 = 1;
-const DISTRIBUTED: u8 = 2;
-
 /// What is known about the table, shared by all runtimes.
 ///
 /// It is looked up on each new connection: a table can be distributed while it is in use.
 pub(super) struct Engine {
     /// The application's setting, if it has one.
     told: Option<bool>,
-    place: AtomicU8,
+    found: Mutex<Found>,
+}
+
+struct Found {
+    place: Place,
+    /// A server has refused a statement that every PostgreSQL takes.
+    in_doubt: bool,
     /// The table's other columns, quoted, which a new key takes along. `None` until they are looked up.
-    others: RwLock<Option<Arc<[String]>>>,
-    was_on_one_server: AtomicBool,
+    others: Option<Arc<[String]>>,
     /// When a table that was on one server was found to be distributed.
-    changed: Mutex<Option<Instant>>,
+    distributed_since: Option<Instant>,
 }
 
 impl Engine {
     pub(super) fn new(told: Option<bool>) -> Self {
         let place = match told {
-            None => UNKNOWN,
-            Some(false) => ONE_SERVER,
-            Some(true) => DISTRIBUTED,
+            None => Place::Unknown,
+            Some(false) => Place::OneServer,
+            Some(true) => Place::Distributed,
         };
-        Self {
-            told,
-            place: AtomicU8::new(place),
-            others: RwLock::default(),
-            was_on_one_server: AtomicBool::new(false),
-            changed: Mutex::default(),
-        }
+        let found = Found { place, in_doubt: false, others: None, distributed_since: None };
+        Self { told, found: Mutex::new(found) }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn told(&self) -> Option<bool> {
@@ -73,43 +70,32 @@ impl Engine {
     }
 
     pub(super) fn place(&self) -> Place {
-        match self.place.load(Ordering::Relaxed) {
-            ONE_SERVER => Place::OneServer,
-            DISTRIBUTED => Place::Distributed,
-            _ => Place::Unknown,
-        }
+        let found = self.found();
+        if found.in_doubt { Place::Unknown } else { found.place }
     }
 
     /// The server refused a statement that every PostgreSQL takes: the table may be another one by now.
-    pub(super) fn forget(&self) {
-        if self.told.is_none() {
-            self.place.store(UNKNOWN, Ordering::Relaxed);
-        }
+    pub(super) fn doubt(&self) {
+        self.found().in_doubt = self.told.is_none();
     }
 
     /// The table's further columns, quoted.
     pub(super) fn others(&self) -> Arc<[String]> {
-        self.others.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+        self.found().others.clone().unwrap_or_default()
     }
 
     /// The time before which no connection may have been opened: its settings are for a table on one server.
     pub(super) fn since(&self) -> Option<Instant> {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found().distributed_since
     }
 
-    fn found(&self, place: Place) {
-        if place == Place::Distributed && self.was_on_one_server.load(Ordering::Relaxed) {
-            self.was_on_one_server.store(false, Ordering::Relaxed);
-            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// `others` are those of a distributed table.
+    fn note(&self, place: Place, others: Option<Arc<[String]>>) {
+        let mut found = self.found();
+        if place == Place::Distributed && found.place == Place::OneServer {
+            found.distributed_since = Some(Instant::now());
         }
-        if place == Place::OneServer {
-            self.was_on_one_server.store(true, Ordering::Relaxed);
-        }
-        let place = match place {
-            Place::Unknown => UNKNOWN,
-            Place::OneServer => ONE_SERVER,
-            Place::Distributed => DISTRIBUTED,
-        };
-        self.place.store(place, Ordering::Relaxed);
+        (found.place, found.in_doubt) = (place, false);
+        found.others = others.or(found.others.take());
     }
 }
