@@ -32,16 +32,23 @@ pub(crate) struct EventLog(Arc<Shared>);
 struct Shared {
     /// Whether a failure was logged and no recovery since. Successful calls look at nothing else.
     failing: AtomicBool,
+    /// Whether a success ends a failure.
+    recovers: bool,
     kinds: Mutex<Kinds>,
 }
 
 /// For events of no store: an error without middleware, a codec's warning.
-static GENERAL: LazyLock<EventLog> = LazyLock::new(|| EventLog::new("the session store"));
+static GENERAL: LazyLock<EventLog> = LazyLock::new(|| EventLog::of("the session store", false));
 
 impl EventLog {
     /// `subject` is what fails and recovers.
     pub(crate) fn new(subject: &'static str) -> Self {
-        Self(Arc::new(Shared { failing: AtomicBool::new(false), kinds: Mutex::new(Kinds::new(subject)) }))
+        Self::of(subject, true)
+    }
+
+    fn of(subject: &'static str, recovers: bool) -> Self {
+        let (failing, kinds) = (AtomicBool::new(false), Mutex::new(Kinds::new(subject)));
+        Self(Arc::new(Shared { failing, recovers, kinds }))
     }
 
     pub(crate) fn general() -> &'static Self {
@@ -58,7 +65,7 @@ impl EventLog {
 
     /// An error that the next success ends.
     pub(crate) fn failure(&self, text: String) {
-        self.record(Event { level: Level::Error, text, is_failure: true });
+        self.record(Event { level: Level::Error, text, is_failure: self.0.recovers });
     }
 
     fn record(&self, event: Event) {
@@ -94,7 +101,7 @@ impl EventLog {
 
 impl Shared {
     fn kinds(&self) -> MutexGuard<'_, Kinds> {
-        // No subscriber runs while it is locked.
+        // No subscriber of the log runs while it is locked. A recorder of metrics does.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

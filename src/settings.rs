@@ -93,7 +93,7 @@ pub struct SessionSettings {
     pub(crate) exact_expiry: bool,
     pub(crate) expire_at_browser_close: bool,
     pub(crate) drop_interrupted_changes: bool,
-    pub(crate) store_failure: StoreFailure,
+    pub(crate) when_store_fails: StoreFailure,
     /// `Err` with a text that is no header's name, until it is checked.
     token_header: Option<Result<HeaderName, String>>,
 }
@@ -114,7 +114,7 @@ impl Default for SessionSettings {
             exact_expiry: false,
             expire_at_browser_close: false,
             drop_interrupted_changes: false,
-            store_failure: StoreFailure::Unavailable,
+            when_store_fails: StoreFailure::Unavailable,
             token_header: None,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use actix_django_session::{Error, SessionKey, Store, StoreFailure};
 use actix_web::{HttpResponse, Scope, rt::time::timeout, web};
 
-/// A load balancer that waits longer than this takes the process for dead.
+/// Shorter than the timeout of a load balancer, so that a slow store is reported as not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Health {
@@ -38,9 +38,9 @@ impl Health {
         self.is_stopping.load(Relaxed)
     }
 
-    /// Asks the store, which costs one look-up of a key that does not exist. Before the first success, also
+    /// Probes the store, which costs one look-up of a key that does not exist. Before the first success, also
     /// whether the table is there and may be used.
-    async fn ask_store(&self) -> Result<(), Error> {
+    async fn probe_store(&self) -> Result<(), Error> {
         if self.was_ready.load(Relaxed) {
             return self.store.exists(&SessionKey::generate()).await.map(drop);
         }
@@ -54,12 +54,11 @@ impl Health {
         if self.is_stopping() {
             return Err("stopping\n");
         }
-        let found = timeout(PROBE_TIMEOUT, self.ask_store()).await;
         // Pages without sessions are better than none: if all processes said no, visitors would get nothing.
         if self.when_store_fails == StoreFailure::Anonymous && self.was_ready.load(Relaxed) {
             return Ok(());
         }
-        match found {
+        match timeout(PROBE_TIMEOUT, self.probe_store()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!("not ready: {}", error.with_causes());

@@ -106,7 +106,7 @@ async fn serve(settings: Settings) -> Result<(), Box<dyn StdError>> {
     tracing::info!(address = %settings.address, metrics = %settings.metrics_address, "started");
     server.await?;
 
-    // Every response is out, and so every save is done.
+    // After a graceful stop every response is out, and every save is done.
     drop(sweeper);
     of_metrics.stop(false).await;
     tracing::info!("stopped");

@@ -50,9 +50,11 @@ impl Settings {
         };
         let secret =
             read.required("SECRET_KEY", "a random text of 50 characters or more, Django's if there is one");
-        if !secret.is_empty() && secret.len() < MIN_SECRET_LENGTH {
-            let problem =
-                format!("SECRET_KEY has {} characters: use {MIN_SECRET_LENGTH} or more", secret.len());
+        if !secret.is_empty() && secret.chars().count() < MIN_SECRET_LENGTH {
+            let problem = format!(
+                "SECRET_KEY has {} characters: use {MIN_SECRET_LENGTH} or more",
+                secret.chars().count()
+            );
             read.problem(problem, ());
         }
         let fallbacks = read.text("SECRET_KEY_FALLBACKS", "");

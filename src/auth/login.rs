@@ -153,7 +153,8 @@ impl AuthSession {
         let user = self.user().await?;
         if user.is_none() && self.0.session.is_degraded() {
             return Err(Error::store(
-                "it is not known who is logged in, since the session or the user could not be loaded; retry                  when the store works again",
+                "it is not known who is logged in, since the session or the user could not be loaded; \
+                 retry when the store works again",
             ));
         }
         Ok(user)
@@ -300,8 +301,7 @@ impl AuthSession {
         self.0.auth.attempt_succeeded(&attempt).await;
         let session = self.0.session.load().await?;
         if now_known.password_column() != user.password_column() {
-            let path = user.backend().map(str::to_owned);
-            self.note_hash(&mut *self.0.user.lock().await, &session, &now_known, path)?;
+            self.note_hash(&mut *self.0.user.lock().await, &session, &now_known)?;
             // The column has a new hash: another request that finds the old one in the session flushes it.
             // The key stays until the end, so that this request loses nothing if it fails or is cancelled.
             match session.save().await {
@@ -353,11 +353,7 @@ impl AuthSession {
             }
         };
         if of_the_user {
-            let path = match &*known {
-                Some(Some(known)) => known.backend().map(str::to_owned),
-                _ => session.get::<String>(BACKEND).ok().flatten(),
-            };
-            self.note_hash(&mut known, &session, user, path)?;
+            self.note_hash(&mut known, &session, user)?;
         }
         Ok(())
     }
@@ -368,8 +364,11 @@ impl AuthSession {
         known: &mut Option<Option<User>>,
         session: &Session,
         user: &User,
-        path: Option<String>,
     ) -> Result<(), Error> {
+        let path = match known {
+            Some(Some(known)) => known.backend().map(str::to_owned),
+            _ => session.get::<String>(BACKEND).ok().flatten(),
+        };
         session.insert(HASH, &self.0.auth.hash().make(user.password_column()))?;
         *known = Some(Some(match path {
             Some(path) => user.clone().with_backend(&path),

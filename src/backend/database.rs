@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::Postgres;
 #[cfg(feature = "sqlite")]
 use super::Sqlite;
-use crate::Error;
+use crate::{Error, backend::Action, metrics::Purpose};
+
+/// The action of a [`Keyed`] query.
+pub(crate) const LOAD_USER: Action = Action::new("load a user", Purpose::User);
 
 /// The columns of a row as text; `None` is NULL.
 pub(crate) type TextRow = Vec<Option<String>>;
@@ -32,7 +35,7 @@ pub(crate) enum Dialect {
 /// A statement in which every parameter and every column of the result is text.
 pub(crate) struct TextStatement {
     /// For errors: "cannot …".
-    pub(crate) action: &'static str,
+    pub(crate) action: Action,
     pub(crate) sql: String,
     pub(crate) writes: bool,
     /// A second time would change nothing more, so it may be sent again if its reply was lost.
@@ -55,7 +58,7 @@ impl Keyed {
     pub(crate) fn new(one: String, many: String, has_text_keys: bool) -> Self {
         Self {
             #[cfg(feature = "sqlite")]
-            one: TextStatement::read("load a user", one.clone()),
+            one: TextStatement::read(LOAD_USER, one.clone()),
             #[cfg(feature = "postgres")]
             statements: super::postgres::KeyedStatements::new(one, many, has_text_keys),
         }
@@ -92,11 +95,11 @@ impl From<NotExecuted> for Error {
 }
 
 impl TextStatement {
-    pub(crate) fn read(action: &'static str, sql: String) -> Self {
+    pub(crate) fn read(action: Action, sql: String) -> Self {
         Self { action, sql, writes: false, repeatable: true }
     }
 
-    pub(crate) fn write(action: &'static str, sql: String, repeatable: bool) -> Self {
+    pub(crate) fn write(action: Action, sql: String, repeatable: bool) -> Self {
         Self { action, sql, writes: true, repeatable }
     }
 }
@@ -125,7 +128,7 @@ impl Database {
     }
 
     /// Runs several statements in one transaction.
-    pub(crate) async fn script(&self, action: &'static str, sql: String) -> Result<(), Error> {
+    pub(crate) async fn script(&self, action: Action, sql: String) -> Result<(), Error> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(postgres) => postgres.script(action, sql).await,

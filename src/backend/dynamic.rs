@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 #[cfg(feature = "auth")]
 use super::database::Database;
 use super::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings};
-use crate::{Error, SessionKey, metrics::Engine};
+use crate::{Error, SessionKey, metrics::EngineLabel};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -24,7 +24,7 @@ pub(crate) trait DynBackend: Send + Sync {
     fn generate_key(&self, old: Option<&SessionKey>) -> SessionKey;
     fn save_timeout(&self) -> Duration;
     /// For metrics.
-    fn engine(&self) -> Engine;
+    fn engine(&self) -> EngineLabel;
     fn indexes_expiry(&self) -> bool;
     /// Its database, if that has other tables too.
     #[cfg(feature = "auth")]
@@ -81,24 +81,24 @@ impl<B: Backend> DynBackend for B {
         Backend::save_timeout(self)
     }
 
-    fn engine(&self) -> Engine {
+    fn engine(&self) -> EngineLabel {
         let backend = self as &dyn std::any::Any;
         #[cfg(feature = "postgres")]
         if backend.is::<super::Postgres>() {
-            return Engine::Postgres;
+            return EngineLabel::Postgres;
         }
         #[cfg(feature = "sqlite")]
         if backend.is::<super::Sqlite>() {
-            return Engine::Sqlite;
+            return EngineLabel::Sqlite;
         }
         #[cfg(feature = "redis")]
         if backend.is::<super::Redis>() {
-            return Engine::Redis;
+            return EngineLabel::Redis;
         }
         match backend {
-            _ if backend.is::<super::Files>() => Engine::Files,
-            _ if backend.is::<super::Memory>() => Engine::Memory,
-            _ => Engine::Other,
+            _ if backend.is::<super::Files>() => EngineLabel::Files,
+            _ if backend.is::<super::Memory>() => EngineLabel::Memory,
+            _ => EngineLabel::Other,
         }
     }
 

@@ -3,6 +3,8 @@
 //! A [`Backend`] knows no HTTP, no dictionary and no secret: a [`Store`](crate::Store) encodes sessions for
 //! it.
 
+#[cfg(any(feature = "postgres", feature = "auth"))]
+mod action;
 pub(crate) mod blocking;
 #[cfg(feature = "test-suite")]
 pub mod conformance;
@@ -30,6 +32,8 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(any(feature = "postgres", feature = "auth"))]
+pub(crate) use self::action::Action;
 pub(crate) use self::dynamic::DynBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::Postgres;

@@ -24,7 +24,7 @@ use crate::{
     Error,
     event_log::EventLog,
     hooks::{Flow, Hooks, HooksService, Middleware},
-    web::{RequestHost, RequestSessions, header_line, set_cookie, vary_on_cookie},
+    web::{RequestHost, current_session, header_line, set_cookie, vary_on_cookie},
 };
 
 type FailureResponse = Arc<dyn Fn(&HttpRequest, &str) -> HttpResponse + Send + Sync>;
@@ -149,8 +149,7 @@ impl CsrfMiddleware {
             return Ok(state);
         }
         let state = if self.settings.use_sessions {
-            let session = req.extensions().get::<RequestSessions>().map(RequestSessions::current).cloned();
-            let session = session.ok_or_else(|| {
+            let session = current_session(req).ok_or_else(|| {
                 Error::configuration(
                     "use_sessions needs a SessionMiddleware around CsrfMiddleware: add it by a later .wrap()",
                 )

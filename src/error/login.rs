@@ -1,6 +1,7 @@
 //! Errors of logins: what they answer, and their predicates.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -58,7 +59,7 @@ impl Error {
     }
 
     /// A write outside a session has no reply.
-    pub(crate) fn write_in_doubt(action: &str) -> Self {
+    pub(crate) fn write_in_doubt(action: impl fmt::Display) -> Self {
         let text = format!("cannot {action}: no reply came, so it may or may not be stored");
         Self::new(super::Kind::InDoubt, text, None)
     }

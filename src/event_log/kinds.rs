@@ -67,7 +67,7 @@ struct Outage {
     first: Instant,
     last: Instant,
     errors: u64,
-    _metric: metrics::OneMore,
+    _metric: metrics::GaugeGuard,
 }
 
 impl Kinds {

@@ -258,11 +258,15 @@ impl Messages {
         self.0.storage.cookie_settings()
     }
 
+    pub(super) fn log(&self) -> &EventLog {
+        self.0.storage.log()
+    }
+
     async fn load(&self) -> Result<(), Error> {
         if self.state().loaded.is_some() {
             return Ok(());
         }
-        let loaded = self.0.storage.load().await.inspect_err(|error| error.log(EventLog::general()))?;
+        let loaded = self.0.storage.load().await.inspect_err(|error| error.log(self.log()))?;
         let mut state = self.state();
         if state.loaded.is_none() {
             state.cookie_read = self.settings().storage != MessageStorage::Session;

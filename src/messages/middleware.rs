@@ -110,7 +110,7 @@ impl Middleware for MessagesMiddleware {
             Ok(CookieChange::Set(value)) => Some(value),
             Ok(CookieChange::Delete) => None,
             Err(error) => {
-                error.log(EventLog::general());
+                error.log(messages.log());
                 return Ok(error.error_response());
             }
         };

@@ -46,6 +46,11 @@ pub(super) enum CookieChange {
 }
 
 impl Storage {
+    /// The log of the session's store, if there is one.
+    pub(super) fn log(&self) -> &EventLog {
+        self.session.as_ref().map_or(EventLog::general(), LazySession::log)
+    }
+
     pub(super) async fn load(&self) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
         let mut next = true;

@@ -1,15 +1,15 @@
 //! Logins and passwords.
 
-use super::{OneMore, Timer, labels::LoginAttempt, list};
+use super::{GaugeGuard, Timer, labels::AttemptLabel, list};
 use crate::Error;
 
 /// An attempt to log in has ended: with a user, or without.
 pub(crate) fn login_attempt<T>(result: &Result<Option<T>, Error>) {
     list::LOGIN_ATTEMPTS.count(match result {
-        Ok(Some(_)) => LoginAttempt::Accepted,
-        Ok(None) => LoginAttempt::Rejected,
-        Err(error) if error.is_throttled() => LoginAttempt::Throttled,
-        Err(_) => LoginAttempt::Error,
+        Ok(Some(_)) => AttemptLabel::Accepted,
+        Ok(None) => AttemptLabel::Rejected,
+        Err(error) if error.is_throttled() => AttemptLabel::Throttled,
+        Err(_) => AttemptLabel::Error,
     });
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn logged_out() {
 }
 
 /// A password waits to be hashed or is being hashed, until the result is dropped.
-pub(crate) fn hash() -> OneMore {
+pub(crate) fn hash_in_flight() -> GaugeGuard {
     list::HASHES.enter(())
 }
 

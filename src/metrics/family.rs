@@ -1,7 +1,7 @@
 //! A metric with every combination of its labels' values. The only place that calls the facade `metrics`.
 //!
 //! A recorder finds a metric by a key that was made once, and returns a handle. Some allocate for that. So
-//! what counts with every request keeps its handles, see [`Kept`]. The other values are rare.
+//! what counts with every request keeps its handles, see [`Handles`]. The other values are rare.
 
 use std::{marker::PhantomData, sync::OnceLock};
 
@@ -16,7 +16,7 @@ static METADATA: Metadata<'static> =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Info {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) unit: metrics::Unit,
     pub(super) description: &'static str,
     #[cfg(test)]
@@ -24,14 +24,14 @@ pub(super) struct Info {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
 /// The keys of a metric.
-struct Keys<L> {
+pub(crate) struct Keys<L> {
     name: &'static str,
     keys: OnceLock<Box<[Key]>>,
     labels: PhantomData<fn(L)>,
@@ -55,19 +55,19 @@ impl<L: Labels> Keys<L> {
 ///
 /// The facade has a recorder without a size until the application installs one. Its handles do nothing, and
 /// are not kept: a recorder may come late. Static handles would not do, since tests have recorders that end.
-pub(crate) struct Kept<M: Metric> {
+pub(crate) struct Handles<M: Metric> {
     metric: &'static M,
     handles: OnceLock<Box<[OnceLock<M::Handle>]>>,
 }
 
-impl<M: Metric> Kept<M> {
+impl<M: Metric> Handles<M> {
     pub(super) fn new(metric: &'static M) -> Self {
         Self { metric, handles: OnceLock::new() }
     }
 
     /// Calls `with` with the handle.
     fn with<T>(&self, labels: M::Labels, with: impl FnOnce(&M::Handle) -> T) -> T {
-        let empty = || (0..self.metric.series()).map(|_| OnceLock::new()).collect();
+        let empty = || self.metric.keys().all().iter().map(|_| OnceLock::new()).collect();
         let slot = &self.handles.get_or_init(empty)[labels.index()];
         if let Some(handle) = slot.get() {
             return with(handle);
@@ -80,19 +80,19 @@ impl<M: Metric> Kept<M> {
     }
 }
 
-impl<L: Labels + 'static> Kept<Counter<L>> {
+impl<L: Labels + 'static> Handles<Counter<L>> {
     pub(super) fn count(&self, labels: L) {
         self.with(labels, |counter| counter.increment(1));
     }
 }
 
-impl<L: Labels + 'static> Kept<Gauge<L>> {
-    pub(super) fn enter(&self, labels: L) -> OneMore {
-        self.with(labels, |level| OneMore::new(level.clone()))
+impl<L: Labels + 'static> Handles<Gauge<L>> {
+    pub(super) fn enter(&self, labels: L) -> GaugeGuard {
+        self.with(labels, |level| GaugeGuard::new(level.clone()))
     }
 }
 
-impl<L: Labels + 'static> Kept<Histogram<L>> {
+impl<L: Labels + 'static> Handles<Histogram<L>> {
     pub(super) fn record(&self, labels: L, value: f64) {
         self.with(labels, |histogram| histogram.record(value));
     }
@@ -102,9 +102,9 @@ impl<L: Labels + 'static> Kept<Histogram<L>> {
     }
 }
 
-impl<M: Metric> std::fmt::Debug for Kept<M> {
+impl<M: Metric> std::fmt::Debug for Handles<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Kept")
+        f.write_str("Handles")
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) trait Metric: 'static {
     type Labels: Labels;
     type Handle;
 
-    fn series(&self) -> usize;
+    fn keys(&self) -> &Keys<Self::Labels>;
 
     fn handle(&self, labels: Self::Labels) -> Self::Handle;
 }
@@ -150,8 +150,8 @@ impl<L: Labels + 'static> Metric for Counter<L> {
     type Labels = L;
     type Handle = metrics::Counter;
 
-    fn series(&self) -> usize {
-        self.0.all().len()
+    fn keys(&self) -> &Keys<L> {
+        &self.0
     }
 
     fn handle(&self, labels: L) -> metrics::Counter {
@@ -166,7 +166,7 @@ impl<L: Labels + 'static> Gauge<L> {
         Self(Keys::new(name))
     }
 
-    pub(super) fn level(&self, labels: L) -> Level {
+    pub(super) fn level(&self, labels: L) -> GaugeHandle {
         self.handle(labels)
     }
 
@@ -175,29 +175,29 @@ impl<L: Labels + 'static> Gauge<L> {
     }
 
     /// Counts one more until the guard is dropped.
-    pub(super) fn enter(&self, labels: L) -> OneMore {
-        OneMore::new(self.handle(labels))
+    pub(super) fn enter(&self, labels: L) -> GaugeGuard {
+        GaugeGuard::new(self.handle(labels))
     }
 }
 
 impl<L: Labels + 'static> Metric for Gauge<L> {
     type Labels = L;
-    type Handle = Level;
+    type Handle = GaugeHandle;
 
-    fn series(&self) -> usize {
-        self.0.all().len()
+    fn keys(&self) -> &Keys<L> {
+        &self.0
     }
 
-    fn handle(&self, labels: L) -> Level {
-        Level(with_recorder(|recorder| recorder.register_gauge(self.0.get(labels), &METADATA)))
+    fn handle(&self, labels: L) -> GaugeHandle {
+        GaugeHandle(with_recorder(|recorder| recorder.register_gauge(self.0.get(labels), &METADATA)))
     }
 }
 
 /// A gauge that rises and falls. It stays with one recorder: a fall without its rise would be wrong for ever.
 #[derive(Clone, Debug)]
-pub(crate) struct Level(metrics::Gauge);
+pub(crate) struct GaugeHandle(metrics::Gauge);
 
-impl Level {
+impl GaugeHandle {
     pub(crate) fn rise(&self) {
         self.0.increment(1);
     }
@@ -210,16 +210,16 @@ impl Level {
 /// One of those that a gauge counts.
 #[derive(Debug)]
 #[must_use = "it is counted until this is dropped"]
-pub(crate) struct OneMore(Level);
+pub(crate) struct GaugeGuard(GaugeHandle);
 
-impl OneMore {
-    fn new(level: Level) -> Self {
+impl GaugeGuard {
+    fn new(level: GaugeHandle) -> Self {
         level.rise();
         Self(level)
     }
 }
 
-impl Drop for OneMore {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.fall();
     }
@@ -241,8 +241,8 @@ impl<L: Labels + 'static> Metric for Histogram<L> {
     type Labels = L;
     type Handle = metrics::Histogram;
 
-    fn series(&self) -> usize {
-        self.0.all().len()
+    fn keys(&self) -> &Keys<L> {
+        &self.0
     }
 
     fn handle(&self, labels: L) -> metrics::Histogram {
@@ -257,9 +257,9 @@ pub(super) fn describe(list: &[Info]) {
             let (name, unit) = (metrics::KeyName::from_const_str(info.name), Some(info.unit));
             let description = metrics::SharedString::const_str(info.description);
             match info.kind {
-                Kind::Counter => recorder.describe_counter(name, unit, description),
-                Kind::Gauge => recorder.describe_gauge(name, unit, description),
-                Kind::Histogram => recorder.describe_histogram(name, unit, description),
+                MetricKind::Counter => recorder.describe_counter(name, unit, description),
+                MetricKind::Gauge => recorder.describe_gauge(name, unit, description),
+                MetricKind::Histogram => recorder.describe_histogram(name, unit, description),
             }
         }
     });

@@ -36,7 +36,7 @@ macro_rules! labels {
 
 labels! {
     /// Where sessions are kept.
-    Engine = "engine" {
+    EngineLabel = "engine" {
         Postgres = "postgres",
         Sqlite = "sqlite",
         Redis = "redis",
@@ -60,7 +60,7 @@ labels! {
     }
 
     /// How an operation of a store ended.
-    Outcome = "result" {
+    OutcomeLabel = "result" {
         Found = "found",
         Missing = "missing",
         Unreadable = "unreadable",
@@ -76,7 +76,7 @@ labels! {
     }
 
     /// The purpose of a statement or a batch in PostgreSQL.
-    Work = "operation" {
+    Purpose = "operation" {
         Load = "load",
         Create = "create",
         Save = "save",
@@ -110,7 +110,7 @@ labels! {
     }
 
     /// A part that can fail and recover.
-    Part = "part" {
+    PartLabel = "part" {
         Store = "store",
         Cache = "cache",
         Logins = "logins",
@@ -118,7 +118,7 @@ labels! {
     }
 
     /// The result of a look-up in the cache in front of a database.
-    Lookup = "result" {
+    LookupLabel = "result" {
         Hit = "hit",
         Miss = "miss",
         Leased = "leased",
@@ -126,13 +126,13 @@ labels! {
         Unavailable = "unavailable",
     }
 
-    /// For what a place in the cache is reserved.
-    Lease = "kind" {
+    /// The purpose of a lease.
+    LeaseLabel = "kind" {
         Fill = "fill",
         Change = "change",
     }
 
-    /// Whether it is reserved.
+    /// Whether a lease or a fill succeeded.
     Granted = "result" {
         Granted = "granted",
         Refused = "refused",
@@ -145,7 +145,7 @@ labels! {
     }
 
     /// How an attempt to log in ended.
-    LoginAttempt = "result" {
+    AttemptLabel = "result" {
         Accepted = "accepted",
         Rejected = "rejected",
         Throttled = "throttled",

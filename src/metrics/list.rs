@@ -3,8 +3,8 @@
 use super::{
     family::{Counter, Gauge, Histogram},
     labels::{
-        Engine, ErrorKind, Granted, Lease, LoginAttempt, Lookup, Operation, Outcome, Part, Retried, Swept,
-        Work,
+        AttemptLabel, EngineLabel, ErrorKind, Granted, LeaseLabel, LookupLabel, Operation, OutcomeLabel,
+        PartLabel, Purpose, Retried, Swept,
     },
 };
 
@@ -17,7 +17,7 @@ macro_rules! metrics {
         #[cfg(feature = "metrics")]
         pub(super) static LIST: &[super::family::Info] = &[$(super::family::Info {
             name: concat!("actix_django_session_", $text),
-            kind: super::family::Kind::$type,
+            kind: super::family::MetricKind::$type,
             unit: metrics::Unit::$unit,
             description: $description,
             #[cfg(test)]
@@ -27,36 +27,36 @@ macro_rules! metrics {
 }
 
 metrics! {
-    Counter OPERATIONS: (Engine, Operation, Outcome) = "operations_total", Count,
+    Counter OPERATIONS: (EngineLabel, Operation, OutcomeLabel) = "operations_total", Count,
         "Operations of a store: loads, and attempts to save.";
-    Histogram OPERATION_TIME: (Engine, Operation) = "operation_seconds", Seconds,
+    Histogram OPERATION_TIME: (EngineLabel, Operation) = "operation_seconds", Seconds,
         "Time of an operation of a store, with all its waiting.";
     Counter ERRORS: ErrorKind = "errors_total", Count,
         "Errors of requests and of background work.";
-    Gauge FAILING: Part = "failing", Count,
+    Gauge FAILING: PartLabel = "failing", Count,
         "Stores, caches and tables of logins that fail at present.";
-    Counter OUTAGES: Part = "outages_total", Count,
+    Counter OUTAGES: PartLabel = "outages_total", Count,
         "Outages that have begun.";
-    Gauge OUTAGE_START: Part = "outage_start_timestamp_seconds", Seconds,
+    Gauge OUTAGE_START: PartLabel = "outage_start_timestamp_seconds", Seconds,
         "Start of the last outage, in seconds since 1970.";
     Counter DEGRADED: () = "degraded_requests_total", Count,
-        "Requests that were served without their session.";
+        "Requests whose session was degraded: one that needs it gets a 503 all the same.";
 
-    Gauge QUEUE: Work = "queue_requests", Count,
+    Gauge QUEUE: Purpose = "queue_requests", Count,
         "Requests for PostgreSQL that wait or are in flight.";
-    Histogram QUEUE_TIME: Work = "queue_seconds", Seconds,
+    Histogram QUEUE_TIME: Purpose = "queue_seconds", Seconds,
         "Time from a request's arrival to its batch.";
-    Histogram BATCH: Work = "batch_requests", Count,
+    Histogram BATCH: Purpose = "batch_requests", Count,
         "Requests in a batch.";
-    Counter REFUSED: Work = "refused_requests_total", Count,
+    Counter REFUSED: Purpose = "refused_requests_total", Count,
         "Requests refused because too many wait.";
-    Histogram DATABASE_TIME: Work = "database_seconds", Seconds,
+    Histogram DATABASE_TIME: Purpose = "database_seconds", Seconds,
         "Time of a statement in PostgreSQL, with the wait for a connection and with retries.";
     Counter RETRIES: Retried = "database_retries_total", Count,
         "Statements that were sent again.";
-    Counter LOCKED: Work = "locked_rows_total", Count,
-        "Rows that were locked by another transaction when they were to be changed.";
-    Gauge ALONE: Work = "requests_alone", Count,
+    Counter LOCKED: Purpose = "locked_rows_total", Count,
+        "Requests that found their row locked by another transaction.";
+    Gauge SOLO: Purpose = "solo_sessions", Count,
         "Sessions whose requests run outside of batches, mostly since their row is locked.";
     Gauge CONNECTIONS: () = "connections", Count,
         "Open connections to PostgreSQL, without those of an application's own pool.";
@@ -65,9 +65,9 @@ metrics! {
     Counter CONNECTION_ERRORS: () = "connection_errors_total", Count,
         "Connections to PostgreSQL that could not be opened.";
 
-    Counter LOOKUPS: Lookup = "cache_lookups_total", Count,
+    Counter LOOKUPS: LookupLabel = "cache_lookups_total", Count,
         "Loads from the cache in front of a database.";
-    Counter LEASES: (Lease, Granted) = "cache_leases_total", Count,
+    Counter LEASES: (LeaseLabel, Granted) = "cache_leases_total", Count,
         "Leases in the cache: to fill it, and to change the row.";
     Counter FILLS: Granted = "cache_fills_total", Count,
         "Sessions put into the cache by a load or by a new session.";
@@ -78,7 +78,7 @@ metrics! {
     Gauge OUTDATED: () = "cache_outdated_sessions", Count,
         "Sessions that are to be removed from the cache once it is back.";
 
-    Counter CLEARED: Engine = "cleared_sessions_total", Count,
+    Counter CLEARED: EngineLabel = "cleared_sessions_total", Count,
         "Expired sessions that were deleted.";
     Counter SWEEPS: Swept = "sweeps_total", Count,
         "Rounds of the sweeper.";
@@ -87,7 +87,7 @@ metrics! {
     Gauge LAST_SWEEP: () = "last_sweep_timestamp_seconds", Seconds,
         "End of the last round of the sweeper without an error, in seconds since 1970.";
 
-    Counter LOGIN_ATTEMPTS: LoginAttempt = "login_attempts_total", Count,
+    Counter LOGIN_ATTEMPTS: AttemptLabel = "login_attempts_total", Count,
         "Attempts to log in.";
     Counter LOGINS: () = "logins_total", Count,
         "Users who were logged in.";

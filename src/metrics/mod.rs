@@ -28,13 +28,15 @@ mod tests;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "postgres")]
-pub(crate) use self::family::Level;
-use self::labels::Part;
+pub(crate) use self::family::GaugeHandle;
+use self::labels::PartLabel;
+#[cfg(any(feature = "postgres", feature = "auth"))]
+pub(crate) use self::labels::Purpose;
 #[cfg(feature = "postgres")]
 pub(crate) use self::labels::Retried;
 pub(crate) use self::{
-    family::OneMore,
-    labels::{Engine, ErrorKind, Lease, Lookup, Operation},
+    family::GaugeGuard,
+    labels::{EngineLabel, ErrorKind, LeaseLabel, LookupLabel, Operation},
 };
 
 /// Tells the recorder units and descriptions. A recorder may come late, so this is called at several starts.
@@ -76,12 +78,12 @@ pub(crate) fn error(kind: ErrorKind) {
 }
 
 /// An outage begins, and lasts until the result is dropped. `subject` is that of the log.
-pub(crate) fn outage(subject: &str) -> OneMore {
+pub(crate) fn outage(subject: &str) -> GaugeGuard {
     let part = match subject {
-        "the session store" => Part::Store,
-        "the cache" => Part::Cache,
-        "logins" | "the throttle of logins" => Part::Logins,
-        _ => Part::Other,
+        "the session store" => PartLabel::Store,
+        "the cache" => PartLabel::Cache,
+        "logins" | "the throttle of logins" => PartLabel::Logins,
+        _ => PartLabel::Other,
     };
     list::OUTAGES.count(part);
     list::OUTAGE_START.set(part, now());

@@ -25,21 +25,21 @@ impl<L: Labels> Gauge<L> {
         Self(PhantomData)
     }
 
-    pub(super) fn level(&self, _: L) -> Level {
-        Level
+    pub(super) fn level(&self, _: L) -> GaugeHandle {
+        GaugeHandle
     }
 
     pub(super) fn set(&self, _: L, _: f64) {}
 
-    pub(super) fn enter(&self, _: L) -> OneMore {
-        OneMore
+    pub(super) fn enter(&self, _: L) -> GaugeGuard {
+        GaugeGuard
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Level;
+pub(crate) struct GaugeHandle;
 
-impl Level {
+impl GaugeHandle {
     pub(crate) fn rise(&self) {}
 
     pub(crate) fn fall(&self) {}
@@ -47,7 +47,7 @@ impl Level {
 
 #[derive(Debug)]
 #[must_use = "it is counted until this is dropped"]
-pub(crate) struct OneMore;
+pub(crate) struct GaugeGuard;
 
 #[derive(Debug)]
 pub(super) struct Histogram<L>(PhantomData<fn(L)>);
@@ -61,25 +61,25 @@ impl<L: Labels> Histogram<L> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Kept<M>(PhantomData<fn(M)>);
+pub(crate) struct Handles<M>(PhantomData<fn(M)>);
 
-impl<M> Kept<M> {
+impl<M> Handles<M> {
     pub(super) fn new(_: &'static M) -> Self {
         Self(PhantomData)
     }
 }
 
-impl<L: Labels> Kept<Counter<L>> {
+impl<L: Labels> Handles<Counter<L>> {
     pub(super) fn count(&self, _: L) {}
 }
 
-impl<L: Labels> Kept<Gauge<L>> {
-    pub(super) fn enter(&self, _: L) -> OneMore {
-        OneMore
+impl<L: Labels> Handles<Gauge<L>> {
+    pub(super) fn enter(&self, _: L) -> GaugeGuard {
+        GaugeGuard
     }
 }
 
-impl<L: Labels> Kept<Histogram<L>> {
+impl<L: Labels> Handles<Histogram<L>> {
     pub(super) fn record(&self, _: L, _: f64) {}
 
     pub(super) fn record_all(&self, _: L, _: impl Iterator<Item = f64>) {}

@@ -1,63 +1,39 @@
 //! Requests, batches, statements and connections of PostgreSQL.
-//!
-//! An `action` is the verb phrase that error texts have.
 
 use std::time::{Duration, Instant};
 
 use tracing::{Span, debug_span, field::Empty};
 
 use super::{
-    OneMore, Timer,
-    family::{Gauge, Histogram, Kept, Level},
-    labels::{Retried, Work},
+    GaugeGuard, Timer,
+    family::{Gauge, GaugeHandle, Handles, Histogram},
+    labels::{Purpose, Retried},
     list,
 };
-
-impl Work {
-    fn of(action: &str) -> Self {
-        match action {
-            "load a session" | "look up a session" => Self::Load,
-            "create a session" => Self::Create,
-            "save a session" => Self::Save,
-            "delete a session" => Self::Delete,
-            "clear expired sessions" => Self::Clear,
-            "list the sessions" => Self::List,
-            "load a user"
-            | "load the permissions of a user"
-            | "load the groups of a user"
-            | "note the time of a login"
-            | "set a password"
-            | "create a user" => Self::User,
-            "count attempts to log in"
-            | "reset the count of attempts to log in"
-            | "delete old attempts to log in" => Self::Throttle,
-            _ => Self::Other,
-        }
-    }
-}
+use crate::backend::Action;
 
 /// The gauge of the requests that wait or are in flight.
-pub(crate) fn queue(action: &str) -> Level {
-    list::QUEUE.level(Work::of(action))
+pub(crate) fn queue(action: Action) -> GaugeHandle {
+    list::QUEUE.level(action.purpose)
 }
 
 /// Too many requests wait.
-pub(crate) fn refused(action: &str) {
-    list::REFUSED.count(Work::of(action));
+pub(crate) fn refused(action: Action) {
+    list::REFUSED.count(action.purpose);
 }
 
 /// A row is locked by another transaction.
-pub(crate) fn locked(action: &str) {
-    list::LOCKED.count(Work::of(action));
+pub(crate) fn locked(action: Action) {
+    list::LOCKED.count(action.purpose);
 }
 
 /// The requests of a session run outside of batches, until the result is dropped.
-pub(crate) fn alone(action: &str) -> OneMore {
-    list::ALONE.enter(Work::of(action))
+pub(crate) fn solo(action: Action) -> GaugeGuard {
+    list::SOLO.enter(action.purpose)
 }
 
 /// A connection is open, until the result is dropped.
-pub(crate) fn connection() -> OneMore {
+pub(crate) fn connection() -> GaugeGuard {
     list::CONNECTIONS.enter(())
 }
 
@@ -68,35 +44,35 @@ pub(crate) fn connection_failed() {
 /// Metrics of the batches of one operation.
 #[derive(Debug)]
 pub(crate) struct BatchMetrics {
-    requests: Kept<Histogram<Work>>,
-    queue_time: Kept<Histogram<Work>>,
+    requests: Handles<Histogram<Purpose>>,
+    queue_time: Handles<Histogram<Purpose>>,
 }
 
 impl BatchMetrics {
     pub(crate) fn new() -> Self {
-        Self { requests: Kept::new(&list::BATCH), queue_time: Kept::new(&list::QUEUE_TIME) }
+        Self { requests: Handles::new(&list::BATCH), queue_time: Handles::new(&list::QUEUE_TIME) }
     }
 }
 
 /// Metrics of the statements on one runtime's connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionMetrics {
-    time: Kept<Histogram<Work>>,
-    waiters: Kept<Gauge<()>>,
+    time: Handles<Histogram<Purpose>>,
+    waiters: Handles<Gauge<()>>,
 }
 
 impl ConnectionMetrics {
     pub(crate) fn new() -> Self {
-        Self { time: Kept::new(&list::DATABASE_TIME), waiters: Kept::new(&list::CONNECTION_WAITERS) }
+        Self { time: Handles::new(&list::DATABASE_TIME), waiters: Handles::new(&list::CONNECTION_WAITERS) }
     }
 
     /// A statement waits for a connection, until the result is dropped.
-    pub(crate) fn waiter(&self) -> OneMore {
+    pub(crate) fn waiter(&self) -> GaugeGuard {
         self.waiters.enter(())
     }
 
-    pub(crate) fn watch(&self, action: &str) -> StatementWatch<'_> {
-        let work = Work::of(action);
+    pub(crate) fn watch(&self, action: Action) -> StatementWatch<'_> {
+        let work = action.purpose;
         let span =
             debug_span!("session_statement", operation = work.text(), attempts = Empty, outcome = Empty);
         StatementWatch { time: &self.time, work, attempts: 1, done: false, timer: Timer::start(), span }
@@ -111,11 +87,11 @@ impl BatchWatch {
     /// Each request came `timeout` before its deadline.
     pub(crate) fn start(
         metrics: &BatchMetrics,
-        action: &str,
+        action: Action,
         timeout: Duration,
         deadlines: impl Iterator<Item = Instant> + Clone,
     ) -> Self {
-        let work = Work::of(action);
+        let work = action.purpose;
         if cfg!(feature = "metrics") {
             let now = Instant::now();
             let wait = |deadline: Instant| timeout.saturating_sub(deadline.saturating_duration_since(now));
@@ -142,8 +118,8 @@ impl BatchWatch {
 /// A statement in PostgreSQL, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct StatementWatch<'a> {
-    time: &'a Kept<Histogram<Work>>,
-    work: Work,
+    time: &'a Handles<Histogram<Purpose>>,
+    work: Purpose,
     attempts: u32,
     done: bool,
     timer: Timer,

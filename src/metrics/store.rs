@@ -3,9 +3,9 @@
 use tracing::{Span, debug_span, field::Empty};
 
 use super::{
-    Timer,
-    family::{Counter, Histogram, Kept},
-    labels::{Engine, Granted, Lease, Lookup, Operation, Outcome, Swept},
+    GaugeGuard, Timer,
+    family::{Counter, Handles, Histogram},
+    labels::{EngineLabel, Granted, LeaseLabel, LookupLabel, Operation, OutcomeLabel, Swept},
     list, now,
 };
 use crate::{
@@ -16,14 +16,18 @@ use crate::{
 /// Metrics of a store that change with every request.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics {
-    engine: Engine,
-    operations: Kept<Counter<(Engine, Operation, Outcome)>>,
-    time: Kept<Histogram<(Engine, Operation)>>,
+    engine: EngineLabel,
+    operations: Handles<Counter<(EngineLabel, Operation, OutcomeLabel)>>,
+    time: Handles<Histogram<(EngineLabel, Operation)>>,
 }
 
 impl StoreMetrics {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, operations: Kept::new(&list::OPERATIONS), time: Kept::new(&list::OPERATION_TIME) }
+    pub(crate) fn new(engine: EngineLabel) -> Self {
+        Self {
+            engine,
+            operations: Handles::new(&list::OPERATIONS),
+            time: Handles::new(&list::OPERATION_TIME),
+        }
     }
 
     pub(crate) fn watch(&self, operation: Operation) -> StoreWatch<'_> {
@@ -33,7 +37,7 @@ impl StoreMetrics {
             operation = operation.text(),
             outcome = Empty
         );
-        StoreWatch { store: self, operation, outcome: Outcome::Cancelled, timer: Timer::start(), span }
+        StoreWatch { store: self, operation, outcome: OutcomeLabel::Cancelled, timer: Timer::start(), span }
     }
 
     pub(crate) fn cleared(&self, sessions: u64) {
@@ -46,14 +50,14 @@ impl StoreMetrics {
 pub(crate) struct StoreWatch<'a> {
     store: &'a StoreMetrics,
     operation: Operation,
-    outcome: Outcome,
+    outcome: OutcomeLabel,
     timer: Timer,
     span: Span,
 }
 
 impl StoreWatch<'_> {
     pub(crate) fn end<T: HasOutcome>(mut self, result: &Result<T, Error>) {
-        self.outcome = result.as_ref().map_or(Outcome::Error, T::outcome);
+        self.outcome = result.as_ref().map_or(OutcomeLabel::Error, T::outcome);
     }
 }
 
@@ -68,71 +72,71 @@ impl Drop for StoreWatch<'_> {
 
 /// A result of an operation that is no error.
 pub(crate) trait HasOutcome {
-    fn outcome(&self) -> Outcome;
+    fn outcome(&self) -> OutcomeLabel;
 }
 
 impl HasOutcome for Loaded {
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> OutcomeLabel {
         match self {
-            Self::Found(_) => Outcome::Found,
-            Self::Missing => Outcome::Missing,
-            Self::Unreadable(_) => Outcome::Unreadable,
+            Self::Found(_) => OutcomeLabel::Found,
+            Self::Missing => OutcomeLabel::Missing,
+            Self::Unreadable(_) => OutcomeLabel::Unreadable,
         }
     }
 }
 
 impl HasOutcome for Saved {
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> OutcomeLabel {
         match self {
-            Self::Done(..) => Outcome::Done,
-            Self::KeyTaken => Outcome::KeyTaken,
-            Self::Conflict(_) => Outcome::Conflict,
-            Self::Unreadable(_) => Outcome::Unreadable,
-            Self::Gone => Outcome::Gone,
-            Self::Unknown => Outcome::InDoubt,
+            Self::Done(..) => OutcomeLabel::Done,
+            Self::KeyTaken => OutcomeLabel::KeyTaken,
+            Self::Conflict(_) => OutcomeLabel::Conflict,
+            Self::Unreadable(_) => OutcomeLabel::Unreadable,
+            Self::Gone => OutcomeLabel::Gone,
+            Self::Unknown => OutcomeLabel::InDoubt,
         }
     }
 }
 
 /// Whether a row was deleted.
 impl HasOutcome for bool {
-    fn outcome(&self) -> Outcome {
-        if *self { Outcome::Done } else { Outcome::Gone }
+    fn outcome(&self) -> OutcomeLabel {
+        if *self { OutcomeLabel::Done } else { OutcomeLabel::Gone }
     }
 }
 
 /// The number of cleared rows.
 impl HasOutcome for u64 {
-    fn outcome(&self) -> Outcome {
-        Outcome::Done
+    fn outcome(&self) -> OutcomeLabel {
+        OutcomeLabel::Done
     }
 }
 
 /// Metrics of a cache in front of a database that change with every request.
 #[derive(Debug)]
 pub(crate) struct CacheMetrics {
-    lookups: Kept<Counter<Lookup>>,
-    leases: Kept<Counter<(Lease, Granted)>>,
-    fills: Kept<Counter<Granted>>,
-    time: Kept<Histogram<()>>,
+    lookups: Handles<Counter<LookupLabel>>,
+    leases: Handles<Counter<(LeaseLabel, Granted)>>,
+    fills: Handles<Counter<Granted>>,
+    time: Handles<Histogram<()>>,
 }
 
 impl CacheMetrics {
     pub(crate) fn new() -> Self {
         Self {
-            lookups: Kept::new(&list::LOOKUPS),
-            leases: Kept::new(&list::LEASES),
-            fills: Kept::new(&list::FILLS),
-            time: Kept::new(&list::CACHE_TIME),
+            lookups: Handles::new(&list::LOOKUPS),
+            leases: Handles::new(&list::LEASES),
+            fills: Handles::new(&list::FILLS),
+            time: Handles::new(&list::CACHE_TIME),
         }
     }
 
-    pub(crate) fn looked_up(&self, lookup: Lookup) {
+    pub(crate) fn looked_up(&self, lookup: LookupLabel) {
         self.lookups.count(lookup);
     }
 
     /// Whether a lease is in the cache now.
-    pub(crate) fn lease(&self, lease: Lease, granted: bool) {
+    pub(crate) fn lease(&self, lease: LeaseLabel, granted: bool) {
         self.leases.count((lease, Granted::of(granted)));
     }
 
@@ -150,17 +154,17 @@ impl CacheMetrics {
     }
 }
 
-/// How many sessions are to be removed from the cache.
-pub(crate) fn cache_outdated(sessions: usize) {
-    list::OUTDATED.set((), sessions as f64);
+/// A session is to be removed from the cache, until the result is dropped.
+pub(crate) fn outdated() -> GaugeGuard {
+    list::OUTDATED.enter(())
 }
 
-/// A round of the sweeper has ended.
-/// A request is served without its session.
+/// The session of a request is degraded.
 pub(crate) fn degraded() {
     list::DEGRADED.count(());
 }
 
+/// A round of the sweeper has ended.
 pub(crate) fn swept<T>(since: Timer, result: &Result<T, Error>) {
     list::SWEEP_TIME.record((), since.seconds());
     match result {

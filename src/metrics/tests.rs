@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{
-    family::{Info, Kept, Kind, keys},
-    labels::{Engine, Label, Labels, Operation, Outcome},
+    family::{Handles, Info, MetricKind, keys},
+    labels::{EngineLabel, Label, Labels, Operation, OutcomeLabel},
     list::{self, LIST},
 };
 
@@ -21,7 +21,7 @@ fn names() -> BTreeSet<&'static str> {
 /// The names in a text that begin with the prefix, without what Prometheus appends for histograms.
 fn names_in(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let histograms: Vec<&str> = of_kind(Kind::Histogram).map(|info| info.name).collect();
+    let histograms: Vec<&str> = of_kind(MetricKind::Histogram).map(|info| info.name).collect();
     let words =
         text.split(|c| !is_name(c)).filter(|word| word.len() > PREFIX.len() && word.starts_with(PREFIX));
     let base = |word: &'_ str| {
@@ -32,7 +32,7 @@ fn names_in(text: &str) -> BTreeSet<&str> {
     words.map(|word| base(word).unwrap_or(word)).collect()
 }
 
-fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Info> {
+fn of_kind(kind: MetricKind) -> impl Iterator<Item = &'static Info> {
     LIST.iter().filter(move |info| info.kind == kind)
 }
 
@@ -76,7 +76,7 @@ fn the_dashboard_is_json_and_shows_every_metric() {
         // A quantile needs the buckets, and the sum must keep them apart.
         assert_eq!(query.contains("histogram_quantile"), query.contains("_bucket{"), "{query}");
         assert_eq!(query.contains("_bucket{"), query.contains("by (le"), "{query}");
-        for counter in of_kind(Kind::Counter).filter(|info| query.contains(info.name)) {
+        for counter in of_kind(MetricKind::Counter).filter(|info| query.contains(info.name)) {
             assert!(query.contains("rate(") || query.contains("increase("), "{}: {query}", counter.name);
         }
     }
@@ -88,7 +88,7 @@ fn names_follow_the_conventions_of_prometheus() {
     for info in LIST {
         let rest = info.name.strip_prefix(PREFIX).unwrap();
         assert!(rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{rest}");
-        assert_eq!(rest.ends_with("_total"), info.kind == Kind::Counter, "{rest}");
+        assert_eq!(rest.ends_with("_total"), info.kind == MetricKind::Counter, "{rest}");
         assert_eq!(rest.ends_with("_seconds"), info.unit == metrics::Unit::Seconds, "{rest}");
         assert!(info.description.ends_with('.'), "{}", info.description);
         let series: usize = info.labels.iter().map(|(_, values)| values.len()).product();
@@ -98,10 +98,10 @@ fn names_follow_the_conventions_of_prometheus() {
 
 #[test]
 fn every_combination_of_labels_has_its_own_key() {
-    type All = (Engine, Operation, Outcome);
+    type All = (EngineLabel, Operation, OutcomeLabel);
     let keys = keys("a_name", All::ALL);
-    assert_eq!(keys.len(), Engine::VALUES.len() * Operation::VALUES.len() * Outcome::VALUES.len());
-    let labels = (Engine::Redis, Operation::Touch, Outcome::KeyTaken);
+    assert_eq!(keys.len(), EngineLabel::VALUES.len() * Operation::VALUES.len() * OutcomeLabel::VALUES.len());
+    let labels = (EngineLabel::Redis, Operation::Touch, OutcomeLabel::KeyTaken);
     let key = &keys[labels.index()];
     let found: Vec<(&str, &str)> = key.labels().map(|label| (label.key(), label.value())).collect();
     assert_eq!(found, [("engine", "redis"), ("operation", "touch"), ("result", "key_taken")]);
@@ -110,7 +110,7 @@ fn every_combination_of_labels_has_its_own_key() {
 
 #[test]
 fn a_recorder_may_come_late_and_handles_stay_with_it() {
-    let kept = Kept::new(&list::LOGOUTS);
+    let kept = Handles::new(&list::LOGOUTS);
     kept.count(()); // nobody records it
     let recorders = [(); 2].map(|()| PrometheusBuilder::new().build_recorder());
     let text = |n: usize| recorders[n].handle().render();
@@ -118,6 +118,6 @@ fn a_recorder_may_come_late_and_handles_stay_with_it() {
     metrics::with_local_recorder(&recorders[1], || kept.count(()));
     assert!(text(0).contains("actix_django_session_logouts_total 2"), "{}", text(0));
     assert!(!text(1).contains("logouts"), "{}", text(1));
-    metrics::with_local_recorder(&recorders[1], || Kept::new(&list::LOGOUTS).count(()));
+    metrics::with_local_recorder(&recorders[1], || Handles::new(&list::LOGOUTS).count(()));
     assert!(text(1).contains("actix_django_session_logouts_total 1"), "{}", text(1));
 }

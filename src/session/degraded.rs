@@ -46,7 +46,7 @@ impl Session {
 
     /// In place of a session that could not be loaded.
     pub(crate) fn degraded(store: Store, cause: Error) -> Self {
-        log(&cause, store.log());
+        note_degraded(&cause, store.log());
         let session = Self::empty(store);
         session.state().degrade(cause);
         session
@@ -63,7 +63,7 @@ impl Session {
         if state.modified {
             return false;
         }
-        log(cause, self.shared.store.log());
+        note_degraded(cause, self.shared.store.log());
         state.degrade(cause.clone());
         true
     }
@@ -90,8 +90,8 @@ impl State {
     }
 }
 
-/// An event of its own, so that the log tells these requests from those that got a 503.
-fn log(cause: &Error, log: &EventLog) {
+/// An event of its own: these requests are no errors yet.
+fn note_degraded(cause: &Error, log: &EventLog) {
     metrics::store::degraded();
     log.failure(format!("a request is served without its session: {}", cause.with_causes()));
 }

@@ -109,7 +109,7 @@ impl Session {
     #[cfg(feature = "auth")]
     pub(crate) fn insert_unrequested<T: Serialize>(&self, key: &str, value: &T) -> Result<(), Error> {
         let value = to_text(key, value)?;
-        self.state().make_own_change(|state| state.change(Change::Set(key.into(), value)))
+        self.state().make_unrequested_change(|state| state.change(Change::Set(key.into(), value)))
     }
 
     /// Computes a new value from the present one, and returns it.
@@ -206,12 +206,12 @@ impl Session {
             // the value.
             let before = {
                 let mut state = self.state();
-                state.refuse_if_closed()?;
+                state.refuse_if_read_only()?;
                 state.data.get_json(&key).map(str::to_owned)
             };
             let (value, text) = run(before.as_deref())?;
             let mut state = self.state();
-            state.refuse_if_closed()?;
+            state.refuse_if_read_only()?;
             if state.data.get_json(&key) == before.as_deref() {
                 state.data.set(&key, text);
                 state.note(Change::Update(key, updater));
@@ -272,7 +272,7 @@ impl Session {
             .map(|(key, value)| Ok(Change::Set(key.as_ref().into(), to_text(key.as_ref(), &value)?)))
             .collect::<Result<_, Error>>()?;
         let mut state = self.state();
-        state.refuse_if_closed()?;
+        state.refuse_if_read_only()?;
         state.mark_modified(); // in Django also for an empty dict
         changes.into_iter().try_for_each(|change| state.change(change))
     }
@@ -291,11 +291,7 @@ impl Session {
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
     pub fn remove<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some(text) = self.text(key) else {
-            self.state().refuse_if_degraded()?; // the stored session may have it
-            return Ok(None);
-        };
-        let value = parse(key, &text)?;
+        let value = self.text(key).map(|text| parse(key, &text)).transpose()?.flatten();
         self.discard(key)?;
         Ok(value)
     }

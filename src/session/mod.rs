@@ -214,7 +214,7 @@ impl Session {
     #[cfg(feature = "auth")]
     pub(crate) fn cycle_key_unrequested(&self) -> Result<(), Error> {
         let key = self.new_key();
-        self.state().make_own_change(|state| state.cycle_key(key))
+        self.state().make_unrequested_change(|state| state.cycle_key(key))
     }
 
     /// A flush that a later failure of the request does not take back.
@@ -270,7 +270,7 @@ impl Session {
     /// True`. Nested values need no such help here, see [`update`](Self::update).
     pub fn set_modified(&self) -> Result<(), Error> {
         let mut state = self.state();
-        state.refuse_if_closed()?;
+        state.refuse_if_read_only()?;
         let accessed = state.accessed; // Django's flag is set without touching the data
         state.mark_modified();
         state.accessed = accessed;
@@ -370,9 +370,9 @@ impl Session {
     }
 
     /// Whether all changes are those that the crate made by itself.
-    pub(crate) fn has_only_own_changes(&self) -> bool {
+    pub(crate) fn has_only_unrequested_changes(&self) -> bool {
         let state = self.state();
-        state.own_change_count > 0 && state.own_change_count == state.change_count
+        state.unrequested_change_count > 0 && state.unrequested_change_count == state.change_count
     }
 
     /// Drops what was stored after a logout: the request has failed, and the logout is to be carried out.

@@ -67,7 +67,7 @@ pub(super) struct State {
     pub(super) change_count: u64,
     pub(super) saved_count: Option<u64>,
     /// How many of them the crate made by itself: they must not fail the request.
-    pub(super) own_change_count: u64,
+    pub(super) unrequested_change_count: u64,
     /// A logout was requested, which a response with a 5xx carries out too.
     pub(super) logged_out: bool,
     /// Counts calls of `flush` and `cycle_key`, so that a save notices one that came meanwhile.
@@ -99,7 +99,7 @@ impl State {
             modified: false,
             change_count: 0,
             saved_count: None,
-            own_change_count: 0,
+            unrequested_change_count: 0,
             logged_out: false,
             key_change_count: 0,
             in_doubt: false,
@@ -117,7 +117,7 @@ impl State {
 
     /// The one entrance for every change: refused after the response has begun, applied, flagged, journaled.
     pub(super) fn change(&mut self, change: Change) -> Result<(), Error> {
-        self.refuse_if_closed()?;
+        self.refuse_if_read_only()?;
         change.apply(&mut self.data)?;
         self.note(change);
         Ok(())
@@ -148,7 +148,7 @@ impl State {
     }
 
     pub(super) fn cycle_key(&mut self, key: SessionKey) -> Result<(), Error> {
-        self.refuse_if_closed()?;
+        self.refuse_if_read_only()?;
         self.change_key(Some(key));
         Ok(())
     }
@@ -156,18 +156,18 @@ impl State {
     /// Counts a change that the application did not request. The caller has the lock, so that no other
     /// thread's change is counted with it.
     #[cfg(feature = "auth")]
-    pub(super) fn make_own_change(
+    pub(super) fn make_unrequested_change(
         &mut self,
         make: impl FnOnce(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let before = self.change_count;
         let made = make(self);
-        self.own_change_count += self.change_count - before;
+        self.unrequested_change_count += self.change_count - before;
         made
     }
 
     /// Refuses a change that nobody could save.
-    pub(super) fn refuse_if_closed(&mut self) -> Result<(), Error> {
+    pub(super) fn refuse_if_read_only(&mut self) -> Result<(), Error> {
         if !self.closed {
             return self.refuse_if_degraded();
         }

@@ -37,7 +37,7 @@ impl SessionSettings {
     /// ```
     #[must_use]
     pub fn when_store_fails(mut self, failure: StoreFailure) -> Self {
-        self.store_failure = failure;
+        self.when_store_fails = failure;
         self
     }
 }

@@ -156,11 +156,10 @@ impl Store {
     }
 
     fn with_engine(engine: Engine, settings: SessionSettings, log: EventLog) -> Self {
-        metrics::describe();
         let name = match &engine {
             Engine::Backend(encoded) => encoded.backend.engine(),
-            Engine::Cached(_) => metrics::Engine::Cached,
-            Engine::SignedCookies(_) => metrics::Engine::SignedCookies,
+            Engine::Cached(_) => metrics::EngineLabel::Cached,
+            Engine::SignedCookies(_) => metrics::EngineLabel::SignedCookies,
         };
         Self(Arc::new(Shared { engine, settings, log, metrics: StoreMetrics::new(name) }))
     }

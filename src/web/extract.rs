@@ -336,7 +336,8 @@ impl LazySession {
         }
     }
 
-    fn log(&self) -> &EventLog {
+    /// Where the errors of its store are counted and logged.
+    pub(crate) fn log(&self) -> &EventLog {
         self.0.store.log()
     }
 

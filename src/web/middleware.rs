@@ -118,12 +118,9 @@ impl SessionMiddleware {
             Box::pin(session.touch(settings.touch_interval)).await
         };
         match saved {
-            Ok(true) => match session.session_key() {
-                Some(key) => send_key(&session, &key, lazy, settings, response),
-                None => Ok(()),
-            },
+            Ok(true) => send_key(&session, session.session_key(), lazy, settings, response),
             Ok(false) => Ok(()),
-            // The session came from a cache, perhaps. The response is right; only the expiry is not renewed.
+            // A cached session can be read without the database, but not renewed.
             Err(error) if error.is_store() && lazy.may_degrade() && !modified => {
                 error.log(self.store.log());
                 Ok(())
@@ -186,7 +183,7 @@ fn respond_degraded(
 
 /// Whether a request may be served without its session: it only reads, and no WebSocket outlives the outage.
 fn may_degrade(req: &ServiceRequest, settings: &SessionSettings) -> bool {
-    settings.store_failure == StoreFailure::Anonymous
+    settings.when_store_fails == StoreFailure::Anonymous
         && matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && !req.headers().contains_key(header::UPGRADE)
 }
@@ -195,14 +192,15 @@ fn may_degrade(req: &ServiceRequest, settings: &SessionSettings) -> bool {
 /// client does not know the key.
 fn send_key(
     session: &Session,
-    key: &SessionKey,
+    key: Option<SessionKey>,
     lazy: &LazySession,
     settings: &SessionSettings,
     response: &mut HttpResponse,
 ) -> Result<(), Error> {
+    let Some(key) = key else { return Ok(()) };
     if let Some(name) = settings.token_header_name().filter(|_| lazy.is_by_token()) {
-        if !lazy.is_request_key(key) {
-            token::send(response.headers_mut(), name, Some(key));
+        if !lazy.is_request_key(&key) {
+            token::send(response.headers_mut(), name, Some(&key));
         }
         token::vary(response.headers_mut(), settings, true);
         return Ok(());
@@ -224,15 +222,12 @@ fn send_renamed_key(
     response: &mut HttpResponse,
 ) -> Result<(), Error> {
     let Some(session) = lazy.loaded() else { return Ok(()) };
-    match session.renamed_key() {
-        Some(key) => send_key(&session, &key, lazy, settings, response),
-        None => Ok(()),
-    }
+    send_key(&session, session.renamed_key(), lazy, settings, response)
 }
 
 /// The application has changed nothing: a session that is gone is no failure of its request.
-fn has_only_own_changes(lazy: &LazySession) -> bool {
-    lazy.loaded().is_some_and(|session| session.has_only_own_changes())
+fn has_only_unrequested_changes(lazy: &LazySession) -> bool {
+    lazy.loaded().is_some_and(|session| session.has_only_unrequested_changes())
 }
 
 impl Middleware for SessionMiddleware {
@@ -277,7 +272,7 @@ impl Middleware for SessionMiddleware {
         lazy.close();
         match self.respond(&lazy, &mut response).await {
             Ok(()) => Ok(response),
-            Err(error) if error.is_interrupted() && has_only_own_changes(&lazy) => Ok(response),
+            Err(error) if error.is_interrupted() && has_only_unrequested_changes(&lazy) => Ok(response),
             Err(error) if error.is_interrupted() && self.store.settings().drop_interrupted_changes => {
                 self.store.log().warn(format!("{error} The changes of this request were dropped."));
                 Ok(response)

@@ -18,7 +18,6 @@ pub(crate) use self::host::RequestHost;
 #[cfg(feature = "csrf")]
 pub(crate) use self::{
     cookie::{find as find_cookie, set_cookie, vary_on_cookie},
-    extract::RequestSessions,
     host::{header_name, is_same_domain, line as header_line},
 };
 pub use self::{

@@ -78,7 +78,7 @@ impl Pool {
         if Handle::try_current().is_err() {
             return Ok(work());
         }
-        let (inside, _waits) = (Inside(&self.inside), metrics::auth::hash());
+        let (inside, _waits) = (Inside(&self.inside), metrics::auth::hash_in_flight());
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
         if before >= self.bounds.threads.saturating_add(self.bounds.waiting) {
             return Err(self.busy());

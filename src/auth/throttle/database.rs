@@ -23,8 +23,12 @@ use super::{
 use crate::{
     Error, SecretKey,
     auth::Users,
-    backend::database::{Database, Executed, NotExecuted, TextStatement},
+    backend::{
+        Action,
+        database::{Database, Executed, NotExecuted, TextStatement},
+    },
     event_log::EventLog,
+    metrics::Purpose,
 };
 
 const SALT: &str = "actix-django-session.login-throttle";
@@ -132,7 +136,12 @@ impl DatabaseThrottle {
     /// Creates the table `actix_login_attempts` and its index, if they do not exist. It is in the schema of
     /// the [`UserModel`](crate::auth::UserModel), or else where the `search_path` leads.
     pub async fn create_table(&self) -> Result<(), Error> {
-        self.database.script("create the table of attempts to log in", self.sql.create.clone()).await
+        self.database
+            .script(
+                Action::new("create the table of attempts to log in", Purpose::Throttle),
+                self.sql.create.clone(),
+            )
+            .await
     }
 
     /// The keys of an attempt: name and address, and the address alone.

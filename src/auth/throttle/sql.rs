@@ -1,6 +1,12 @@
 //! The statements that count attempts to log in.
 
-use crate::backend::database::{Dialect, TextStatement};
+use crate::{
+    backend::{
+        Action,
+        database::{Dialect, TextStatement},
+    },
+    metrics::Purpose,
+};
 
 /// Rows that one statement deletes at most.
 pub(super) const SWEPT_AT_ONCE: u64 = 1000;
@@ -94,9 +100,21 @@ impl Sql {
         let _ = schema; // SQLite has none
         Self {
             create,
-            count: TextStatement::write("count attempts to log in", count, false),
-            reset: TextStatement::write("reset the count of attempts to log in", reset, false),
-            sweep: TextStatement::write("delete old attempts to log in", sweep, true),
+            count: TextStatement::write(
+                Action::new("count attempts to log in", Purpose::Throttle),
+                count,
+                false,
+            ),
+            reset: TextStatement::write(
+                Action::new("reset the count of attempts to log in", Purpose::Throttle),
+                reset,
+                false,
+            ),
+            sweep: TextStatement::write(
+                Action::new("delete old attempts to log in", Purpose::Throttle),
+                sweep,
+                true,
+            ),
         }
     }
 }

@@ -4,7 +4,13 @@ use super::{
     UserField, Users,
     sql::{Names, quote},
 };
-use crate::backend::database::{Dialect, TextStatement};
+use crate::{
+    backend::{
+        Action,
+        database::{Dialect, TextStatement},
+    },
+    metrics::Purpose,
+};
 
 pub(crate) struct Inspection<'a>(Names<'a>);
 
@@ -39,7 +45,7 @@ impl Inspection<'_> {
                  AND '\"' || replace(name, '\"', '\"\"') || '\"' = '{name}' COLLATE NOCASE"
             ),
         };
-        TextStatement::read("look for the tables of users", sql)
+        TextStatement::read(Action::new("look for the tables of users", Purpose::User), sql)
     }
 
     /// Returns the rights that the role lacks.
@@ -68,7 +74,10 @@ impl Inspection<'_> {
                     all(&read, "SELECT"),
                     all(&updated, "UPDATE"),
                 );
-                Some(TextStatement::read("look at the rights on the table of users", sql))
+                Some(TextStatement::read(
+                    Action::new("look at the rights on the table of users", Purpose::User),
+                    sql,
+                ))
             }
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => None,
@@ -92,6 +101,6 @@ impl Inspection<'_> {
             "SELECT u.{key}{cast}, u.{password}{cast} FROM {table} u WHERE {after} \
              ORDER BY u.{key} LIMIT {limit}"
         );
-        TextStatement::read("read the password columns", sql)
+        TextStatement::read(Action::new("read the password columns", Purpose::User), sql)
     }
 }

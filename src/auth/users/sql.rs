@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use super::{UserField, UserKey, UserModel};
-use crate::backend::database::{Dialect, Keyed, TextStatement};
+use crate::{
+    backend::{
+        Action,
+        database::{Dialect, Keyed, TextStatement},
+    },
+    metrics::Purpose,
+};
 
 pub(super) struct Sql {
     pub(super) by_key: Arc<Keyed>,
@@ -51,7 +57,11 @@ impl Sql {
         };
         let set_last_login = model.column_of(UserField::LastLogin).map(|column| {
             let set = format!("{} = {}", quote(column), names.time(2));
-            TextStatement::write("note the time of a login", update(&set, ""), true)
+            TextStatement::write(
+                Action::new("note the time of a login", Purpose::User),
+                update(&set, ""),
+                true,
+            )
         });
         let password = quote(model.column_of(UserField::Password).unwrap_or("password"));
         let present = names.param(3);
@@ -66,13 +76,13 @@ impl Sql {
                 model.key.1 == UserKey::Text,
             )),
             by_login: TextStatement::read(
-                "look up a user",
+                Action::new("look up a user", Purpose::User),
                 format!("{select} u.{} = {} LIMIT 2", quote(&model.login), names.param(1)),
             ),
             set_last_login,
-            set_password: TextStatement::write("set a password", set, true),
+            set_password: TextStatement::write(Action::new("set a password", Purpose::User), set, true),
             permissions: model.has_permissions.then(|| {
-                TextStatement::read("load the permissions of a user", names.permissions())
+                TextStatement::read(Action::new("load the permissions of a user", Purpose::User), names.permissions())
             }),
             groups: model.has_permissions.then(|| {
                 let (group, link) = (names.table("auth_group"), names.table(&names.link("groups")));
@@ -81,7 +91,7 @@ impl Sql {
                     names.link_column(),
                     names.key_value(1),
                 );
-                TextStatement::read("load the groups of a user", sql)
+                TextStatement::read(Action::new("load the groups of a user", Purpose::User), sql)
             }),
         }
     }
@@ -114,7 +124,7 @@ impl Sql {
             Dialect::Sqlite => quote(&model.key.0),
         };
         let sql = format!("INSERT INTO {table} ({list}) {values} RETURNING {key}");
-        TextStatement::write("create a user", sql, false)
+        TextStatement::write(Action::new("create a user", Purpose::User), sql, false)
     }
 }
 

@@ -1,7 +1,11 @@
 //! The tables of Django's `auth` and `contenttypes`, for applications without Django.
 
 use super::{UserModel, Users};
-use crate::{Error, backend::database::Dialect};
+use crate::{
+    Error,
+    backend::{Action, database::Dialect},
+    metrics::Purpose,
+};
 
 /// Django's own statements, written by a script that runs it.
 #[cfg(feature = "postgres")]
@@ -36,6 +40,6 @@ impl Users {
             #[cfg(feature = "sqlite")]
             Dialect::Sqlite => SQLITE.to_owned(),
         };
-        self.database().script("create the tables of users", sql).await
+        self.database().script(Action::new("create the tables of users", Purpose::User), sql).await
     }
 }

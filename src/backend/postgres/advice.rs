@@ -8,7 +8,7 @@ use tokio_postgres::{
 };
 
 use super::error::is_foreign_key;
-use crate::Error;
+use crate::{Error, backend::Action};
 
 const POOLER: &str = "a pooler in transaction mode (PgBouncer, RDS Proxy?) stands before the database: add \
      pgbouncer=true to the URL, or call Postgres::pgbouncer(true)";
@@ -22,7 +22,7 @@ pub(super) enum Subject {
 }
 
 /// Returns the error in words that say what to do.
-pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Error {
+pub(super) fn explain(action: Action, error: DriverError, subject: Subject) -> Error {
     let advice = match error.as_db_error() {
         Some(db)
             if subject == Subject::Users
@@ -45,7 +45,7 @@ pub(super) fn explain(action: &str, error: DriverError, subject: Subject) -> Err
     }
 }
 
-fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
+fn of_the_server(action: Action, db: &DbError) -> Cow<'static, str> {
     let code = db.code();
     let named = |name: Option<&str>| name.map(|name| format!(" {name:?}")).unwrap_or_default();
     let text = match *code {
@@ -84,7 +84,7 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
             "a row-level security policy of the table of sessions refuses the row: give the role a policy \
              that admits every session, or BYPASSRLS"
         }
-        SqlState::INSUFFICIENT_PRIVILEGE if action.starts_with("create the table") => {
+        SqlState::INSUFFICIENT_PRIVILEGE if action.phrase.starts_with("create the table") => {
             "the role may not create tables here: GRANT CREATE ON SCHEMA to it, or let another role create it"
         }
         SqlState::INSUFFICIENT_PRIVILEGE => {
@@ -116,8 +116,8 @@ fn of_the_server(action: &str, db: &DbError) -> Cow<'static, str> {
 }
 
 /// What differs for the tables of users from that of sessions.
-fn of_users(action: &str, code: &SqlState) -> Option<&'static str> {
-    let of_attempts = action.ends_with("attempts to log in");
+fn of_users(action: Action, code: &SqlState) -> Option<&'static str> {
+    let of_attempts = action.phrase.ends_with("attempts to log in");
     Some(match *code {
         SqlState::UNDEFINED_TABLE if of_attempts => {
             "the table actix_login_attempts does not exist (or is not on the search_path): call \
@@ -170,13 +170,13 @@ fn is_row_security(db: &DbError) -> bool {
     matches!(db.routine(), Some("ExecWithCheckOptions" | "check_enable_rls" | "get_row_security_policies"))
 }
 
-fn foreign_key(action: &str, db: &DbError) -> String {
+fn foreign_key(action: Action, db: &DbError) -> String {
     let name = format!(
         "the foreign key {:?} of the table {:?}",
         db.constraint().unwrap_or_default(),
         db.table().unwrap_or_default()
     );
-    if action.starts_with("create") {
+    if action.phrase.starts_with("create") {
         return format!("{name} refuses the row: give its column a default that it permits");
     }
     format!(

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     Error, SessionKey,
-    backend::{Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings},
+    backend::{Action, Backend, Cursor, Insert, Inserted, Page, Replace, Replaced, Row, SiteSettings},
     datetime::{from_micros, micros},
+    metrics::Purpose,
 };
 
 impl Backend for Postgres {
@@ -72,7 +73,7 @@ impl Backend for Postgres {
     }
 
     async fn create_table(&self) -> Result<(), Error> {
-        const ACTION: &str = "create the table of sessions";
+        const ACTION: Action = Action::new("create the table of sessions", Purpose::Other);
         let (runtime, sql) = (self.runtimes.current()?, self.sql());
         // Where the table exists, an engine may refuse its indexes.
         if runtime.rows.connections.is_distributed(ACTION).await?

@@ -24,7 +24,7 @@ use super::{
     queue::{Admitted, Keys, Load, Queued, Single, Ticket},
     solo,
 };
-use crate::{Error, metrics::postgres as metrics};
+use crate::{Error, backend::Action, metrics::postgres as metrics};
 
 /// The most requests in a batch.
 const BATCH_ROWS: usize = 128;
@@ -35,7 +35,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// An operation that can be done for one request, or for many in one statement.
 pub(super) trait BatchOp: Send + Sync + Sized + 'static {
     /// A verb phrase for error texts: "cannot …".
-    const ACTION: &'static str;
+    const ACTION: Action;
 
     /// Whether requests of one key are equal, so that those that wait share one statement.
     const SHARED: bool = false;

@@ -8,9 +8,9 @@ use super::{
     rows::SessionRows,
     statement::{Params, Retry, Statement},
 };
-use crate::Error;
+use crate::{Error, backend::Action, metrics::Purpose};
 
-pub(super) const ACTION: &str = "check the table of sessions";
+pub(super) const ACTION: Action = Action::new("check the table of sessions", Purpose::Other);
 
 /// Errors if the role may not do what sessions need, or if the columns of the table do not serve.
 pub(super) async fn table(rows: &SessionRows, mirrored: &[String]) -> Result<(), Error> {

@@ -17,9 +17,9 @@ use super::{
     sql::Sql,
     statement::{Executed, Params, Retry, Statement},
 };
-use crate::Error;
+use crate::{Error, backend::Action, metrics::Purpose};
 
-pub(super) const ACTION: &str = "clear expired sessions";
+pub(super) const ACTION: Action = Action::new("clear expired sessions", Purpose::Clear);
 
 /// Rows that are left are counted up to here.
 const COUNT_LIMIT: i64 = 10_000;

@@ -12,7 +12,7 @@ use tokio_postgres::{
 
 use super::advice::Subject;
 pub(super) use super::advice::explain;
-use crate::Error;
+use crate::{Error, backend::Action};
 
 /// Why a statement has no result.
 pub(super) struct StatementError {
@@ -37,7 +37,7 @@ pub(super) struct Refusal {
 }
 
 impl StatementError {
-    pub(super) fn new(action: &str, subject: Subject, error: DriverError, maybe_applied: bool) -> Self {
+    pub(super) fn new(action: Action, subject: Subject, error: DriverError, maybe_applied: bool) -> Self {
         Self {
             locked: is_locked(&error),
             row_specific: is_row_specific(&error),

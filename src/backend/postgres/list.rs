@@ -3,29 +3,30 @@
 use super::{
     distributed,
     error::unexpected_columns,
-    rows::{SessionRows, entries},
+    rows::{self, SessionRows},
     sql::PAGE_ROWS,
     statement::{Params, Retry},
 };
 use crate::{
     Error,
-    backend::{Cursor, Page},
+    backend::{Action, Cursor, Page},
+    metrics::Purpose,
 };
 
-pub(super) const ACTION: &str = "list the sessions";
+pub(super) const ACTION: Action = Action::new("list the sessions", Purpose::List);
 
 /// Returns the page that follows the key `after`.
-pub(super) async fn page(rows: &SessionRows, after: &str) -> Result<Page, Error> {
-    if rows.connections.is_distributed(ACTION).await? {
-        return distributed::page(rows, after).await;
+pub(super) async fn page(table: &SessionRows, after: &str) -> Result<Page, Error> {
+    if table.connections.is_distributed(ACTION).await? {
+        return distributed::page(table, after).await;
     }
-    let params: &Params<'_> = &[&after, &rows.max_value_bytes];
-    let found = rows.connections.run(ACTION, &rows.sql.list, params, Retry::READ).await?.rows;
+    let params: &Params<'_> = &[&after, &table.max_value_bytes];
+    let found = table.connections.run(ACTION, &table.sql.list, params, Retry::READ).await?.rows;
     let next = match found.last() {
         Some(last) if found.len() == PAGE_ROWS || last.try_get(3).map_err(unexpected_columns)? => {
             Some(Cursor::new(last.try_get::<_, &str>(0).map_err(unexpected_columns)?))
         }
         _ => None,
     };
-    Ok(Page::new(entries(&found)?, next))
+    rows::page(&found, next)
 }

@@ -44,7 +44,7 @@ use self::{
     url::{TIMEOUT, Url},
 };
 use super::SiteSettings;
-use crate::Error;
+use crate::{Error, backend::Action, metrics::Purpose};
 
 /// Sessions in PostgreSQL, in the table that Django uses, shared live with Django sites and other services.
 /// Cheap to clone.
@@ -152,7 +152,7 @@ impl Postgres {
     #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub async fn client(url: &str) -> Result<Option<(tokio_postgres::Client, String)>, Error> {
-        const ACTION: &str = "connect to the database";
+        const ACTION: Action = Action::new("connect to the database", Purpose::Other);
         let Url { hosts, table, timeout, pgbouncer, .. } = Url::parse(url)?;
         if pgbouncer {
             return Ok(None);
@@ -289,12 +289,18 @@ impl Postgres {
 
     /// One round trip, which succeeds if the server answers.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.run("connect to the database", &Statement::new("SELECT 1", &[]), &[]).await.map(drop)
+        self.run(
+            Action::new("connect to the database", Purpose::Other),
+            &Statement::new("SELECT 1", &[]),
+            &[],
+        )
+        .await
+        .map(drop)
     }
 
     /// Runs several statements in one transaction.
     #[cfg(feature = "auth")]
-    pub(crate) async fn script(&self, action: &str, sql: String) -> Result<(), Error> {
+    pub(crate) async fn script(&self, action: Action, sql: String) -> Result<(), Error> {
         self.run(action, &Statement::script(sql).about(Subject::Users), &[]).await.map(drop)
     }
 
@@ -302,7 +308,12 @@ impl Postgres {
         &self.runtimes.settings.sql
     }
 
-    async fn run(&self, action: &str, statement: &Statement, params: &Params<'_>) -> Result<Executed, Error> {
+    async fn run(
+        &self,
+        action: Action,
+        statement: &Statement,
+        params: &Params<'_>,
+    ) -> Result<Executed, Error> {
         Ok(self.runtimes.current()?.rows.connections.run(action, statement, params, Retry::READ).await?)
     }
 }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Error, SessionKey,
-    backend::{Inserted, Replaced, Row},
+    backend::{Action, Inserted, Replaced, Row},
+    metrics::Purpose,
 };
 
 pub(super) struct Gets(pub(super) SessionRows);
@@ -37,7 +38,7 @@ pub(super) struct Replacement {
 }
 
 impl BatchOp for Gets {
-    const ACTION: &'static str = "load a session";
+    const ACTION: Action = Action::new("load a session", Purpose::Load);
     const SHARED: bool = true;
     const READS: bool = true;
 
@@ -72,7 +73,7 @@ impl BatchOp for Gets {
 }
 
 impl BatchOp for Inserts {
-    const ACTION: &'static str = "create a session";
+    const ACTION: Action = Action::new("create a session", Purpose::Create);
 
     type Key = SessionKey;
     type Request = NewRow;
@@ -131,7 +132,7 @@ impl BatchOp for Inserts {
 }
 
 impl BatchOp for Replaces {
-    const ACTION: &'static str = "save a session";
+    const ACTION: Action = Action::new("save a session", Purpose::Save);
 
     type Key = SessionKey;
     type Request = Replacement;
@@ -256,7 +257,7 @@ fn not_done(stored: Option<Row>) -> Replaced {
 }
 
 impl BatchOp for Deletes {
-    const ACTION: &'static str = "delete a session";
+    const ACTION: Action = Action::new("delete a session", Purpose::Delete);
     const SHARED: bool = true;
 
     type Key = SessionKey;

@@ -18,7 +18,7 @@ use super::{
     runtimes::PostgresSettings,
     sql::Sql,
 };
-use crate::{Error, metrics::postgres as metrics};
+use crate::{Error, backend::Action, metrics::postgres as metrics};
 
 /// Connections of a runtime: one for each kind of batch, and some for requests that run alone.
 const CONNECTIONS: usize = 8;
@@ -152,7 +152,7 @@ impl Connections {
     }
 
     /// Takes a connection that was opened after `since`, and since the last failover.
-    pub(super) async fn checkout(&self, action: &str, since: Option<Instant>) -> Result<Checkout, Error> {
+    pub(super) async fn checkout(&self, action: Action, since: Option<Instant>) -> Result<Checkout, Error> {
         loop {
             let waiter = self.metrics.waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
@@ -179,7 +179,7 @@ impl Connections {
     }
 
     /// Looks where the table is, if this connection is new or nobody knows.
-    async fn look(&self, action: &str, connection: &Object, is_new: bool) -> Result<(), Error> {
+    async fn look(&self, action: Action, connection: &Object, is_new: bool) -> Result<(), Error> {
         if !self.engine.wants_a_look(is_new) {
             return Ok(());
         }
@@ -195,7 +195,7 @@ impl Connections {
     }
 
     /// Whether the table is distributed; looks for it if nobody has.
-    pub(super) async fn is_distributed(&self, action: &str) -> Result<bool, Error> {
+    pub(super) async fn is_distributed(&self, action: Action) -> Result<bool, Error> {
         if self.engine.place() == Place::Unknown {
             match tokio::time::timeout(self.timeout, self.checkout(action, None)).await {
                 Ok(checkout) => checkout?.give_back(),

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::batch::BatchOp;
-use crate::{Error, metrics};
+use crate::{Error, backend::Action, metrics};
 
 /// Bounds of what waits for one operation; further requests fail fast.
 const MAX_REQUESTS: usize = 16 * 1024;
@@ -31,12 +31,12 @@ const MANY_QUARANTINES: usize = 1024;
 pub(super) struct Load {
     requests: AtomicUsize,
     bytes: AtomicUsize,
-    gauge: metrics::Level,
+    gauge: metrics::GaugeHandle,
 }
 
 impl Load {
     /// `action` is that of the operation.
-    pub(super) fn new(action: &str) -> Self {
+    pub(super) fn new(action: Action) -> Self {
         let gauge = metrics::postgres::queue(action);
         Self { requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), gauge }
     }

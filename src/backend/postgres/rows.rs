@@ -13,7 +13,11 @@ use super::{
     sql::{BatchStatement, RowStatement, Sql},
     statement::{Params, Retry, Statement},
 };
-use crate::{Error, SessionKey, backend::Row};
+use crate::{
+    Error, SessionKey,
+    backend::{Action, Cursor, Page, Row},
+    metrics::Purpose,
+};
 
 /// Longer values are read one by one: no request of a batch waits for a large one, and memory is not needed
 /// for many.
@@ -37,7 +41,7 @@ pub(super) struct SessionRows {
     pub(super) max_value_bytes: i32,
 }
 
-const GET: &str = "load a session";
+const GET: Action = Action::new("load a session", Purpose::Load);
 
 impl SessionRows {
     /// Returns the row under this key that is live at this time.
@@ -69,7 +73,10 @@ impl SessionRows {
 
     pub(super) async fn exists(&self, key: &SessionKey) -> Result<bool, StatementError> {
         let params: &Params<'_> = &[&key.as_str()];
-        let found = self.connections.run("look up a session", &self.sql.exists, params, Retry::READ).await?;
+        let found = self
+            .connections
+            .run(Action::new("look up a session", Purpose::Load), &self.sql.exists, params, Retry::READ)
+            .await?;
         Ok(!found.rows.is_empty())
     }
 
@@ -108,14 +115,14 @@ impl SessionRows {
 }
 
 /// Reads the rows of a page: `session_key, session_data, expire_date`.
-pub(super) fn entries(rows: &[PgRow]) -> Result<Vec<(SessionKey, Result<Row, Error>)>, Error> {
+pub(super) fn page(rows: &[PgRow], next: Option<Cursor>) -> Result<Page, Error> {
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
         let key: &str = row.try_get(0).map_err(unexpected_columns)?;
         // A table may contain anything. A text that cannot be a key names no session.
         entries.extend(SessionKey::parse(key).map(|key| (key, read(row))));
     }
-    Ok(entries)
+    Ok(Page::new(entries, next))
 }
 
 /// Reads `session_key, session_data, expire_date`.

@@ -74,7 +74,7 @@ impl PerRuntime {
             replaces: Batcher::start(Replaces(rows.clone()), connections),
             deletes: Batcher::start(Deletes(rows.clone()), connections),
             #[cfg(feature = "auth")]
-            texts: Arc::new(super::queue::Load::new("load a user")),
+            texts: Arc::new(super::queue::Load::new(crate::backend::database::LOAD_USER)),
             #[cfg(feature = "auth")]
             lookups: Batcher::start(Lookups(connections.clone()), connections),
             rows,

@@ -47,14 +47,13 @@ async fn serve<O: BatchOp>(
     mut attempt: Attempt,
     mut locked: bool,
 ) {
-    let _alone = metrics::alone(O::ACTION);
+    let _solo = metrics::solo(O::ACTION);
     let (key, mut was_locked) = (single.key().clone(), locked);
     let mut guard = KeyGuard { shared: &shared, key: &key, served: false };
     loop {
         locked = run(&shared, single, attempt, locked).await;
         was_locked |= locked;
         if was_locked {
-            metrics::locked(O::ACTION);
             shared.keys.quarantine(&key);
         }
         match shared.keys.next(&key) {
@@ -90,6 +89,9 @@ async fn run<O: BatchOp>(
     mut locked: bool,
 ) -> bool {
     let margin = MARGIN.min(shared.timeout / 4);
+    if locked {
+        metrics::locked(O::ACTION);
+    }
     loop {
         let permits = match shared.engine.place() {
             _ if locked => &shared.permits.locked,
@@ -123,6 +125,9 @@ async fn run<O: BatchOp>(
             Err(failed) if failed.locked => {
                 single.note(Ticket::locked);
                 attempt.maybe_applied |= failed.maybe_applied;
+                if !locked {
+                    metrics::locked(O::ACTION);
+                }
                 locked = true;
             }
             Err(failed) => {

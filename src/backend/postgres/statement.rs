@@ -20,7 +20,7 @@ use super::{
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
-use crate::{Error, metrics::Retried};
+use crate::{Error, backend::Action, metrics::Retried};
 
 pub(super) type Params<'a> = [&'a (dyn ToSql + Sync)];
 
@@ -121,7 +121,7 @@ impl Connections {
     /// Runs a statement within the timeout.
     pub(super) async fn run(
         &self,
-        action: &str,
+        action: Action,
         statement: &Statement,
         params: &Params<'_>,
         retry: Retry,
@@ -185,7 +185,7 @@ impl Connections {
     }
 
     /// The server does not answer: every pooled connection would cost another timeout.
-    pub(super) fn no_reply(&self, action: &str, maybe_applied: bool) -> StatementError {
+    pub(super) fn no_reply(&self, action: Action, maybe_applied: bool) -> StatementError {
         self.discard_idle();
         let timeout = self.timeout;
         let text = format!("cannot {action}: the database did not answer within {timeout:?}");

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     Error,
-    backend::database::{Executed as Texts, Keyed, NotExecuted, TextRow, TextStatement},
+    backend::{
+        Action,
+        database::{Executed as Texts, Keyed, LOAD_USER, NotExecuted, TextRow, TextStatement},
+    },
     datetime::micros,
 };
 
@@ -97,7 +100,7 @@ impl Postgres {
 /// A statement on its way.
 struct Job {
     statement: Statement,
-    action: &'static str,
+    action: Action,
     writes: bool,
     retry: Retry,
     params: Vec<Option<String>>,
@@ -169,10 +172,8 @@ pub(super) struct Lookup {
     query: Arc<Keyed>,
 }
 
-const ACTION: &str = "load a user";
-
 impl BatchOp for Lookups {
-    const ACTION: &'static str = ACTION;
+    const ACTION: Action = LOAD_USER;
     const SHARED: bool = true;
 
     const READS: bool = true;
@@ -191,7 +192,7 @@ impl BatchOp for Lookups {
 
     async fn run_one(&self, lookup: &Lookup, _: Attempt) -> Result<Option<TextRow>, StatementError> {
         let params: &Params<'_> = &[&&*lookup.key.1];
-        let found = self.0.run(ACTION, &lookup.query.statements.one, params, Retry::READ).await?;
+        let found = self.0.run(LOAD_USER, &lookup.query.statements.one, params, Retry::READ).await?;
         Ok(found.rows.first().map(read_row).transpose()?)
     }
 
@@ -204,7 +205,7 @@ impl BatchOp for Lookups {
         let query = lookups[0].key.0;
         let keys: Vec<&str> =
             lookups.iter().filter(|one| one.key.0 == query).map(|one| &*one.key.1).collect();
-        let found = self.0.run(ACTION, &lookups[0].query.statements.many, &[&keys], Retry::READ).await?;
+        let found = self.0.run(LOAD_USER, &lookups[0].query.statements.many, &[&keys], Retry::READ).await?;
         let mut rows: HashMap<Option<&str>, _> = HashMap::with_capacity(found.rows.len());
         for row in &found.rows {
             rows.insert(row.try_get(0).map_err(unexpected_columns)?, row);

@@ -8,7 +8,10 @@ use rusqlite::{
 use super::{Sqlite, file::Call};
 use crate::{
     Error,
-    backend::database::{Executed, NotExecuted, TextRow, TextStatement},
+    backend::{
+        Action,
+        database::{Executed, NotExecuted, TextRow, TextStatement},
+    },
 };
 
 impl Sqlite {
@@ -18,8 +21,8 @@ impl Sqlite {
         params: &[Option<&str>],
     ) -> Result<Executed, NotExecuted> {
         let call = match statement.writes {
-            true => Call::write(statement.action, 0),
-            false => Call::read(statement.action),
+            true => Call::write(statement.action.phrase, 0),
+            false => Call::read(statement.action.phrase),
         };
         let (sql, writes) = (statement.sql.clone(), statement.writes);
         let params: Vec<Option<String>> = params.iter().map(|param| param.map(str::to_owned)).collect();
@@ -43,8 +46,8 @@ impl Sqlite {
         executed.ok_or_else(|| NotExecuted { taken: true, refused: false, error: taken() })
     }
 
-    pub(crate) async fn script(&self, action: &'static str, sql: String) -> Result<(), Error> {
-        let call = Call { creates: true, ..Call::write(action, 0) };
+    pub(crate) async fn script(&self, action: Action, sql: String) -> Result<(), Error> {
+        let call = Call { creates: true, ..Call::write(action.phrase, 0) };
         let run = self.file.run(call, move |db| {
             let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
             transaction.execute_batch(&sql)?;

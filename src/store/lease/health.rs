@@ -31,11 +31,17 @@ pub(super) struct Health(Mutex<State>);
 #[derive(Default)]
 struct State {
     paused_until: Option<Instant>,
-    /// Sessions whose cached values may be outdated, with the number of the last change.
-    outdated: BTreeMap<SessionKey, u64>,
+    /// Sessions whose cached values may be outdated.
+    outdated: BTreeMap<SessionKey, Outdated>,
     changes: u64,
     overflowed: bool,
     remover: Option<Remover>,
+}
+
+struct Outdated {
+    /// The number of the last change.
+    change: u64,
+    _counted: metrics::GaugeGuard,
 }
 
 /// The task that removes outdated values. It belongs to the worker on which it was started.
@@ -62,7 +68,7 @@ impl Drop for Removing {
 
 impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs while it is locked.
+        // A recorder of metrics is all of others that runs while it is locked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,8 +87,8 @@ impl Health {
             state.changes += 1;
             let change = state.changes;
             if state.outdated.len() < MAX_OUTDATED || state.outdated.contains_key(key) {
-                state.outdated.insert(key.clone(), change);
-                metrics::store::cache_outdated(state.outdated.len());
+                let outdated = Outdated { change, _counted: metrics::store::outdated() };
+                state.outdated.insert(key.clone(), outdated);
             } else if !mem::replace(&mut state.overflowed, true) {
                 tracing::error!(
                     "the cache has been away for long: outdated sessions may come out of it afterwards"
@@ -124,8 +130,8 @@ fn round(leases: &Leases) -> Duration {
 ///
 /// A lease that expires by itself takes the place of each value: a change in doubt may be applied later.
 async fn remove_outdated(leases: Leases, guard: Removing) {
-    let first = |some: &mut dyn Iterator<Item = (&SessionKey, &u64)>| -> Vec<(SessionKey, u64)> {
-        some.take(BATCH).map(|(key, change)| (key.clone(), *change)).collect()
+    let first = |some: &mut dyn Iterator<Item = (&SessionKey, &Outdated)>| -> Vec<(SessionKey, u64)> {
+        some.take(BATCH).map(|(key, outdated)| (key.clone(), outdated.change)).collect()
     };
     let mut after: Option<SessionKey> = None;
     loop {
@@ -159,11 +165,10 @@ async fn remove_outdated(leases: Leases, guard: Removing) {
             let mut state = health.state();
             for ((key, change), _) in some.iter().zip(done).filter(|(_, done)| done.is_ok()) {
                 // Unless the session was changed once more.
-                if state.outdated.get(key) == Some(change) {
+                if state.outdated.get(key).is_some_and(|outdated| outdated.change == *change) {
                     state.outdated.remove(key);
                 }
             }
-            metrics::store::cache_outdated(state.outdated.len());
         }
         if failed {
             after = some.last().map(|(key, _)| key.clone());

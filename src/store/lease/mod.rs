@@ -65,13 +65,13 @@ pub(super) enum Lookup {
 }
 
 impl Lookup {
-    fn label(&self) -> metrics::Lookup {
+    fn label(&self) -> metrics::LookupLabel {
         match self {
-            Self::Hit(_) => metrics::Lookup::Hit,
-            Self::Miss => metrics::Lookup::Miss,
-            Self::Leased => metrics::Lookup::Leased,
-            Self::Unreadable(_) => metrics::Lookup::Unreadable,
-            Self::Unavailable => metrics::Lookup::Unavailable,
+            Self::Hit(_) => metrics::LookupLabel::Hit,
+            Self::Miss => metrics::LookupLabel::Miss,
+            Self::Leased => metrics::LookupLabel::Leased,
+            Self::Unreadable(_) => metrics::LookupLabel::Unreadable,
+            Self::Unavailable => metrics::LookupLabel::Unavailable,
         }
     }
 }
@@ -151,9 +151,7 @@ impl LeasedCache {
     /// Before a read of the database after a miss, or before a session is stored under a new key. `None` if
     /// the cache is not to be filled.
     pub(super) async fn fill_lease<'a>(&self, key: &'a SessionKey) -> Option<FillLease<'a>> {
-        let value = self.attempt_read(self.leases.add_fill(key)).await.ok().flatten();
-        self.metrics.lease(metrics::Lease::Fill, value.is_some());
-        Some(FillLease { key, value: value? })
+        self.fill_lease_by(key, self.leases.add_fill(key)).await
     }
 
     /// The same, in place of a value that cannot be read.
@@ -162,8 +160,16 @@ impl LeasedCache {
         key: &'a SessionKey,
         unreadable: Option<Bytes>,
     ) -> Option<FillLease<'a>> {
-        let value = self.attempt_read(self.leases.replace_by_fill(key, unreadable)).await.ok().flatten();
-        self.metrics.lease(metrics::Lease::Fill, value.is_some());
+        self.fill_lease_by(key, self.leases.replace_by_fill(key, unreadable)).await
+    }
+
+    async fn fill_lease_by<'a>(
+        &self,
+        key: &'a SessionKey,
+        work: impl Future<Output = Result<Option<Bytes>, Error>>,
+    ) -> Option<FillLease<'a>> {
+        let value = self.attempt_read(work).await.ok().flatten();
+        self.metrics.lease(metrics::LeaseLabel::Fill, value.is_some());
         Some(FillLease { key, value: value? })
     }
 
@@ -190,7 +196,7 @@ impl LeasedCache {
     ) -> ChangeLease<'a> {
         let id = rand::rng().random();
         let held = self.attempt(self.leases.join(key, id, seen.cloned())).await.is_ok();
-        self.metrics.lease(metrics::Lease::Change, held);
+        self.metrics.lease(metrics::LeaseLabel::Change, held);
         ChangeLease { cache: self, key, id, held }
     }
 

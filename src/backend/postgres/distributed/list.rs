@@ -7,7 +7,7 @@ use crate::{
         postgres::{
             error::unexpected_columns,
             list::ACTION,
-            rows::{SessionRows, entries},
+            rows::{self, SessionRows},
             sql::{PAGE_BYTES, PAGE_ROWS},
             statement::{Params, Retry},
         },
@@ -15,21 +15,21 @@ use crate::{
 };
 
 /// Returns the page that follows the key `after`.
-pub(in crate::backend::postgres) async fn page(rows: &SessionRows, after: &str) -> Result<Page, Error> {
-    let (sql, connections) = (&rows.sql.distributed, &rows.connections);
+pub(in crate::backend::postgres) async fn page(table: &SessionRows, after: &str) -> Result<Page, Error> {
+    let (sql, connections) = (&table.sql.distributed, &table.connections);
     let keys = connections.run(ACTION, &sql.page_keys, &[&after], Retry::READ).await?.rows;
     let (mut last, mut bytes, mut taken) = (None, 0, 0);
     for row in &keys {
         let length: i32 = row.try_get(1).map_err(unexpected_columns)?;
         last = Some(row.try_get::<_, &str>(0).map_err(unexpected_columns)?);
         taken += 1;
-        bytes += if length <= rows.max_value_bytes { length.unsigned_abs() as usize } else { 0 };
+        bytes += if length <= table.max_value_bytes { length.unsigned_abs() as usize } else { 0 };
         if bytes >= PAGE_BYTES {
             break;
         }
     }
-    let Some(last) = last else { return Ok(Page::new(Vec::new(), None)) };
-    let params: &Params<'_> = &[&after, &rows.max_value_bytes, &last];
+    let Some(last) = last else { return rows::page(&[], None) };
+    let params: &Params<'_> = &[&after, &table.max_value_bytes, &last];
     let found = connections.run(ACTION, &sql.page, params, Retry::READ).await?.rows;
     // Rows that were created meanwhile may have filled the page before its last key.
     let end = match found.last() {
@@ -37,5 +37,5 @@ pub(in crate::backend::postgres) async fn page(rows: &SessionRows, after: &str) 
         _ => last,
     };
     let is_last = taken == keys.len() && keys.len() < PAGE_ROWS && found.len() < PAGE_ROWS;
-    Ok(Page::new(entries(&found)?, (!is_last).then(|| Cursor::new(end))))
+    rows::page(&found, (!is_last).then(|| Cursor::new(end)))
 }

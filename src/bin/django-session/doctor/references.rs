@@ -6,8 +6,8 @@ use crate::{database::Database, error::Result};
 /// A logout deletes the row, and a new key (at login) updates it. The actions are letters as in
 /// `pg_constraint`: c is CASCADE, n is SET NULL, d is SET DEFAULT; others forbid the change.
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    // Of a partitioned table, constraints of the whole alone, and those that refer to one partition. From
-    // PostgreSQL 18 on, some are NOT ENFORCED, which forbid and change nothing; others have no such column.
+    // Of a partitioned table, constraints of the whole alone, and those that refer to one partition. Since
+    // PostgreSQL 18 some are NOT ENFORCED, which forbid and change nothing; older versions lack the column.
     let sql = "SELECT format('%s (%s)', c.conrelid::regclass, k.own), c.confdeltype::text, \
                c.confupdtype::text, k.nullable, k.has_key, \
                format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %I FOREIGN KEY (%s) \

@@ -2,25 +2,25 @@
 
 use indicatif::HumanCount;
 
-use super::{report::Report, schema::SessionTable};
+use super::{report::Report, schema::SessionTable, upkeep::PARTS};
 use crate::{database::Database, error::Result, output::percent};
 
 /// Fewer updates say little.
 const ENOUGH: u64 = 10_000;
 
-/// In a partitioned table, only the partitions have pages. Those on other servers are not counted here.
-const SQL: &str = "SELECT coalesce(sum(upd), 0)::int8, coalesce(sum(hot), 0)::int8, \
-     (array_agg(name ORDER BY name) FILTER (WHERE fillfactor = 100))[1], count(*) FROM (\
-     SELECT s.n_tup_upd AS upd, s.n_tup_hot_upd AS hot, format('%I.%I', n.nspname, c.relname) AS name, \
-     coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) \
-     WHERE option_name = 'fillfactor'), 100) AS fillfactor \
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-     LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.relkind = 'r' AND c.oid IN (\
-     SELECT $1::oid::regclass UNION SELECT relid FROM pg_partition_tree($1::oid::regclass) WHERE isleaf)\
-     ) AS parts";
-
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
-    let row = database.row(SQL, &[&table.oid]).await?;
+    // In a partitioned table, only the partitions have pages. Those on other servers are not counted here.
+    let sql = format!(
+        "SELECT coalesce(sum(upd), 0)::int8, coalesce(sum(hot), 0)::int8, \
+         (array_agg(name ORDER BY name) FILTER (WHERE fillfactor = 100))[1], count(*) FROM (\
+         SELECT s.n_tup_upd AS upd, s.n_tup_hot_upd AS hot, format('%I.%I', n.nspname, c.relname) AS name, \
+         coalesce((SELECT option_value::int FROM pg_options_to_table(c.reloptions) \
+         WHERE option_name = 'fillfactor'), 100) AS fillfactor \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.relkind = 'r' AND c.oid IN ({PARTS})\
+         ) AS parts"
+    );
+    let row = database.row(&sql, &[&table.oid]).await?;
     let number = |index: usize| row.try_get::<_, i64>(index).map(i64::cast_unsigned);
     let (updates, hot, full, parts): (_, _, Option<&str>, _) =
         (number(0)?, number(1)?, row.try_get(2)?, number(3)?);

@@ -15,7 +15,7 @@ use crate::{
 const COUNTING: Duration = Duration::from_secs(5);
 
 /// The table, and the partitions that have its rows.
-const PARTS: &str =
+pub(super) const PARTS: &str =
     "SELECT $1::oid::regclass UNION SELECT relid FROM pg_partition_tree($1::oid::regclass) WHERE isleaf";
 
 pub(super) async fn check(database: &Database, table: &SessionTable, report: &mut Report) -> Result<()> {
