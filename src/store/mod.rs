@@ -156,6 +156,7 @@ impl Store {
     }
 
     fn with_engine(engine: Engine, settings: SessionSettings, log: EventLog) -> Self {
+        metrics::describe();
         let name = match &engine {
             Engine::Backend(encoded) => encoded.backend.engine(),
             Engine::Cached(_) => metrics::EngineLabel::Cached,
