@@ -36,7 +36,7 @@ pub(crate) use self::labels::Purpose;
 pub(crate) use self::labels::Retried;
 pub(crate) use self::{
     family::GaugeGuard,
-    labels::{EngineLabel, ErrorKind, LeaseLabel, LookupLabel, Operation},
+    labels::{EngineLabel, ErrorKind, LeaseLabel, LookupLabel, Operation, OutcomeLabel},
 };
 
 /// Tells the recorder units and descriptions. A recorder may come late, so this is called at several starts.

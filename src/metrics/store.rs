@@ -8,10 +8,7 @@ use super::{
     labels::{EngineLabel, Granted, LeaseLabel, LookupLabel, Operation, OutcomeLabel, Swept},
     list, now,
 };
-use crate::{
-    Error,
-    store::record::{Loaded, Saved},
-};
+use crate::Error;
 
 /// Metrics of a store that change with every request.
 #[derive(Debug)]
@@ -73,29 +70,6 @@ impl Drop for StoreWatch<'_> {
 /// A result of an operation that is no error.
 pub(crate) trait HasOutcome {
     fn outcome(&self) -> OutcomeLabel;
-}
-
-impl HasOutcome for Loaded {
-    fn outcome(&self) -> OutcomeLabel {
-        match self {
-            Self::Found(_) => OutcomeLabel::Found,
-            Self::Missing => OutcomeLabel::Missing,
-            Self::Unreadable(_) => OutcomeLabel::Unreadable,
-        }
-    }
-}
-
-impl HasOutcome for Saved {
-    fn outcome(&self) -> OutcomeLabel {
-        match self {
-            Self::Done(..) => OutcomeLabel::Done,
-            Self::KeyTaken => OutcomeLabel::KeyTaken,
-            Self::Conflict(_) => OutcomeLabel::Conflict,
-            Self::Unreadable(_) => OutcomeLabel::Unreadable,
-            Self::Gone => OutcomeLabel::Gone,
-            Self::Unknown => OutcomeLabel::InDoubt,
-        }
-    }
 }
 
 /// Whether a row was deleted.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     Error, SessionKey,
     codec::{SessionData, json},
+    metrics::{OutcomeLabel, store::HasOutcome},
 };
 
 /// The result of a load.
@@ -124,5 +125,28 @@ impl fmt::Debug for SessionEntry {
             .field("expires", &self.expires)
             .field("data", &self.data)
             .finish_non_exhaustive()
+    }
+}
+
+impl HasOutcome for Loaded {
+    fn outcome(&self) -> OutcomeLabel {
+        match self {
+            Self::Found(_) => OutcomeLabel::Found,
+            Self::Missing => OutcomeLabel::Missing,
+            Self::Unreadable(_) => OutcomeLabel::Unreadable,
+        }
+    }
+}
+
+impl HasOutcome for Saved {
+    fn outcome(&self) -> OutcomeLabel {
+        match self {
+            Self::Done(..) => OutcomeLabel::Done,
+            Self::KeyTaken => OutcomeLabel::KeyTaken,
+            Self::Conflict(_) => OutcomeLabel::Conflict,
+            Self::Unreadable(_) => OutcomeLabel::Unreadable,
+            Self::Gone => OutcomeLabel::Gone,
+            Self::Unknown => OutcomeLabel::InDoubt,
+        }
     }
 }

@@ -12,8 +12,9 @@ use actix_web::{
 
 use super::{
     cookie,
-    extract::{LazySession, RequestSessions},
+    extract::RequestSessions,
     hooks::{Flow, Hooks, HooksService, Middleware},
+    lazy::LazySession,
     token::{self, RequestToken},
 };
 use crate::{

@@ -5,6 +5,7 @@ mod extract;
 pub mod hooks;
 #[cfg(any(feature = "auth", feature = "csrf"))]
 mod host;
+mod lazy;
 mod middleware;
 mod token;
 
@@ -20,7 +21,4 @@ pub(crate) use self::{
     cookie::{find as find_cookie, set_cookie, vary_on_cookie},
     host::{header_name, is_same_domain, line as header_line},
 };
-pub use self::{
-    extract::{LazySession, SessionExt},
-    middleware::SessionMiddleware,
-};
+pub use self::{extract::SessionExt, lazy::LazySession, middleware::SessionMiddleware};
