@@ -9,6 +9,7 @@ mod support;
 mod against;
 mod django;
 mod every_table;
+mod faults;
 mod moving;
 mod parts;
 mod report;

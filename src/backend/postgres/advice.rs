@@ -52,7 +52,7 @@ fn of_the_server(action: Action, db: &DbError) -> Cow<'static, str> {
         _ if is_from_a_pooler(db) => POOLER,
         _ if is_foreign_key(code) => return foreign_key(action, db).into(),
         SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "the database is read-only, as a standby is: name the primary in the URL, or all hosts with \
+            "the database, or a server of its table, is read-only, as a standby is: name the primary in the URL, or all hosts with \
              target_session_attrs=read-write"
         }
         SqlState::NOT_NULL_VIOLATION => {

@@ -72,12 +72,31 @@ pub(super) fn is_lost(error: &DriverError) -> bool {
     ];
     // The server ends the connection, whatever the code is: in a commit, the change may be applied.
     let severe = [Some(Severity::Fatal), Some(Severity::Panic)];
+    if is_of_another_server(error) {
+        return false;
+    }
     error.is_closed()
         || error.as_db_error().is_some_and(|db| severe.contains(&db.parsed_severity()))
         || error.code().is_some_and(|code| gone.contains(code) || code.code().starts_with("08"))
         || is_read_only(error)
         || is_outdated(error)
         || error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
+/// Whether this server has lost another one, as the coordinator of a distributed table does: what was to be
+/// done there may be done. The connection is as good as before.
+pub(super) fn is_of_another_server(error: &DriverError) -> bool {
+    error.as_db_error().is_some_and(|db| {
+        let code = db.code();
+        db.parsed_severity() == Some(Severity::Error)
+            && code.code().starts_with("08")
+            && *code != SqlState::PROTOCOL_VIOLATION
+    })
+}
+
+/// Whether the statement was ended by the timeout or an operator.
+pub(super) fn is_canceled(error: &DriverError) -> bool {
+    error.code() == Some(&SqlState::QUERY_CANCELED)
 }
 
 /// Whether the server is a standby, as a former primary is after a failover.

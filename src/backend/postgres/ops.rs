@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use super::{
     batch::{Attempt, BatchOp, Outcome},
+    distributed,
     error::{StatementError, unexpected_columns},
     rows::SessionRows,
     statement::{Executed, Params, Retry, Statement},
@@ -170,7 +171,7 @@ impl BatchOp for Replaces {
         let (statement, params) = match one.key == one.new_key {
             true => (self.0.waiting(&self.0.sql.update, attempt), self.0.own_or_all(params, 5)),
             false if connections.is_distributed(Self::ACTION).await? => {
-                apart = self.0.rename_apart();
+                apart = distributed::rename(&self.0, Self::ACTION).await?;
                 (&apart, self.0.own_or_all(params, 6))
             }
             false => (self.0.waiting(&self.0.sql.rename, attempt), self.0.own_or_all(params, 6)),

@@ -1,6 +1,7 @@
 //! The connections of one runtime: a pool of its own, or the application's.
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,8 +27,8 @@ const CONNECTIONS: usize = 8;
 /// The same where every request runs alone.
 const DISTRIBUTED_CONNECTIONS: usize = 16;
 
-/// Of the timeout, the share in which a statement on a distributed table must end: then its server says so,
-/// and nothing is in doubt.
+/// Of the timeout, the share in which a statement on a distributed table must end: then its server says so, and
+/// the connection can be used again.
 const STATEMENT_SHARE: f64 = 0.9;
 
 /// Where connections come from.
@@ -153,6 +154,7 @@ impl Connections {
 
     /// Takes a connection that was opened after `since`, and since the last failover.
     pub(super) async fn checkout(&self, action: Action, since: Option<Instant>) -> Result<Checkout, Error> {
+        let mut lost_a_new_one = false;
         loop {
             let waiter = self.metrics.waiter();
             let connection = self.pool.get().await.map_err(|error| match error {
@@ -169,7 +171,8 @@ impl Connections {
                 let is_new = Object::metrics(&connection).recycle_count == 0;
                 let checkout = Checkout(Some(connection));
                 match self.look(action, checkout.connection(), is_new).await {
-                    Err(_) if !is_new => continue, // the server may have closed it: the next one tells
+                    // The server may have closed it. Nothing was sent: the next one tells.
+                    Err(_) if !is_new || !mem::replace(&mut lost_a_new_one, true) => continue,
                     looked => looked?,
                 }
                 return Ok(checkout);

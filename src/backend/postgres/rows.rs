@@ -7,7 +7,7 @@ use tokio_postgres::Row as PgRow;
 
 use super::{
     batch::Attempt,
-    distributed::{self, Place},
+    distributed::Place,
     error::{StatementError, unexpected_columns},
     pool::Connections,
     sql::{BatchStatement, RowStatement, Sql},
@@ -97,19 +97,13 @@ impl SessionRows {
         if self.sql.columns.is_empty() { &params[..own] } else { params }
     }
 
-    /// Gives a session another key where two servers may have the two rows.
-    pub(super) fn rename_apart(&self) -> Statement {
-        distributed::rename(&self.sql.table, &self.sql.columns, &self.connections.engine.others())
-    }
-
     /// The statement that waits for a lock as long as this attempt may.
     pub(super) fn waiting<'a>(&self, statement: &'a RowStatement, attempt: Attempt) -> &'a Statement {
         match attempt.wait_longer {
-            // Another server may hold the lock: its own setting counts.
-            _ if self.connections.engine.place() == Place::Distributed => &statement.plain,
-            true => &statement.wait_longer,
-            false if self.connections.have_settings() => &statement.plain,
-            false => &statement.wait_shortly,
+            // Of another server, the setting counts that it has itself.
+            true if self.connections.engine.place() != Place::Distributed => &statement.wait_longer,
+            _ if self.connections.have_settings() => &statement.plain,
+            _ => &statement.wait_shortly,
         }
     }
 }

@@ -16,7 +16,11 @@ use tokio_postgres::{
 
 use super::{
     advice::Subject,
-    error::{StatementError, is_conflict, is_locked, is_lost, is_read_only, is_unsupported, may_be_applied},
+    distributed::Place,
+    error::{
+        StatementError, is_canceled, is_conflict, is_locked, is_lost, is_of_another_server, is_read_only,
+        is_unsupported, may_be_applied,
+    },
     pool::Connections,
     sql::LOCK_TIMEOUT,
 };
@@ -117,6 +121,11 @@ impl Retry {
     pub(super) const BATCH: Self = Self { resend: false, locked: false, conflicts: 3 };
 }
 
+async fn takes_writes(connection: &Object) -> bool {
+    let shown = connection.query_typed("SHOW transaction_read_only", &[]).await;
+    shown.is_ok_and(|rows| rows.first().is_some_and(|row| row.try_get(0).is_ok_and(|on: &str| on == "off")))
+}
+
 impl Connections {
     /// Runs a statement within the timeout.
     pub(super) async fn run(
@@ -149,7 +158,12 @@ impl Connections {
                 Err(_) => return Err(self.no_reply(action, repeated || sent.into_inner())),
             };
             let time_is_left = Instant::now() + LOCK_PAUSE + LOCK_TIMEOUT < deadline;
-            if is_lost(&error) {
+            let is_distributed = self.engine.place() == Place::Distributed;
+            // A server of the table may be read-only, and this one may not.
+            let is_usable = is_distributed
+                && is_read_only(&error)
+                && timeout_at(deadline, takes_writes(checkout.connection())).await.unwrap_or(false);
+            if is_lost(&error) && !is_usable {
                 let maybe_applied = sent.into_inner() && may_be_applied(&error);
                 let reopened = is_read_only(&error).then(|| self.refused_a_write());
                 if reconnected || (maybe_applied && !retry.resend) {
@@ -165,6 +179,13 @@ impl Connections {
                 continue;
             }
             checkout.give_back();
+            // Another server may have carried it out.
+            let maybe_applied = is_of_another_server(&error) || (is_distributed && is_canceled(&error));
+            if is_of_another_server(&error) && retry.resend && !reconnected {
+                (reconnected, repeated) = (true, true);
+                watch.retried(Retried::ConnectionLost);
+                continue;
+            }
             if is_unsupported(&error) {
                 self.engine.doubt();
             }
@@ -179,7 +200,7 @@ impl Connections {
                 // lock_timeout may be so short that it does not wait at all.
                 tokio::time::sleep(LOCK_PAUSE).await;
             } else {
-                return Err(StatementError::new(action, statement.subject, error, repeated));
+                return Err(StatementError::new(action, statement.subject, error, repeated || maybe_applied));
             }
         }
     }

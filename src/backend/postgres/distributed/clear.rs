@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use crate::{
     Error,
     backend::postgres::{
-        clear::{Clear, Round},
+        clear::{ACTION, Clear, Round},
         error::{StatementError, unexpected_columns},
-        statement::Params,
+        statement::{Executed, Params, Retry, Statement},
     },
 };
 
@@ -37,13 +37,19 @@ impl Clear<'_> {
                 keys.push(row.try_get(0).map_err(unexpected_columns)?);
             }
             let Some(last) = expired.last() else { break };
-            cleared += match self.run(&self.sql.distributed.clear_many, &[&keys, &now]).await {
-                Ok(done) => done.affected,
-                Err(failed) if is_of_a_row(&failed) => self.one_by_one(&mut round, &keys, now).await?,
-                Err(failed) => return Err(failed.error),
-            };
             let date: SystemTime = last.try_get(1).map_err(unexpected_columns)?;
             round.position = Some((date, last.try_get(0).map_err(unexpected_columns)?));
+            cleared += match self.delete_now(&self.sql.distributed.clear_many, &[&keys, &now]).await {
+                Ok(done) => done.affected,
+                Err(failed) if is_of_a_row(&failed) => match self.one_by_one(&mut round, &keys, now).await {
+                    Ok(cleared) => cleared,
+                    Err(error) => {
+                        self.finish(round, true).await; // the next call begins behind this slice
+                        return Err(error);
+                    }
+                },
+                Err(failed) => return Err(failed.error),
+            };
             if (keys.len() as u64) < rows {
                 break;
             }
@@ -52,13 +58,22 @@ impl Clear<'_> {
         Ok(cleared)
     }
 
+    /// Does not try again while a row is locked.
+    async fn delete_now(
+        &self,
+        statement: &Statement,
+        params: &Params<'_>,
+    ) -> Result<Executed, StatementError> {
+        self.connections.run(ACTION, statement, params, Retry { locked: false, ..Retry::READ }).await
+    }
+
     async fn one_by_one(&self, round: &mut Round, keys: &[&str], now: SystemTime) -> Result<u64, Error> {
         let (mut cleared, mut stuck) = (0, 0);
         for key in keys {
-            match self.run(&self.sql.distributed.clear, &[key, &now]).await {
+            match self.delete_now(&self.sql.distributed.clear, &[key, &now]).await {
                 Ok(done) => cleared += done.affected,
                 Err(failed) if is_of_a_row(&failed) => {
-                    stuck += u32::from(failed.refused.is_none());
+                    stuck += u32::from(failed.refused.is_none() && !failed.locked);
                     if stuck >= MAX_STUCK {
                         return Err(failed.error);
                     }

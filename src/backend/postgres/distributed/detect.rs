@@ -1,11 +1,11 @@
 //! Finds out where the table is, on a connection that was just opened.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use tokio_postgres::{Client, Error as DriverError, types::Type};
+use tokio_postgres::{Client, Error as DriverError, error::SqlState, types::Type};
 
 use super::{Engine, Place};
-use crate::backend::postgres::{connect::NO_PLANS, table::quote};
+use crate::backend::postgres::connect::NO_PLANS;
 
 /// Engines that speak PostgreSQL's protocol and spread every table, by their `version()`.
 const SPREAD: [&str; 2] = ["CockroachDB", "-YB-"];
@@ -21,19 +21,13 @@ const LOOK: &str = "WITH RECURSIVE tree AS (SELECT to_regclass($1)::oid AS oid \
 const IS_IN_CITUS: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = to_regclass($1))";
 
-/// Generated columns have no value of their own.
-const OTHERS: &str = "SELECT attname::text FROM pg_catalog.pg_attribute \
-     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' \
-     AND attidentity <> 'a' AND attname NOT IN ('session_key', 'session_data', 'expire_date') \
-     ORDER BY attnum";
-
 impl Engine {
     /// Whether a connection, new or not, must be used to look where the table is.
     pub(in crate::backend::postgres) fn wants_a_look(&self, is_new: bool) -> bool {
         match self.told {
             None => is_new || self.place() == Place::Unknown,
             Some(false) => false,
-            Some(true) => is_new || self.found().others.is_none(),
+            Some(true) => is_new,
         }
     }
 
@@ -49,33 +43,26 @@ impl Engine {
             Some(_) => self.place(),
             None => unless_unknown(locate(client, table).await, Place::Distributed)?,
         };
-        let mut others = None;
-        if place == Place::Distributed {
-            others = Some(unless_unknown(further_columns(client, table).await, Arc::default())?);
-            if let Some(timeout) = statement_timeout {
-                let timeout = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
-                for set in [&timeout, NO_PLANS] {
-                    unless_unknown(client.batch_execute(set).await, ())?;
-                }
+        if let Some(timeout) = statement_timeout.filter(|_| place == Place::Distributed) {
+            let timeout = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
+            for set in [&timeout, NO_PLANS] {
+                unless_unknown(client.batch_execute(set).await, ())?;
             }
         }
-        self.note(place, others);
+        self.note(place);
         Ok(())
     }
 }
 
 /// Returns `otherwise` if the engine does not know the catalog, the function or the setting that the statement
-/// names (SQLSTATE class 42), as one that is not quite PostgreSQL.
+/// names (SQLSTATE class 42), as one that is not quite PostgreSQL. A right that is missing tells nothing.
 fn unless_unknown<T>(result: Result<T, DriverError>, otherwise: T) -> Result<T, DriverError> {
+    let is_unknown =
+        |code: &SqlState| code.code().starts_with("42") && *code != SqlState::INSUFFICIENT_PRIVILEGE;
     match result {
-        Err(error) if error.code().is_some_and(|code| code.code().starts_with("42")) => Ok(otherwise),
+        Err(error) if error.code().is_some_and(is_unknown) => Ok(otherwise),
         result => result,
     }
-}
-
-async fn further_columns(client: &Client, table: &str) -> Result<Arc<[String]>, DriverError> {
-    let rows = client.query_typed(OTHERS, &[(&table, Type::TEXT)]).await?;
-    rows.iter().map(|row| row.try_get(0).map(quote)).collect()
 }
 
 async fn locate(client: &Client, table: &str) -> Result<Place, DriverError> {

@@ -20,10 +20,11 @@ pub(in crate::backend::postgres) async fn page(table: &SessionRows, after: &str)
     let keys = connections.run(ACTION, &sql.page_keys, &[&after], Retry::READ).await?.rows;
     let (mut last, mut bytes, mut taken) = (None, 0, 0);
     for row in &keys {
-        let length: i32 = row.try_get(1).map_err(unexpected_columns)?;
+        let length: Option<i32> = row.try_get(1).map_err(unexpected_columns)?;
         last = Some(row.try_get::<_, &str>(0).map_err(unexpected_columns)?);
         taken += 1;
-        bytes += if length <= table.max_value_bytes { length.unsigned_abs() as usize } else { 0 };
+        let length = length.filter(|length| *length <= table.max_value_bytes).unwrap_or_default();
+        bytes += length.unsigned_abs() as usize;
         if bytes >= PAGE_BYTES {
             break;
         }

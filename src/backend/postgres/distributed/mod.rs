@@ -7,19 +7,16 @@
 mod clear;
 mod detect;
 mod list;
+mod rename;
 mod rights;
 mod sql;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-pub(super) use self::{
-    list::page,
-    rights::check,
-    sql::{DistributedSql, rename},
-};
+pub(super) use self::{list::page, rename::rename, rights::check, sql::DistributedSql};
 
 /// Where the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +41,7 @@ struct Found {
     place: Place,
     /// A server has refused a statement that every PostgreSQL takes.
     in_doubt: bool,
-    /// The table's other columns, quoted, which a new key takes along. `None` until they are looked up.
-    others: Option<Arc<[String]>>,
-    /// When a table that was on one server was found to be distributed.
+    /// When the table was found to be distributed, although connections were there already.
     distributed_since: Option<Instant>,
 }
 
@@ -57,7 +52,7 @@ impl Engine {
             Some(false) => Place::OneServer,
             Some(true) => Place::Distributed,
         };
-        let found = Found { place, in_doubt: false, others: None, distributed_since: None };
+        let found = Found { place, in_doubt: false, distributed_since: None };
         Self { told, found: Mutex::new(found) }
     }
 
@@ -79,23 +74,16 @@ impl Engine {
         self.found().in_doubt = self.told.is_none();
     }
 
-    /// The table's further columns, quoted.
-    pub(super) fn others(&self) -> Arc<[String]> {
-        self.found().others.clone().unwrap_or_default()
-    }
-
     /// The time before which no connection may have been opened: its settings are for a table on one server.
     pub(super) fn since(&self) -> Option<Instant> {
         self.found().distributed_since
     }
 
-    /// `others` are those of a distributed table.
-    fn note(&self, place: Place, others: Option<Arc<[String]>>) {
+    fn note(&self, place: Place) {
         let mut found = self.found();
-        if place == Place::Distributed && found.place == Place::OneServer {
+        if self.told.is_none() && place == Place::Distributed && found.place != Place::Distributed {
             found.distributed_since = Some(Instant::now());
         }
         (found.place, found.in_doubt) = (place, false);
-        found.others = others.or(found.others.take());
     }
 }

@@ -2,11 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::backend::postgres::{
-    columns::Columns,
-    sql::{PAGE_ROWS, REPLACE, live_at, own_or_all},
-    statement::Statement,
-};
+use crate::backend::postgres::{sql::PAGE_ROWS, statement::Statement};
 
 pub(in crate::backend::postgres) struct DistributedSql {
     /// Keys, lengths of the values and dates that follow the key $1.
@@ -20,6 +16,8 @@ pub(in crate::backend::postgres) struct DistributedSql {
     pub(super) clear: Statement,
     /// Whether the table $1 may be read and written.
     pub(super) rights: Statement,
+    /// The further columns of the table $1, and whether each is an identity that takes no value.
+    pub(super) further_columns: Statement,
     /// Whether there is the table $1.
     pub(in crate::backend::postgres) has_table: Statement,
 }
@@ -61,22 +59,14 @@ impl DistributedSql {
                  has_table_privilege($1, 'UPDATE'), has_table_privilege($1, 'DELETE')",
                 &[Type::TEXT],
             ),
+            // Generated columns have no value of their own.
+            further_columns: Statement::new(
+                "SELECT attname::text, attidentity = 'a' FROM pg_catalog.pg_attribute \
+                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' \
+                 AND attname NOT IN ('session_key', 'session_data', 'expire_date') ORDER BY attnum",
+                &[Type::TEXT],
+            ),
             has_table: Statement::new("SELECT 1 WHERE to_regclass($1) IS NOT NULL", &[Type::TEXT]),
         }
     }
-}
-
-/// Gives the row under $1 the key $6 if it still holds $2 and is live at $3: another server may have that
-/// key, so the row is deleted and inserted. `others` are the table's further columns, quoted.
-pub(in crate::backend::postgres) fn rename(t: &str, columns: &Columns, others: &[String]) -> Statement {
-    let kept: String = others.iter().map(|column| format!(", {column}")).collect();
-    let moved: String = columns.moved(t, others, "$7", "$4");
-    let live = live_at("$3");
-    let text = format!(
-        "WITH gone AS (DELETE FROM {t} WHERE session_key = $1 AND session_data = $2 AND {live} \
-         RETURNING session_data{kept}) \
-         INSERT INTO {t} (session_key, session_data, expire_date{kept}) \
-         SELECT $6, COALESCE($4, s.session_data), $5{moved} FROM gone AS s"
-    );
-    Statement::new(text, own_or_all(columns, 6, REPLACE))
 }
