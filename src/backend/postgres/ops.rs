@@ -167,10 +167,13 @@ impl BatchOp for Replaces {
             &one.texts,
         ];
         let connections = &self.0.connections;
+        if one.key != one.new_key {
+            connections.know_the_place(Self::ACTION).await?;
+        }
         let apart: Statement;
         let (statement, params) = match one.key == one.new_key {
             true => (self.0.waiting(&self.0.sql.update, attempt), self.0.own_or_all(params, 5)),
-            false if connections.is_distributed(Self::ACTION).await? => {
+            false if connections.engine.renames_apart() => {
                 apart = distributed::rename(&self.0, Self::ACTION).await?;
                 (&apart, self.0.own_or_all(params, 6))
             }
@@ -194,9 +197,9 @@ impl BatchOp for Replaces {
     ) -> Result<Vec<Outcome<Replaced>>, StatementError> {
         if all.iter().any(|one| one.key != one.new_key) {
             let new_keys: HashSet<&SessionKey> = all.iter().map(|one| &one.new_key).collect();
-            if new_keys.len() < all.len() {
+            if new_keys.len() < all.len() || self.0.connections.engine.renames_apart() {
                 // The statement returns new keys. If two requests have the same one, it does not tell them
-                // apart.
+                // apart. On several servers it cannot run.
                 return Ok(all.iter().map(|_| Outcome::Alone).collect());
             }
         }

@@ -199,13 +199,19 @@ impl Connections {
 
     /// Whether the table is distributed; looks for it if nobody has.
     pub(super) async fn is_distributed(&self, action: Action) -> Result<bool, Error> {
+        self.know_the_place(action).await?;
+        Ok(self.engine.place() == Place::Distributed)
+    }
+
+    /// Looks where the table is, if nobody has.
+    pub(super) async fn know_the_place(&self, action: Action) -> Result<(), Error> {
         if self.engine.place() == Place::Unknown {
             match tokio::time::timeout(self.timeout, self.checkout(action, None)).await {
                 Ok(checkout) => checkout?.give_back(),
                 Err(_) => return Err(self.no_reply(action, false).error),
             }
         }
-        Ok(self.engine.place() == Place::Distributed)
+        Ok(())
     }
 
     /// Notes that a server is read-only. Only a connection opened from now on may reach one that takes

@@ -186,8 +186,11 @@ impl Connections {
                 watch.retried(Retried::ConnectionLost);
                 continue;
             }
-            if is_unsupported(&error) {
+            if is_unsupported(&error) && !reconnected {
+                // The next connection tells where the table is, and has the settings for it.
                 self.engine.doubt();
+                reconnected = true;
+                continue;
             }
             if is_conflict(&error) && conflicts < retry.conflicts && time_is_left {
                 conflicts += 1;

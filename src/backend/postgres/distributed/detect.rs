@@ -18,8 +18,10 @@ const LOOK: &str = "WITH RECURSIVE tree AS (SELECT to_regclass($1)::oid AS oid \
      to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL \
      FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid";
 
-const IS_IN_CITUS: &str =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = to_regclass($1))";
+/// Whether Citus has distributed the table, and whether it could: not while a foreign key refers to it.
+const IN_CITUS: &str = "SELECT \
+     EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = to_regclass($1)), \
+     NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE confrelid = to_regclass($1) AND contype = 'f')";
 
 impl Engine {
     /// Whether a connection, new or not, must be used to look where the table is.
@@ -39,9 +41,9 @@ impl Engine {
         table: &str,
         statement_timeout: Option<Duration>,
     ) -> Result<(), DriverError> {
-        let place = match self.told {
-            Some(_) => self.place(),
-            None => unless_unknown(locate(client, table).await, Place::Distributed)?,
+        let (place, may_be_distributed) = match self.told {
+            Some(_) => (self.place(), false),
+            None => unless_unknown(locate(client, table).await, (Place::Distributed, false))?,
         };
         if let Some(timeout) = statement_timeout.filter(|_| place == Place::Distributed) {
             let timeout = format!("SET statement_timeout = {}", timeout.as_millis().max(1));
@@ -49,7 +51,7 @@ impl Engine {
                 unless_unknown(client.batch_execute(set).await, ())?;
             }
         }
-        self.note(place);
+        self.note(place, may_be_distributed);
         Ok(())
     }
 }
@@ -65,25 +67,24 @@ fn unless_unknown<T>(result: Result<T, DriverError>, otherwise: T) -> Result<T, 
     }
 }
 
-async fn locate(client: &Client, table: &str) -> Result<Place, DriverError> {
+/// Returns also whether the table may be distributed while it is in use.
+async fn locate(client: &Client, table: &str) -> Result<(Place, bool), DriverError> {
     let row = client.query_typed(LOOK, &[(&table, Type::TEXT)]).await?;
-    let Some(row) = row.first() else { return Ok(Place::Unknown) };
+    let Some(row) = row.first() else { return Ok((Place::Unknown, false)) };
     let (version, exists): (&str, bool) = (row.try_get(0)?, row.try_get(1)?);
     let (foreign, citus): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
-    if SPREAD.iter().any(|engine| version.contains(engine)) {
-        return Ok(Place::Distributed);
+    if SPREAD.iter().any(|engine| version.contains(engine)) || foreign {
+        return Ok((Place::Distributed, false));
     }
     if !exists {
-        return Ok(Place::Unknown);
-    }
-    if foreign {
-        return Ok(Place::Distributed);
+        return Ok((Place::Unknown, false));
     }
     if citus {
-        let row = client.query_typed(IS_IN_CITUS, &[(&table, Type::TEXT)]).await?;
-        if row.first().is_none_or(|row| row.try_get(0).unwrap_or(true)) {
-            return Ok(Place::Distributed);
-        }
+        let rows = client.query_typed(IN_CITUS, &[(&table, Type::TEXT)]).await?;
+        let Some(row) = rows.first() else { return Ok((Place::Distributed, false)) };
+        let is_distributed: bool = row.try_get(0)?;
+        let place = if is_distributed { Place::Distributed } else { Place::OneServer };
+        return Ok((place, row.try_get(1)?));
     }
-    Ok(Place::OneServer)
+    Ok((Place::OneServer, false))
 }

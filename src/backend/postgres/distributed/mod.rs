@@ -39,6 +39,9 @@ pub(super) struct Engine {
 
 struct Found {
     place: Place,
+    /// The database has Citus, which can distribute the table at any time: then a coordinator crashes on a
+    /// statement that gives a row another key and was prepared before.
+    may_be_distributed: bool,
     /// A server has refused a statement that every PostgreSQL takes.
     in_doubt: bool,
     /// When the table was found to be distributed, although connections were there already.
@@ -52,7 +55,7 @@ impl Engine {
             Some(false) => Place::OneServer,
             Some(true) => Place::Distributed,
         };
-        let found = Found { place, in_doubt: false, distributed_since: None };
+        let found = Found { place, may_be_distributed: false, in_doubt: false, distributed_since: None };
         Self { told, found: Mutex::new(found) }
     }
 
@@ -69,6 +72,12 @@ impl Engine {
         if found.in_doubt { Place::Unknown } else { found.place }
     }
 
+    /// Whether a row gets another key by being deleted and inserted.
+    pub(super) fn renames_apart(&self) -> bool {
+        let found = self.found();
+        found.place == Place::Distributed || found.may_be_distributed
+    }
+
     /// The server refused a statement that every PostgreSQL takes: the table may be another one by now.
     pub(super) fn doubt(&self) {
         self.found().in_doubt = self.told.is_none();
@@ -79,8 +88,9 @@ impl Engine {
         self.found().distributed_since
     }
 
-    fn note(&self, place: Place) {
+    fn note(&self, place: Place, may_be_distributed: bool) {
         let mut found = self.found();
+        found.may_be_distributed = may_be_distributed;
         if self.told.is_none() && place == Place::Distributed && found.place != Place::Distributed {
             found.distributed_since = Some(Instant::now());
         }
