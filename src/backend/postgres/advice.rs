@@ -52,8 +52,8 @@ fn of_the_server(action: Action, db: &DbError) -> Cow<'static, str> {
         _ if is_from_a_pooler(db) => POOLER,
         _ if is_foreign_key(code) => return foreign_key(action, db).into(),
         SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "the database, or a server of its table, is read-only, as a standby is: name the primary in the URL, or all hosts with \
-             target_session_attrs=read-write"
+            "the database is read-only, as a standby is: name the primary in the URL, or all hosts with \
+             target_session_attrs=read-write; of a table on several servers, one may be read-only"
         }
         SqlState::NOT_NULL_VIOLATION => {
             let column = named(db.column());
